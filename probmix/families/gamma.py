@@ -1,0 +1,121 @@
+"""The Gamma family."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import distributions as dist
+from .._special import gamma_log_prob
+from .base import ExponentialFamily, check_support, weighted_mean
+from .label import TargetScaler
+from .links import positive, positive_inverse, soft_clamp, soft_clamp_inverse
+
+_LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
+# coefficient of variation 1 / sqrt(shape); between them shapes from 1e-2 to 1e6
+_CV_FLOOR, _CV_LIMIT = 1e-3, 10.0 - 1e-3
+
+
+@dataclass(frozen=True)
+class Gamma(ExponentialFamily):
+    r"""Gamma family with shape a and rate b, :math:`\eta = (a - 1, -b)`, :math:`T(y) = (\log y, y)`, h = 1 on y > 0.
+
+    .. math:: A(\eta) = \log\Gamma(\eta_1 + 1) - (\eta_1 + 1)\log(-\eta_2),\qquad \eta_1 > -1,\ \eta_2 < 0
+
+    Log-linear pooling is the weighted mean of shape and of rate. The network predicts the log-mean and the coefficient
+    of variation, which are orthogonal parameters. The label kernel is log-normal, :math:`LN(\log y, \beta)` with `spread`
+    :math:`\beta`. Targets are divided by their mean for training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix.families import Gamma
+    >>> Gamma().distribution(torch.tensor([2.0, -1.5])).mean
+    tensor(2.)
+    """
+
+    @property
+    def name(self) -> str:
+        return "gamma"
+
+    @property
+    def num_params(self) -> int:
+        return 2
+
+    def constrain(self, raw: Tensor) -> Tensor:
+        mean = soft_clamp(raw[..., 0], _LOG_MEAN_LOW, _LOG_MEAN_HIGH).exp()
+        shape = positive(raw[..., 1], _CV_FLOOR, _CV_LIMIT).pow(-2)
+        return torch.stack([shape - 1, -shape / mean], -1)
+
+    def unconstrain(self, eta: Tensor) -> Tensor:
+        shape, rate = _shape_rate(eta)
+        return torch.stack(
+            [
+                soft_clamp_inverse((shape / rate).log(), _LOG_MEAN_LOW, _LOG_MEAN_HIGH),
+                positive_inverse(shape.pow(-0.5), _CV_FLOOR, _CV_LIMIT),
+            ],
+            -1,
+        )
+
+    def distribution(self, eta: Tensor) -> dist.Gamma:
+        return dist.Gamma(*_shape_rate(eta))
+
+    def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
+        rate = distribution.mean / distribution.variance
+        return torch.stack([distribution.mean * rate - 1, -rate], -1)
+
+    def sufficient_statistics(self, y: Tensor) -> Tensor:
+        return torch.stack([y.log(), y], -1)
+
+    def log_base_measure(self, y: Tensor) -> Tensor:
+        return torch.zeros_like(y)
+
+    def log_normalizer(self, eta: Tensor) -> Tensor:
+        shape, rate = _shape_rate(eta)
+        return torch.lgamma(shape) - shape * rate.log()
+
+    def mean_params(self, eta: Tensor) -> Tensor:
+        shape, rate = _shape_rate(eta)
+        return torch.stack([torch.digamma(shape) - rate.log(), shape / rate], -1)
+
+    def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
+        return gamma_log_prob(y, *_shape_rate(eta))
+
+    def kernel_centre(self, y: Tensor, weights: Tensor) -> Tensor:
+        return (weights * y.log()).sum(-1).exp()
+
+    def kernel_excess(self, y: Tensor, spread: float) -> Tensor:
+        return torch.stack([torch.zeros_like(y), y * torch.expm1(torch.tensor(spread / 2, dtype=y.dtype)).item()], -1)
+
+    def averaging_excess(self, eta: Tensor, concentration: Tensor) -> Tensor:
+        # the weighted mean of i.i.d. Gamma variables is matched by a Gamma of the same mean and shape a / sum w^2
+        shape, _ = _shape_rate(eta)
+        averaged = shape / concentration
+        missing = (torch.digamma(shape) - shape.log()) - (torch.digamma(averaged) - averaged.log())
+        return torch.stack([missing, torch.zeros_like(missing)], -1)
+
+    def scaler(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> TargetScaler:
+        mean = weighted_mean(y.double(), weights, dim)
+        return TargetScaler(torch.zeros_like(mean), mean)
+
+    def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
+        shape_less_one, minus_rate = eta.double().unbind(-1)
+        return torch.stack([shape_less_one, minus_rate / scaler.scale], -1)
+
+    def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
+        mean = weighted_mean(y.double(), weights, dim)
+        variance = weighted_mean((y.double() - mean).square(), weights, dim)
+        shape = (mean.square() / variance).clamp(min=0.1, max=1e4)
+        return torch.stack([shape - 1, -shape / mean], -1)
+
+    def check_targets(self, y: Tensor) -> None:
+        check_support(
+            y,
+            y.isfinite() & (y > 0),
+            "Gamma targets must be positive",
+            "Model exact zeros separately, or use a family that allows them.",
+        )
+
+
+def _shape_rate(eta: Tensor) -> tuple[Tensor, Tensor]:
+    return eta[..., 0] + 1, -eta[..., 1]

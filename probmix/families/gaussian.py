@@ -1,0 +1,116 @@
+"""The Gaussian family with unknown mean and variance."""
+
+from dataclasses import dataclass
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from .._special import HALF_LOG_2PI
+from .base import ExponentialFamily, check_support, weighted_mean
+from .label import TargetScaler
+from .links import positive, positive_inverse, soft_limit, soft_limit_inverse
+
+_MEAN_LIMIT = 1e6
+# The floor keeps one nearly exact row from buying an unbounded likelihood; in standardised units, so 0.1 % of the spread of y.
+_SD_FLOOR, _SD_LIMIT = 1e-3, 1e6
+
+
+@dataclass(frozen=True)
+class Gaussian(ExponentialFamily):
+    r"""Gaussian family, :math:`\eta = (\mu/\sigma^2,\ -1/(2\sigma^2))`, :math:`T(y) = (y, y^2)`.
+
+    .. math:: A(\eta) = -\eta_1^2/(4\eta_2) - \tfrac12\log(-2\eta_2),\qquad h(y) = (2\pi)^{-1/2},\qquad \eta_2 < 0
+
+    Log-linear pooling weights by precision. The label kernel is :math:`N(y, \beta)` with `spread` :math:`\beta`.
+    Targets are standardised for training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix.families import Gaussian
+    >>> eta = Gaussian().natural_params(torch.distributions.Normal(torch.tensor(3.0), torch.tensor(2.0)))
+    >>> eta
+    tensor([ 0.7500, -0.1250])
+    >>> Gaussian().distribution(eta).scale
+    tensor(2.)
+    """
+
+    @property
+    def name(self) -> str:
+        return "gaussian"
+
+    @property
+    def num_params(self) -> int:
+        return 2
+
+    def constrain(self, raw: Tensor) -> Tensor:
+        mean = soft_limit(raw[..., 0], _MEAN_LIMIT)
+        precision = positive(raw[..., 1], _SD_FLOOR, _SD_LIMIT).pow(-2)
+        return torch.stack([mean * precision, -0.5 * precision], -1)
+
+    def unconstrain(self, eta: Tensor) -> Tensor:
+        mean, variance = _moments(eta)
+        return torch.stack(
+            [soft_limit_inverse(mean, _MEAN_LIMIT), positive_inverse(variance.sqrt(), _SD_FLOOR, _SD_LIMIT)], -1
+        )
+
+    def distribution(self, eta: Tensor) -> dist.TorchDistribution:
+        mean, variance = _moments(eta)
+        return dist.Normal(mean, variance.sqrt())
+
+    def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
+        mean, precision = torch.broadcast_tensors(distribution.mean, 1 / distribution.variance)
+        return torch.stack([mean * precision, -0.5 * precision], -1)
+
+    def sufficient_statistics(self, y: Tensor) -> Tensor:
+        return torch.stack([y, y.square()], -1)
+
+    def log_base_measure(self, y: Tensor) -> Tensor:
+        return torch.full_like(y, -HALF_LOG_2PI)
+
+    def log_normalizer(self, eta: Tensor) -> Tensor:
+        eta1, eta2 = eta.unbind(-1)
+        return -eta1.square() / (4 * eta2) - 0.5 * torch.log(-2 * eta2)
+
+    def mean_params(self, eta: Tensor) -> Tensor:
+        mean, variance = _moments(eta)
+        return torch.stack([mean, mean.square() + variance], -1)
+
+    def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
+        mean, variance = _moments(eta)
+        return -HALF_LOG_2PI - 0.5 * variance.log() - 0.5 * (y - mean).square() / variance
+
+    def kernel_excess(self, y: Tensor, spread: float) -> Tensor:
+        return torch.stack([torch.zeros_like(y), torch.full_like(y, spread)], -1)
+
+    def averaging_excess(self, eta: Tensor, concentration: Tensor) -> Tensor:
+        _, variance = _moments(eta)
+        missing = (1 - concentration) * variance
+        return torch.stack([torch.zeros_like(missing), missing], -1)
+
+    def scaler(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> TargetScaler:
+        y = y.double()
+        loc = weighted_mean(y, weights, dim)
+        scale = weighted_mean((y - loc).square(), weights, dim).sqrt()
+        # constant targets have no spread of their own: leave them in their unit
+        return TargetScaler(loc, torch.where(scale > 1e-12 * loc.abs(), scale, torch.ones_like(scale)))
+
+    def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
+        mean, variance = _moments(eta.double())
+        precision = 1 / (variance * scaler.scale.square())
+        return torch.stack([(scaler.loc + scaler.scale * mean) * precision, -0.5 * precision], -1)
+
+    def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
+        mean = weighted_mean(y.double(), weights, dim)
+        variance = weighted_mean((y.double() - mean).square(), weights, dim).clamp(min=(10 * _SD_FLOOR) ** 2)
+        return torch.stack([mean / variance, -0.5 / variance], -1)
+
+    def check_targets(self, y: Tensor) -> None:
+        check_support(y, y.isfinite(), "Gaussian targets must be finite", "Drop or impute these rows.")
+
+
+def _moments(eta: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance."""
+    variance = -0.5 / eta[..., 1]
+    return eta[..., 0] * variance, variance

@@ -1,0 +1,46 @@
+"""What a loss needs to know of a label, and what rescaling needs to know of the targets."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Label:
+    r"""A point label, or the expectation of a latent one, centred so that nothing cancels.
+
+    The expected negative log-likelihood of an exponential family depends on the latent label only through
+    :math:`E[T(\tilde y)]` and :math:`E[\log h(\tilde y)]`. Both are kept as differences to their value at one point.
+
+    Attributes
+    ----------
+    value : Tensor, (*B,)
+        The point. For a categorical family: class probabilities, (*B, K).
+    excess : Tensor, (*B, K), or None for zero
+        :math:`E[T(\tilde y)] - T(\mathrm{value})`.
+    log_base_excess : Tensor, (*B,), or None for zero
+        :math:`E[\log h(\tilde y)] - \log h(\mathrm{value})`; no gradient depends on it.
+    """
+
+    value: Tensor
+    excess: Tensor | None = None
+    log_base_excess: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TargetScaler:
+    """An affine map of targets to training units: ``(y - loc) / scale``.
+
+    Attributes
+    ----------
+    loc, scale : Tensor
+        float64, broadcastable against the targets they were computed from.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def transform(self, y: Tensor) -> Tensor:
+        """Targets in training units, float64, same shape as `y`."""
+        return (y.to(torch.float64) - self.loc) / self.scale

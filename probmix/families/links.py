@@ -1,0 +1,38 @@
+"""Smooth maps from an unbounded network output to a bounded parameter, with their inverses.
+
+Each map is finite, with finite gradients, for every finite float32 input.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+
+def soft_limit(raw: Tensor, limit: float) -> Tensor:
+    """Map the real line to (-limit, limit); the identity to float32 precision while ``|raw| < limit / 1000``."""
+    return limit * torch.tanh(raw / limit)
+
+
+def soft_limit_inverse(value: Tensor, limit: float) -> Tensor:
+    return limit * torch.atanh(value / limit)
+
+
+def positive(raw: Tensor, low: float, high: float) -> Tensor:
+    """Map the real line to (low, low + high): a softplus with a floor and a soft ceiling."""
+    return low + soft_limit(softplus(raw), high)
+
+
+def positive_inverse(value: Tensor, low: float, high: float) -> Tensor:
+    rise = soft_limit_inverse(value - low, high)
+    return rise + torch.log(-torch.expm1(-rise))
+
+
+def soft_clamp(raw: Tensor, low: float, high: float) -> Tensor:
+    """Map the real line to (low, high); the identity, up to exp(-distance), away from the two ends."""
+    below_high = high - softplus(high - raw)
+    return low + softplus(below_high - low)
+
+
+def soft_clamp_inverse(value: Tensor, low: float, high: float) -> Tensor:
+    below_high = low + torch.log(torch.expm1(value - low))
+    return high - torch.log(torch.expm1(high - below_high))

@@ -1,0 +1,72 @@
+"""Families by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .._names import unknown_name
+from .base import ExponentialFamily
+from .categorical import Categorical
+from .gamma import Gamma
+from .gaussian import Gaussian
+from .poisson import Poisson
+
+_FAMILIES: dict[str, Callable[..., ExponentialFamily]] = {
+    "gaussian": Gaussian,
+    "poisson": Poisson,
+    "gamma": Gamma,
+    "categorical": Categorical,
+}
+
+
+def names() -> list[str]:
+    """Names of all registered families, sorted."""
+    return sorted(_FAMILIES)
+
+
+def register(name: str, factory: Callable[..., ExponentialFamily]) -> None:
+    """Make a family available by name, for `get` and for the estimators.
+
+    Parameters
+    ----------
+    name : str
+        A name that is not taken.
+    factory : callable
+        Called with the keyword arguments of `get`; usually the class itself.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken by another factory.
+    """
+    if _FAMILIES.get(name, factory) is not factory:
+        raise ValueError(f"the family name {name!r} is taken by {_FAMILIES[name]!r}. Choose another name.")
+    _FAMILIES[name] = factory
+
+
+def get(family: str | ExponentialFamily, **options: Any) -> ExponentialFamily:
+    """A family by name; an `ExponentialFamily` is returned as it is.
+
+    Parameters
+    ----------
+    family : str or ExponentialFamily
+    **options
+        What the family needs to know, such as ``num_classes`` for "categorical".
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the near misses.
+
+    Examples
+    --------
+    >>> from probmix import families
+    >>> families.get("gaussian")
+    Gaussian()
+    >>> families.get("categorical", num_classes=3)
+    Categorical(num_classes=3)
+    """
+    if isinstance(family, ExponentialFamily):
+        return family
+    if family not in _FAMILIES:
+        raise unknown_name("family", family, _FAMILIES)
+    return _FAMILIES[family](**options)

@@ -1,0 +1,131 @@
+"""Log-linear and linear opinion pools."""
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, Independent
+
+import pyro.distributions as dist
+
+from .distributions import Mixture
+
+# Weights are usually a float32 softmax; anything further off the simplex is a mistake of the caller.
+_SIMPLEX_TOLERANCE = 1e-4
+
+
+def check_weights(weights: Tensor) -> None:
+    """Raise unless `weights` lie on the simplex over the last axis.
+
+    Examples
+    --------
+    >>> import torch
+    >>> check_weights(torch.tensor([0.5, 0.7]))
+    Traceback (most recent call last):
+    ...
+    ValueError: `weights` must sum to 1 over dim -1; largest |sum - 1| was 0.2. Pass softmax(w) or w / w.sum(-1, keepdim=True).
+    """
+    lowest = weights.min().item() if weights.numel() else 0.0
+    if not lowest >= 0:
+        raise ValueError(f"`weights` must be non-negative; smallest was {lowest:.3g}. Pass softmax(w).")
+    off = (weights.sum(-1) - 1).abs().max().item() if weights.numel() else 0.0
+    if not off <= _SIMPLEX_TOLERANCE:
+        raise ValueError(
+            f"`weights` must sum to 1 over dim -1; largest |sum - 1| was {off:.3g}. "
+            "Pass softmax(w) or w / w.sum(-1, keepdim=True)."
+        )
+
+
+def pool_natural_params(eta: Tensor, weights: Tensor) -> Tensor:
+    """`log_linear_pool` without the check of the weights, which would wait for the device in every training step."""
+    return (weights.unsqueeze(-1) * eta).sum(-2)
+
+
+def log_linear_pool(eta: Tensor, weights: Tensor) -> Tensor:
+    r"""Log-linear pool of M members of one exponential family.
+
+    .. math:: \tilde p \propto \prod_k p_k^{w_k} \quad\Longleftrightarrow\quad \tilde\eta = \sum_k w_k\,\eta_k
+
+    The domain of natural parameters is convex, so the pool never leaves it.
+
+    Parameters
+    ----------
+    eta : Tensor, (*B, M, K)
+        Natural parameters of the M points.
+    weights : Tensor, (*B, M)
+        On the simplex over the last axis; leading axes broadcast.
+
+    Returns
+    -------
+    Tensor, (*B, K)
+
+    Raises
+    ------
+    ValueError
+        If the weights are off the simplex, or their last axis does not match the points.
+
+    References
+    ----------
+    El-Laham et al. (2025), Mixup Regularization: A Probabilistic Perspective, UAI, section 3.
+
+    Examples
+    --------
+    Two Gaussians are pooled by precision:
+
+    >>> import torch
+    >>> from probmix import families, log_linear_pool
+    >>> gaussian = families.get("gaussian")
+    >>> eta = gaussian.natural_params(torch.distributions.Normal(torch.tensor([0.0, 3.0]), torch.tensor([1.0, 0.5])))
+    >>> gaussian.distribution(log_linear_pool(eta, torch.tensor([0.5, 0.5]))).mean
+    tensor(2.4000)
+    """
+    _check_points(eta.shape[:-1], weights)
+    check_weights(weights)
+    return pool_natural_params(eta, weights)
+
+
+def linear_pool(distribution: Distribution, weights: Tensor) -> dist.TorchDistribution:
+    r"""Linear pool (mixture) of M distributions, :math:`\tilde p = \sum_k w_k p_k`.
+
+    Parameters
+    ----------
+    distribution : torch or Pyro distribution
+        Its last batch axis holds the M points.
+    weights : Tensor, (*B, M)
+        On the simplex over the last axis; leading axes broadcast.
+
+    Returns
+    -------
+    Pyro distribution, batch shape *B
+        A `Mixture`; for categorical distributions the categorical distribution that the mixture is.
+
+    Raises
+    ------
+    ValueError
+        If the weights are off the simplex, or their last axis does not match the points.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix import linear_pool
+    >>> from probmix.distributions import Poisson
+    >>> linear_pool(Poisson(torch.tensor([1.0, 3.0])), torch.tensor([0.5, 0.5])).mean
+    tensor(2.)
+    """
+    _check_points(distribution.batch_shape, weights)
+    check_weights(weights)
+    if isinstance(distribution, Categorical):
+        logits = (weights.log().unsqueeze(-1) + distribution.logits).logsumexp(-2)
+        return dist.Categorical(logits=logits)
+    if isinstance(distribution, Independent) and isinstance(distribution.base_dist, Categorical):
+        inner = distribution.base_dist.logits
+        logits = (weights.log().reshape(weights.shape + (1, 1)) + inner).logsumexp(-3)
+        return dist.Categorical(logits=logits).to_event(distribution.reinterpreted_batch_ndims)
+    mixing = dist.Categorical(probs=weights.expand(distribution.batch_shape))
+    return Mixture(mixing, distribution, validate_args=False)
+
+
+def _check_points(batch_shape: torch.Size, weights: Tensor) -> None:
+    if weights.ndim == 0 or len(batch_shape) == 0 or weights.shape[-1] != batch_shape[-1]:
+        raise ValueError(
+            "the last axis of `weights` must match the axis of the points; "
+            f"got weights of shape {tuple(weights.shape)} for points of shape {tuple(batch_shape)}."
+        )
