@@ -9,6 +9,7 @@ from functools import singledispatch
 
 import pyro.distributions as dist
 import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily
 
@@ -18,7 +19,7 @@ from ._special import gamma_log_prob, poisson_log_prob
 _BISECTIONS = 64
 
 
-class Poisson(dist.Poisson):  # type: ignore[misc]
+class Poisson(dist.Poisson):
     """Pyro's Poisson with `cdf` and `icdf`, and a log-probability that stays exact for large rates."""
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -33,7 +34,7 @@ class Poisson(dist.Poisson):  # type: ignore[misc]
         return icdf(self, value)
 
 
-class Gamma(dist.Gamma):  # type: ignore[misc]
+class Gamma(dist.Gamma):
     """Pyro's Gamma with `icdf`, and a log-density that stays exact for large shapes."""
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -48,7 +49,7 @@ class Gamma(dist.Gamma):  # type: ignore[misc]
         return icdf(self, value)
 
 
-class Mixture(dist.MixtureSameFamily):  # type: ignore[misc]
+class Mixture(MixtureSameFamily, TorchDistributionMixin):
     """Pyro's mixture of one family with `cdf` and `icdf` for every component this package knows."""
 
     def cdf(self, value: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ def cdf(distribution: Distribution, y: Tensor) -> Tensor:
     >>> cdf(Poisson(torch.tensor(2.0)), torch.tensor(1.0))  # 3 exp(-2)
     tensor(0.4060)
     """
-    return distribution.cdf(y)
+    return torch.as_tensor(distribution.cdf(y))
 
 
 @cdf.register
@@ -99,7 +100,8 @@ def _(distribution: torch.distributions.Poisson, y: Tensor) -> Tensor:
 
 @cdf.register
 def _(distribution: torch.distributions.Gamma, y: Tensor) -> Tensor:
-    return torch.special.gammainc(distribution.concentration, distribution.rate * y.clamp(min=0))
+    lower: Tensor = torch.special.gammainc(distribution.concentration, distribution.rate * y.clamp(min=0))
+    return lower
 
 
 @cdf.register
@@ -112,15 +114,15 @@ def _(distribution: torch.distributions.Categorical, y: Tensor) -> Tensor:
     return torch.where(index < 0, torch.zeros_like(value), value)
 
 
-@cdf.register
-def _(distribution: Independent, y: Tensor) -> Tensor:
+@cdf.register(Independent)
+def _(distribution: Independent[Distribution], y: Tensor) -> Tensor:
     return cdf(distribution.base_dist, y)
 
 
 @cdf.register
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
     weights, dim = _mixture_weights(distribution)
-    return (weights * cdf(distribution.component_distribution, y.unsqueeze(dim))).sum(dim)
+    return torch.sum(weights * cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
 
 
 @singledispatch
@@ -169,8 +171,8 @@ def _(distribution: torch.distributions.Categorical, q: Tensor) -> Tensor:
     return (cumulative < q.to(cumulative.dtype).unsqueeze(-1)).sum(-1)
 
 
-@icdf.register
-def _(distribution: Independent, q: Tensor) -> Tensor:
+@icdf.register(Independent)
+def _(distribution: Independent[Distribution], q: Tensor) -> Tensor:
     return icdf(distribution.base_dist, q)
 
 

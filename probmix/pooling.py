@@ -1,10 +1,9 @@
 """Log-linear and linear opinion pools."""
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent
-
-import pyro.distributions as dist
 
 from .distributions import Mixture
 
@@ -21,17 +20,14 @@ def check_weights(weights: Tensor) -> None:
     >>> check_weights(torch.tensor([0.5, 0.7]))
     Traceback (most recent call last):
     ...
-    ValueError: `weights` must sum to 1 over dim -1; largest |sum - 1| was 0.2. Pass softmax(w) or w / w.sum(-1, keepdim=True).
+    ValueError: `weights` must sum to 1 over dim -1; largest |sum - 1| was 0.2. Pass softmax(w).
     """
     lowest = weights.min().item() if weights.numel() else 0.0
     if not lowest >= 0:
         raise ValueError(f"`weights` must be non-negative; smallest was {lowest:.3g}. Pass softmax(w).")
     off = (weights.sum(-1) - 1).abs().max().item() if weights.numel() else 0.0
     if not off <= _SIMPLEX_TOLERANCE:
-        raise ValueError(
-            f"`weights` must sum to 1 over dim -1; largest |sum - 1| was {off:.3g}. "
-            "Pass softmax(w) or w / w.sum(-1, keepdim=True)."
-        )
+        raise ValueError(f"`weights` must sum to 1 over dim -1; largest |sum - 1| was {off:.3g}. Pass softmax(w).")
 
 
 def pool_natural_params(eta: Tensor, weights: Tensor) -> Tensor:
@@ -117,8 +113,8 @@ def linear_pool(distribution: Distribution, weights: Tensor) -> dist.TorchDistri
         return dist.Categorical(logits=logits)
     if isinstance(distribution, Independent) and isinstance(distribution.base_dist, Categorical):
         inner = distribution.base_dist.logits
-        logits = (weights.log().reshape(weights.shape + (1, 1)) + inner).logsumexp(-3)
-        return dist.Categorical(logits=logits).to_event(distribution.reinterpreted_batch_ndims)
+        logits = (weights.log().reshape((*weights.shape, 1, 1)) + inner).logsumexp(-3)
+        return dist.Independent(dist.Categorical(logits=logits), distribution.reinterpreted_batch_ndims)
     mixing = dist.Categorical(probs=weights.expand(distribution.batch_shape))
     return Mixture(mixing, distribution, validate_args=False)
 

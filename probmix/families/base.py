@@ -24,15 +24,15 @@ def weighted_mean(values: Tensor, weights: Tensor | None, dim: int) -> Tensor:
 class ExponentialFamily(ABC):
     r"""Stateless mathematics of one family :math:`p(y) = h(y)\exp(\eta\cdot T(y) - A(\eta))`.
 
-    Shapes follow one law: natural parameters have shape ``batch_shape + event_shape_of_y + (num_params,)``. Below, ``*B``
-    stands for everything before the last axis of the natural parameters.
+    Shapes follow one law: natural parameters have shape ``batch_shape + event_shape_of_y + (num_params,)``. Below,
+    ``*B`` stands for everything before the last axis of the natural parameters.
 
     Precision: densities, labels and losses are evaluated in float64 whatever the input, in forms that do not cancel,
     and come back in the dtype of the natural parameters. At a standard deviation of 1e-3 the literal
     :math:`\eta\cdot T(y) - A(\eta)` loses some 0.03 nats in float32.
 
-    A family is a frozen dataclass, so that it compares by value, hashes and pickles. To add one, derive from this class,
-    implement what is abstract, run `probmix.testing.check_family` on it and `probmix.families.register` it.
+    A family is a frozen dataclass, so that it compares by value, hashes and pickles. To add one, derive from this
+    class, implement what is abstract, run `probmix.testing.check_family` on it and `probmix.families.register` it.
     """
 
     @property
@@ -80,7 +80,7 @@ class ExponentialFamily(ABC):
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
         """Natural parameters (*B, K) of a torch or Pyro distribution of this family."""
 
-    # -- the exponential-family form -------------------------------------------------------------------------------------
+    # -- the exponential-family form -----------------------------------------------------------------------------------
 
     @abstractmethod
     def sufficient_statistics(self, y: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class ExponentialFamily(ABC):
 
     @abstractmethod
     def log_base_measure(self, y: Tensor) -> Tensor:
-        """log h(y): (*B,) -> (*B,)."""
+        """Log h(y): (*B,) -> (*B,)."""
 
     @abstractmethod
     def log_normalizer(self, eta: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class ExponentialFamily(ABC):
 
     @abstractmethod
     def mean_params(self, eta: Tensor) -> Tensor:
-        """grad A(eta) = E[T(y)]: (*B, K) -> (*B, K)."""
+        """Grad A(eta) = E[T(y)]: (*B, K) -> (*B, K)."""
 
     @abstractmethod
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class ExponentialFamily(ABC):
             loss = loss - label.log_base_excess
         return loss.to(eta.dtype)
 
-    # -- the label side --------------------------------------------------------------------------------------------------
+    # -- the label side ------------------------------------------------------------------------------------------------
 
     def point_label(self, y: Tensor) -> Label:
         """The observed target itself as a label: (*B,) -> Label."""
@@ -166,7 +166,7 @@ class ExponentialFamily(ABC):
         return torch.zeros_like(self.sufficient_statistics(y))
 
     def averaging_excess(self, eta: Tensor, concentration: Tensor) -> Tensor:
-        r"""What averaging labels takes away from E[T]: :math:`E[T(y)] - E[T(\sum_k w_k y_k)]` for i.i.d. draws at `eta`.
+        r"""What averaging labels takes away: :math:`E[T(y)] - E[T(\sum_k w_k y_k)]` for i.i.d. draws at `eta`.
 
         Parameters
         ----------
@@ -262,7 +262,7 @@ class ExponentialFamily(ABC):
         pooled = (weights.unsqueeze(-1) * residual).sum(-2)
         return Label(mean, pooled + (self.mean_params(eta) - self.sufficient_statistics(mean)))
 
-    # -- target units ----------------------------------------------------------------------------------------------------
+    # -- target units --------------------------------------------------------------------------------------------------
 
     def scaler(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> TargetScaler:
         """Target scaling under which the family stays itself; none by default.

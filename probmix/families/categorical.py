@@ -18,7 +18,9 @@ _LOGIT_LIMIT = 1e6
 
 @dataclass(frozen=True)
 class Categorical(ExponentialFamily):
-    r"""Categorical family over `num_classes` classes, :math:`\eta = \log\pi`, T one-hot, :math:`A = \log\sum_k e^{\eta_k}`.
+    r"""Categorical family over `num_classes` classes, :math:`\eta = \log\pi`, T one-hot.
+
+    .. math:: A(\eta) = \log\sum_k e^{\eta_k},\qquad h(y) = 1
 
     Logits are shift-invariant. Log-linear pooling is the weighted mean of the logits. The label kernel puts mass
     proportional to :math:`1[y = k] + \beta` on class k, with `spread` :math:`\beta`; its log-linear pool tends to the

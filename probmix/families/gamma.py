@@ -23,8 +23,8 @@ class Gamma(ExponentialFamily):
     .. math:: A(\eta) = \log\Gamma(\eta_1 + 1) - (\eta_1 + 1)\log(-\eta_2),\qquad \eta_1 > -1,\ \eta_2 < 0
 
     Log-linear pooling is the weighted mean of shape and of rate. The network predicts the log-mean and the coefficient
-    of variation, which are orthogonal parameters. The label kernel is log-normal, :math:`LN(\log y, \beta)` with `spread`
-    :math:`\beta`. Targets are divided by their mean for training.
+    of variation, which are orthogonal parameters. The label kernel is log-normal, :math:`LN(\log y, \beta)` with
+    `spread` :math:`\beta`. Targets are divided by their mean for training.
 
     Examples
     --------

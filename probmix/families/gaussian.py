@@ -12,7 +12,7 @@ from .label import TargetScaler
 from .links import positive, positive_inverse, soft_limit, soft_limit_inverse
 
 _MEAN_LIMIT = 1e6
-# The floor keeps one nearly exact row from buying an unbounded likelihood; in standardised units, so 0.1 % of the spread of y.
+# The floor keeps one nearly exact row from buying an unbounded likelihood: 0.1 % of the standard deviation of y.
 _SD_FLOOR, _SD_LIMIT = 1e-3, 1e6
 
 

@@ -16,7 +16,9 @@ _LOG_RATE_LOW, _LOG_RATE_HIGH = -20.0, 30.0
 
 @dataclass(frozen=True)
 class Poisson(ExponentialFamily):
-    r"""Poisson family of rate r, :math:`\eta = \log r`, :math:`T(y) = y`, :math:`A(\eta) = e^\eta`, :math:`h(y) = 1/y!`.
+    r"""Poisson family of rate r, :math:`\eta = \log r`, :math:`T(y) = y`.
+
+    .. math:: A(\eta) = e^\eta,\qquad h(y) = 1/y!
 
     Log-linear pooling is the weighted geometric mean of the rates. Since T is linear, log-linear and linear label
     pooling agree, and a label kernel that keeps the mean changes the loss by a constant only: `spread` has no effect.
