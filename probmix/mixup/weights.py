@@ -1,0 +1,63 @@
+"""Laws of the mixing weights."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..random import Uniform
+
+
+@runtime_checkable
+class WeightLaw(Protocol):
+    """How much each of the points that meet counts."""
+
+    def sample(self, shape: tuple[int, ...], uniform: Uniform) -> Tensor:
+        """Draw weights on the simplex: ``uniform(shape).shape + (2,)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class BetaWeights:
+    r"""Weights :math:`(\lambda, 1 - \lambda)`, :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)`, drawn per pair.
+
+    Parameters
+    ----------
+    alpha : float, positive
+        Towards 0 the pair collapses onto one of its points (ERM), towards infinity onto the midpoint.
+
+    Notes
+    -----
+    Drawn in closed form from four uniform numbers, so that any source of them will do and no rejection loop waits for
+    the device: Ulrich's formula gives :math:`B \sim \mathrm{Beta}(\alpha + 1, \alpha + 1)`, and with
+    :math:`G_\alpha = G_{\alpha+1} U^{1/\alpha}` for Gamma variables the logit of :math:`\lambda` is
+    :math:`\mathrm{logit}\,B + (\log U_1 - \log U_2)/\alpha`.
+
+    References
+    ----------
+    Devroye (1986), Non-Uniform Random Variate Generation, chapters IX.3.5 and IX.4.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix.mixup import BetaWeights
+    >>> from probmix.random import generator_uniform
+    >>> uniform = generator_uniform(torch.Generator().manual_seed(0), torch.device("cpu"))
+    >>> BetaWeights(0.5).sample((1000,), uniform).mean(0).round(decimals=1)
+    tensor([0.5000, 0.5000])
+    """
+
+    alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.alpha) and self.alpha > 0):
+            raise ValueError(f"`alpha` of BetaWeights must be positive and finite; got {self.alpha}.")
+
+    def sample(self, shape: tuple[int, ...], uniform: Uniform) -> Tensor:
+        draws = uniform((*shape, 4))
+        angle, radius, first, second = draws.double().unbind(-1)
+        scale = torch.sqrt(-torch.expm1(radius.log() / (self.alpha + 0.5)))
+        logit = 2 * torch.atanh(torch.cos(2 * torch.pi * angle) * scale) + (first.log() - second.log()) / self.alpha
+        return torch.sigmoid(torch.stack([logit, -logit], -1)).to(draws.dtype)

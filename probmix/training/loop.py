@@ -1,0 +1,196 @@
+"""The training loop: one step for all members, early stopping for each."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..families import ExponentialFamily, TargetScaler
+from ..mixup import Mixup
+from ..mixup.loss import clean_nll, fused_nll, meet
+from ..networks import DensityNetwork
+from ..random import KeyedRandom
+from .checkpoint import Checkpoint, fingerprint
+from .data import Batch, BatchSource, TrainingData, marginal, target_scaler
+from .options import TrainingOptions, TrainingResult
+from .stopping import BestWeights
+
+# Rows per forward pass outside training: bounds the activations without slowing the products down.
+_ROWS_AT_ONCE = 1 << 16
+
+
+def train(
+    network: DensityNetwork,
+    family: ExponentialFamily,
+    data: TrainingData,
+    mixup: Mixup,
+    options: TrainingOptions,
+    keys: Tensor,
+) -> tuple[TargetScaler, TrainingResult]:
+    """Train M members as one.
+
+    Member m depends on its key, its rows and the data only: it is, to rounding, what it would be alone.
+
+    Parameters
+    ----------
+    network : DensityNetwork
+        With M members, on the device of the data; initialised here and trained in place.
+    family : ExponentialFamily
+    data : TrainingData
+        In the user's units.
+    mixup : Mixup
+    options : TrainingOptions
+    keys : Tensor, (M,)
+        From `probmix.random.member_keys`.
+
+    Returns
+    -------
+    scaler : TargetScaler
+        Takes natural parameters of the network back to the user's units; (M, 1[, d]).
+    result : TrainingResult
+
+    Raises
+    ------
+    RuntimeError
+        If the loss of a member never was a finite number.
+    """
+    random = KeyedRandom(keys)
+    scaler = target_scaler(family, data)
+    network.initialize_(random.stream(0), *data.feature_moments(), marginal(family, data, scaler))
+    batches = BatchSource(data, network, scaler, mixup, options.batch_size)
+    optimizer = _adamw(network, options)
+    parameters = dict(network.named_parameters())
+    best = BestWeights(parameters, options.patience)
+    curve: list[Tensor] = []
+
+    checkpoint = None if options.checkpoint is None else _checkpoint(family, data, mixup, options, keys, parameters)
+    if checkpoint is not None and (state := checkpoint.load(data.x.device)) is not None:
+        curve = _load_(state, parameters, best, optimizer)
+
+    validates = data.validation_rows.shape[1] > 0
+    epochs = tqdm(
+        range(len(curve) + 1, options.max_epochs + 1),
+        initial=len(curve),
+        total=options.max_epochs,
+        disable=not options.verbose,
+        desc="training",
+        unit="epoch",
+    )
+    for epoch in epochs:
+        if validates and bool(best.stopped.all()):
+            break
+        for batch in batches.epoch(random.stream(epoch)):
+            optimizer.zero_grad()
+            _loss(network, family, mixup, batch).backward()
+            optimizer.step()
+        nll = _validation_nll(network, family, data, scaler)
+        curve.append(nll)
+        if validates:
+            best.update(epoch, nll)
+        if options.verbose and validates:
+            running = int((~best.stopped).sum())
+            epochs.set_postfix(validation_nll=f"{best.score.mean().item():.4f}", members=running, refresh=False)
+        if checkpoint is not None:
+            checkpoint.write(_state(parameters, best, optimizer, curve))
+
+    if validates:
+        best.restore_()
+    _check_finite(network, best if validates else None)
+    if checkpoint is not None:
+        checkpoint.remove()
+    best_epoch = best.epoch if validates else torch.full_like(best.epoch, options.max_epochs)
+    return scaler, TrainingResult(torch.stack(curve).cpu().numpy(), best_epoch.cpu().numpy())
+
+
+def _loss(network: DensityNetwork, family: ExponentialFamily, mixup: Mixup, batch: Batch) -> Tensor:
+    """Sum over members of the mean loss of their rows; no gradient crosses from one member to another."""
+    pair_weight = batch.sample_weight
+    if batch.partners is None or batch.weights is None:
+        losses = clean_nll(family, network(batch.x), batch.y, 2)
+    else:
+        losses = fused_nll(network, family, mixup, batch.x, batch.y, batch.partners, batch.weights)
+        if pair_weight is not None:
+            pair_weight = (batch.weights * meet(pair_weight, batch.partners)).sum(-1)
+    weighted = losses if pair_weight is None else pair_weight * losses
+    return weighted.mean(1).sum()
+
+
+@torch.no_grad()
+def _validation_nll(
+    network: DensityNetwork, family: ExponentialFamily, data: TrainingData, scaler: TargetScaler
+) -> Tensor:
+    """Mean clean NLL of each member's validation rows in the user's units, (M,); empty without validation rows."""
+    members, n = data.validation_rows.shape
+    if n == 0:
+        return torch.empty(0, dtype=torch.float64, device=data.x.device)
+    weights = data.weights(data.validation_rows)
+    total = torch.zeros(members, dtype=torch.float64, device=data.x.device)
+    step = max(1, _ROWS_AT_ONCE // members)
+    for start in range(0, n, step):
+        rows = data.validation_rows[:, start : start + step]
+        losses = clean_nll(family, network(data.x[rows]), scaler.transform(data.y[rows]), 2).double()
+        total += (losses if weights is None else weights[:, start : start + step] * losses).sum(1)
+    return total / n + scaler.scale.log().flatten(1).sum(1)
+
+
+def _adamw(network: DensityNetwork, options: TrainingOptions) -> torch.optim.AdamW:
+    groups = [
+        {"params": list(network.mlp.weights), "weight_decay": options.weight_decay},
+        {"params": list(network.mlp.biases), "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
+
+
+def _check_finite(network: DensityNetwork, best: BestWeights | None) -> None:
+    """Raise if a member came to nothing; a member with weights to go back to is fine."""
+    if best is not None:
+        failed = best.epoch == 0
+    else:
+        finite = [parameter.isfinite().flatten(1).all(1) for parameter in network.parameters()]
+        failed = ~torch.stack(finite).all(0)
+    if bool(failed.any()):
+        raise RuntimeError(
+            f"training diverged: the loss of {int(failed.sum())} of {len(failed)} members never was a finite number. "
+            "Lower `learning_rate`, or look for extreme values in X and y."
+        )
+
+
+def _checkpoint(
+    family: ExponentialFamily,
+    data: TrainingData,
+    mixup: Mixup,
+    options: TrainingOptions,
+    keys: Tensor,
+    parameters: dict[str, Tensor],
+) -> Checkpoint:
+    assert options.checkpoint is not None  # the caller asked
+    # where a run may go on is decided by what it computes, not by how long it may take or how it looks
+    settings = replace(options, checkpoint=None, verbose=False)
+    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    rows = (data.x, data.y, data.sample_weight, data.train_rows, data.validation_rows)
+    return Checkpoint(options.checkpoint, fingerprint(repr((family, mixup, settings, shapes)), keys, *rows))
+
+
+def _state(
+    parameters: dict[str, Tensor], best: BestWeights, optimizer: torch.optim.Optimizer, curve: list[Tensor]
+) -> dict[str, Tensor]:
+    state = {f"parameter.{name}": parameter for name, parameter in parameters.items()}
+    for name, parameter in parameters.items():
+        state |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
+    return state | {f"best.{name}": value for name, value in best.state().items()} | {"curve": torch.stack(curve)}
+
+
+@torch.no_grad()
+def _load_(
+    state: dict[str, Tensor], parameters: dict[str, Tensor], best: BestWeights, optimizer: torch.optim.Optimizer
+) -> list[Tensor]:
+    """Take over what `_state` returned; gives the validation curve so far."""
+    for name, parameter in parameters.items():
+        parameter.copy_(state[f"parameter.{name}"])
+        prefix = f"optimizer.{name}."
+        optimizer.state[parameter] = {
+            key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+        }
+    best.load_({key.removeprefix("best."): value for key, value in state.items() if key.startswith("best.")})
+    return list(state["curve"].unbind(0))

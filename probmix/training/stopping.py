@@ -1,0 +1,64 @@
+"""Early stopping and best weights, member by member."""
+
+import torch
+from torch import Tensor
+
+
+class BestWeights:
+    """Keeps each member's best weights, and knows when it has stopped.
+
+    Parameters
+    ----------
+    parameters : dict of str to Tensor
+        Live parameters with a leading member axis (M, ...).
+    patience : int or None
+        Epochs without improvement after which a member stops.
+
+    Attributes
+    ----------
+    best : dict of str to Tensor
+    score : Tensor, (M,)
+        Lowest validation score so far.
+    epoch : Tensor, (M,)
+        The epoch of that score, from 1; 0 before the first.
+    stopped : Tensor, (M,), bool
+    """
+
+    def __init__(self, parameters: dict[str, Tensor], patience: int | None) -> None:
+        first = next(iter(parameters.values()))
+        members = first.shape[0]
+        self._parameters = parameters
+        self._patience = patience
+        self.best = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        self.score = torch.full((members,), float("inf"), dtype=torch.float64, device=first.device)
+        self.epoch = torch.zeros(members, dtype=torch.int64, device=first.device)
+        self.stopped = torch.zeros(members, dtype=torch.bool, device=first.device)
+
+    @torch.no_grad()
+    def update(self, epoch: int, score: Tensor) -> None:
+        """Take the score of an epoch, (M,); a member that has stopped keeps what it has, NaN never improves."""
+        improved = (score < self.score) & ~self.stopped
+        members = improved.nonzero().squeeze(1)
+        if len(members):
+            for name, parameter in self._parameters.items():
+                self.best[name][members] = parameter.detach()[members]
+            self.score[members] = score[members].to(self.score.dtype)
+            self.epoch[members] = epoch
+        if self._patience is not None:
+            self.stopped |= epoch - self.epoch >= self._patience
+
+    @torch.no_grad()
+    def restore_(self) -> None:
+        """Write the best weights into the live parameters."""
+        for name, parameter in self._parameters.items():
+            parameter.copy_(self.best[name])
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors to store in a checkpoint."""
+        named = {f"best.{name}": tensor for name, tensor in self.best.items()}
+        return named | {"score": self.score, "epoch": self.epoch, "stopped": self.stopped}
+
+    def load_(self, state: dict[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
