@@ -1,9 +1,23 @@
 """Conditional densities with neural networks, regularised by probabilistic mixup."""
 
-from . import families
+from . import families, mixup, scores
+from .estimators import DensityClassifier, DensityRegressor, load
 from .heads import NaturalHead
+from .mixup import Mixup, mixup_loss
 from .pooling import linear_pool, log_linear_pool
 
 __version__ = "0.1.0"
 
-__all__ = ["NaturalHead", "families", "linear_pool", "log_linear_pool"]
+__all__ = [
+    "DensityClassifier",
+    "DensityRegressor",
+    "Mixup",
+    "NaturalHead",
+    "families",
+    "linear_pool",
+    "load",
+    "log_linear_pool",
+    "mixup",
+    "mixup_loss",
+    "scores",
+]

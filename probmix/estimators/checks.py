@@ -1,0 +1,66 @@
+"""Checks of an estimator's parameters: what, the rule, what came."""
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+
+from .._names import unknown_name
+
+_POOLS = ("linear", "log-linear")
+
+
+def check_integer(name: str, value: object, low: int) -> None:
+    """Raise unless the parameter is an integer of at least `low`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
+        raise ValueError(f"`{name}` must be an integer of at least {low}; got {value!r}.")
+
+
+def check_real(name: str, value: object, low: float, high: float = float("inf"), open_low: bool = False) -> None:
+    """Raise unless the parameter is a finite number in [low, high), or (low, high)."""
+    inside = isinstance(value, Real) and not isinstance(value, bool) and low <= value < high
+    if not inside or (open_low and value == low):
+        bounds = f"{'(' if open_low else '['}{low:g}, {high:g})"
+        raise ValueError(f"`{name}` must be a number in {bounds}; got {value!r}.")
+
+
+def check_layer_sizes(sizes: object) -> tuple[int, ...]:
+    """The hidden layer sizes as a tuple."""
+    if not isinstance(sizes, Iterable):
+        raise ValueError(f"`hidden_layer_sizes` must be a sequence of integers such as (128, 64); got {sizes!r}.")
+    sizes = tuple(sizes)
+    for size in sizes:
+        check_integer("hidden_layer_sizes", size, 1)
+    return sizes
+
+
+def check_pool(pool: object) -> None:
+    """Raise unless members can be pooled that way."""
+    if pool not in _POOLS:
+        raise unknown_name("pool", pool, _POOLS)
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """The device to train on; "auto" takes a GPU if there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not isinstance(device, (str, torch.device)) or str(device).split(":")[0] not in ("cpu", "cuda"):
+        raise unknown_name("device", device, ("auto", "cpu", "cuda"))
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("`device` is 'cuda', but torch sees no CUDA device. Use 'auto' or 'cpu'.")
+    return device
+
+
+def check_seed(random_state: object) -> int:
+    """A seed from an integer, a NumPy generator, or, for None, the operating system; never NumPy's global state."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31))
+    check_integer("random_state", random_state, 0)
+    assert isinstance(random_state, Integral)  # checked in the line above
+    return int(random_state)

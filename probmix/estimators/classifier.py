@@ -1,0 +1,86 @@
+"""Probabilistic classification in scikit-learn's manner."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from ..families import Categorical, ExponentialFamily
+from .base import DensityEstimator
+
+
+class DensityClassifier(ClassifierMixin, DensityEstimator):
+    r"""Conditional class probabilities p(y | x) with a neural network.
+
+    The categorical sibling of `DensityRegressor`: natural parameters are logits, and ProbMix pools them.
+
+    Parameters
+    ----------
+    mixup : str or Mixup
+        "erm", "mixup", "local-mixup", "probmix", "local-probmix", or a `Mixup`; see `probmix.mixup.preset`.
+    hidden_layer_sizes, n_members, pool, max_epochs, batch_size, learning_rate, weight_decay, validation_fraction, \
+    patience, device, random_state, verbose, checkpoint
+        As in `DensityRegressor`.
+
+    Attributes
+    ----------
+    classes_ : ndarray, (n_classes,)
+        Sorted; class k of the predicted distribution is ``classes_[k]``.
+    family_, network_, validation_curve_, best_epoch_, n_features_in_, feature_names_in_
+        As in `DensityRegressor`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from probmix import DensityClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = DensityClassifier(max_epochs=20, random_state=0).fit(X, y)
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], ExponentialFamily]:
+        x, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
+        labels = column_or_1d(labels, warn=True)
+        check_classification_targets(labels)
+        self.classes_, indices = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"a classifier needs at least 2 classes in y; got one class, {self.classes_[0]!r}.")
+        return x, indices.astype(np.float64), Categorical(len(self.classes_))
+
+    def _check_merged(self, y: NDArray[Any]) -> None:
+        present = np.unique(y).astype(int)
+        if len(present) < 2:
+            raise ValueError(
+                "a classifier needs at least 2 classes in y among the rows of positive weight; "
+                f"got one class, {self.classes_[present[0]]!r}."
+            )
+
+    def _validate_targets(self, y: Any) -> NDArray[Any]:
+        labels = column_or_1d(y)
+        unknown = ~np.isin(labels, self.classes_)
+        if unknown.any():
+            raise ValueError(
+                f"y has the class {labels[unknown][0]!r}, which the fit did not see; classes are {self.classes_}."
+            )
+        return np.searchsorted(self.classes_, labels).astype(np.float64)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Class probabilities in the order of `classes_`: (n, F) -> (n, n_classes)."""
+        probs: NDArray[np.float64] = self.predict_dist(X).probs.cpu().numpy()
+        return probs
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The most probable class: (n, F) -> (n,)."""
+        most_probable = self.predict_proba(X).argmax(1)
+        classes: NDArray[Any] = self.classes_[most_probable]
+        return classes
+
+    def sample(self, X: ArrayLike, n_samples: int = 1, random_state: Any = None) -> NDArray[Any]:
+        """Classes drawn from the predicted distribution: (n, F) -> (n_samples, n)."""
+        indices = self._sample(X, n_samples, random_state).cpu().numpy()
+        draws: NDArray[Any] = self.classes_[indices]
+        return draws

@@ -1,0 +1,97 @@
+"""What every score does with its two arguments first, and with its values last."""
+
+import copy
+from collections.abc import Iterator
+from functools import reduce
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily
+
+from ..distributions import is_discrete
+from ..families.base import check_support
+
+
+def checked_targets(distribution: Distribution, y: Tensor) -> Tensor:
+    """`y` in the shape batch + event of the distribution.
+
+    Raises
+    ------
+    ValueError
+        If `y` does not broadcast to exactly that shape, is not finite, or is no count or class where it must be.
+    """
+    expected = distribution.batch_shape + distribution.event_shape
+    # the result must be the shape of the distribution: (n, 1) against (n,) broadcasts too, but to (n, n)
+    if not _broadcasts_to(y.shape, expected):
+        mend = (
+            f"Pass y.reshape({tuple(expected)})."
+            if y.numel() == expected.numel()
+            else "Pass one target for each row, or `expand` the distribution."
+        )
+        raise ValueError(
+            "`y` must broadcast to batch shape + event shape of the distribution, "
+            f"{tuple(expected)}; got shape {tuple(y.shape)}. {mend}"
+        )
+    check_support(y, y.isfinite(), "`y` must be finite", "Drop or impute these rows.")
+    if is_discrete(distribution):
+        base = innermost(distribution)
+        if isinstance(base, Categorical):
+            last = base.logits.shape[-1] - 1
+            inside, rule = (y >= 0) & (y <= last) & (y == y.round()), f"`y` must be a class index 0 .. {last}"
+            check_support(y, inside, rule, "Encode the classes first, for example with sklearn's LabelEncoder.")
+        else:
+            rule = "`y` must be a whole number for a discrete distribution"
+            check_support(y, y == y.round(), rule, "Use counts, or a continuous distribution.")
+    return y.expand(expected)
+
+
+def innermost(distribution: Distribution) -> Distribution:
+    """The distribution of one coordinate of one component."""
+    while isinstance(distribution, Independent | MixtureSameFamily):
+        if isinstance(distribution, Independent):
+            distribution = distribution.base_dist
+        else:
+            distribution = distribution.component_distribution
+    return distribution
+
+
+def widen(distribution: Distribution) -> Distribution:
+    """The same distribution with its parameters in float64, for any class; gradients flow back."""
+    if isinstance(distribution, Categorical):
+        # anew, so that the probabilities sum to one in float64
+        return Categorical(probs=distribution.probs.double(), validate_args=False)
+    wide = copy.copy(distribution)
+    for name, value in vars(distribution).items():
+        if isinstance(value, Distribution):
+            vars(wide)[name] = widen(value)
+        elif isinstance(value, Tensor) and value.is_floating_point():
+            vars(wide)[name] = value.double()
+    return wide
+
+
+def to_dtype_of(distribution: Distribution, values: Tensor) -> Tensor:
+    """`values` in the dtype of the parameters of `distribution`."""
+    return values.to(reduce(torch.promote_types, (p.dtype for p in _parameters(distribution)), torch.float32))
+
+
+def device_of(distribution: Distribution) -> torch.device:
+    return next((p.device for p in _parameters(distribution)), torch.device("cpu"))
+
+
+def mean_over_event(distribution: Distribution, values: Tensor) -> Tensor:
+    """One value per row from one value per coordinate."""
+    events = len(distribution.event_shape)
+    return values.flatten(-events).mean(-1) if events else values
+
+
+def _parameters(distribution: Distribution) -> Iterator[Tensor]:
+    for value in vars(distribution).values():
+        if isinstance(value, Distribution):
+            yield from _parameters(value)
+        elif isinstance(value, Tensor) and value.is_floating_point():
+            yield value
+
+
+def _broadcasts_to(shape: torch.Size, expected: torch.Size) -> bool:
+    pairs = zip(reversed(shape), reversed(expected), strict=False)
+    return len(shape) <= len(expected) and all(size in (1, length) for size, length in pairs)

@@ -1,0 +1,124 @@
+"""Scores as scikit-learn scorers."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ._inputs import device_of
+from .crps import crps
+from .nll import nll
+
+
+class DistributionPredictor(Protocol):
+    """An estimator that predicts a distribution for every row."""
+
+    def predict_dist(self, X: Any) -> Any:
+        """Torch or Pyro distribution of batch shape (n,)."""
+        ...
+
+
+def neg_nll_scorer(
+    estimator: DistributionPredictor, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+) -> float:
+    """Minus the mean negative log-likelihood; larger is better. Pass it as ``scoring=neg_nll_scorer``.
+
+    Parameters
+    ----------
+    estimator : fitted estimator with `predict_dist`
+    X : array-like, (n, features)
+    y : array-like, (n,) or (n, targets)
+        Class labels as in `estimator.classes_` if the estimator has them.
+    sample_weight : array-like, (n,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If `y` holds a class that the estimator has not seen, or does not match the predictions.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix.scores import neg_nll_scorer
+    >>> class Standard:
+    ...     def predict_dist(self, X):
+    ...         return torch.distributions.Normal(torch.zeros(len(X)), torch.ones(len(X)))
+    >>> round(neg_nll_scorer(Standard(), [[1.0], [2.0]], [0.0, 2.0]), 4)
+    -1.9189
+    """
+    return _negative_mean(nll, estimator, X, y, sample_weight)
+
+
+def neg_crps_scorer(
+    estimator: DistributionPredictor, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+) -> float:
+    """Minus the mean CRPS; larger is better. Pass it as ``scoring=neg_crps_scorer``.
+
+    For classifiers this is the ranked probability score, with classes in the order of `classes_`.
+
+    Parameters
+    ----------
+    estimator : fitted estimator with `predict_dist`
+    X : array-like, (n, features)
+    y : array-like, (n,) or (n, targets)
+        Class labels as in `estimator.classes_` if the estimator has them.
+    sample_weight : array-like, (n,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If `y` holds a class that the estimator has not seen, or does not match the predictions.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix.scores import neg_crps_scorer
+    >>> class Standard:
+    ...     def predict_dist(self, X):
+    ...         return torch.distributions.Normal(torch.zeros(len(X)), torch.ones(len(X)))
+    >>> round(neg_crps_scorer(Standard(), [[1.0], [2.0]], [0.0, 3.0]), 4)
+    -1.3351
+    """
+    return _negative_mean(crps, estimator, X, y, sample_weight)
+
+
+def _negative_mean(
+    score: Callable[[Distribution, Tensor], Tensor],
+    estimator: DistributionPredictor,
+    X: Any,
+    y: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None,
+) -> float:
+    distribution = estimator.predict_dist(X)
+    target = np.asarray(y)
+    if hasattr(estimator, "classes_"):
+        target = _class_indices(target, np.asarray(estimator.classes_))
+    target = target.astype(np.int64 if target.dtype.kind in "iub" else np.float64)
+    with torch.no_grad():
+        values = score(distribution, torch.from_numpy(target).to(device_of(distribution)))
+    weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    return -float(np.average(values.double().cpu().numpy(), weights=weights))
+
+
+def _class_indices(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Places of the labels `y` in the sorted `classes`."""
+    index = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    unknown = classes[index] != y
+    if unknown.any():
+        raise ValueError(
+            f"`y` must hold classes that the estimator has seen, {classes.tolist()}; "
+            f"got {y[unknown][0]!r}. Fit on data with every class."
+        )
+    return index.astype(np.int64)
