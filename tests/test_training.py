@@ -1,0 +1,262 @@
+"""Training members as one: each is what it would be alone, stops by itself, and survives being killed."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from probmix import families
+from probmix.mixup import Mixup, preset
+from probmix.networks import MLP, DensityNetwork
+from probmix.random import KeyedRandom, member_keys
+from probmix.training import TrainingData, TrainingOptions, checkpoint, train
+from probmix.training.data import BatchSource, target_scaler
+
+N, FEATURES, MEMBERS = 90, 3, 4
+OPTIONS = TrainingOptions(max_epochs=12, batch_size=16, patience=4)
+
+
+def make_data(family="gaussian", members=slice(None), n_validation=20, several=False, sample_weight=False):
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(N, FEATURES, generator=draw, dtype=torch.float64) * 100 + 2000
+    rate = torch.exp((x[:, 0] - 2000) / 200 + 1)
+    y = torch.poisson(rate, generator=draw)
+    if family != "poisson":
+        y = y + 0.5
+    if several:
+        y = torch.stack([y, y.flip(0)], 1)
+    order = KeyedRandom(member_keys(1, MEMBERS)).permutations(N)[members]
+    weight = torch.rand(N, generator=draw, dtype=torch.float64) if sample_weight else None
+    return TrainingData(x, y, weight, order[:, n_validation:], order[:, :n_validation])
+
+
+def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(None)):
+    family = families.get(family)
+    keys = member_keys(0, MEMBERS)[members]
+    targets = data.y.shape[1] if data.y.ndim == 2 else None
+    network = DensityNetwork(family, FEATURES, (16, 8), targets, len(keys))
+    mixup = mixup if isinstance(mixup, Mixup) else preset(mixup)
+    scaler, result = train(network, family, data, mixup, options, keys)
+    return network, scaler, result
+
+
+def test_mlp_members_are_separate_networks():
+    mlp = MLP(3, (5, 4), 2, n_members=2)
+    mlp.initialize_(KeyedRandom(member_keys(0, 2)), torch.zeros(2, 1, 2))
+    x = torch.randn(2, 7, 3)
+    out = mlp(x)
+    for m in range(2):
+        layers = []
+        for weight, bias in zip(mlp.weights, mlp.biases, strict=True):
+            linear = nn.Linear(weight.shape[1], weight.shape[2])
+            linear.weight.data, linear.bias.data = weight[m].T, bias[m, 0]
+            layers += [linear, nn.ReLU()]
+        torch.testing.assert_close(out[m], nn.Sequential(*layers[:-1])(x[m]))
+
+
+def test_initial_weights_have_torchs_linear_law():
+    mlp = MLP(100, (50,), 1, n_members=3)
+    mlp.initialize_(KeyedRandom(member_keys(0, 3)), torch.full((3, 1, 1), 7.0))
+    weights = mlp.weights[0]
+    assert weights.abs().max() <= 0.1
+    assert weights.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.02)
+    assert torch.equal(mlp.biases[-1], torch.full((3, 1, 1), 7.0))
+    assert not torch.equal(weights[0], weights[1])
+
+
+def test_a_fresh_network_predicts_the_marginal_distribution():
+    data = make_data()
+    network = DensityNetwork(families.get("gaussian"), FEATURES, (), None, MEMBERS)
+    family = network.family
+    scaler = target_scaler(family, data)
+    marginal = family.marginal_params(scaler.transform(data.y[data.train_rows]), dim=1)
+    network.initialize_(KeyedRandom(member_keys(0, MEMBERS)), *data.feature_moments(), marginal)
+    nn.init.zeros_(network.mlp.weights[0])
+    predicted = family.distribution(family.rescale(network(data.x[:1]), scaler))
+    for m in range(MEMBERS):
+        y = data.y[data.train_rows[m]]
+        assert predicted.mean[m, 0].item() == pytest.approx(y.mean().item(), rel=1e-5)
+        assert predicted.stddev[m, 0].item() == pytest.approx(y.std(correction=0).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_features_are_standardised_over_each_members_training_rows(weighted):
+    data = make_data(sample_weight=weighted)
+    loc, scale = data.feature_moments()
+    for m in range(MEMBERS):
+        rows = data.x[data.train_rows[m]]
+        w = torch.ones(len(rows)) if data.sample_weight is None else data.sample_weight[data.train_rows[m]]
+        w = (w / w.sum()).unsqueeze(1)
+        mean = (w * rows).sum(0)
+        torch.testing.assert_close(loc[m, 0], mean)
+        torch.testing.assert_close(scale[m, 0], (w * (rows - mean) ** 2).sum(0).sqrt())
+
+
+def test_constant_features_keep_their_unit():
+    data = dataclasses.replace(make_data(), x=torch.full((N, FEATURES), 1e6 + 0.1, dtype=torch.float64))
+    _, scale = data.feature_moments()
+    assert torch.equal(scale, torch.ones_like(scale))
+
+
+METHODS = ["erm", "mixup", "probmix", "local-mixup", "local-probmix", preset("probmix", label_pool="calibrated")]
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize("mixup", METHODS, ids=str)
+def test_a_member_of_a_joint_run_is_the_member_alone(mixup, batch_size):
+    options = dataclasses.replace(OPTIONS, batch_size=batch_size)
+    joint, _, joint_result = run(make_data(), mixup, options=options)
+    one = slice(2, 3)
+    alone, _, alone_result = run(make_data(members=one), mixup, options=options, members=one)
+    for a, b in zip(joint.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(a[one], b, rtol=0, atol=1e-4)
+    assert joint_result.best_epoch[2] == alone_result.best_epoch[0]
+
+
+@pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
+@pytest.mark.parametrize("several", [False, True])
+def test_training_lowers_the_validation_score(family, several):
+    data = make_data(family, several=several)
+    _, _, result = run(data, "probmix", family, dataclasses.replace(OPTIONS, max_epochs=60, patience=None))
+    assert (result.validation_curve.min(0) < result.validation_curve[0] - 0.02).all()
+
+
+def test_validation_curve_is_in_the_users_units():
+    data = make_data()
+    network, scaler, result = run(data)
+    family = network.family
+    for m in range(MEMBERS):
+        rows = data.validation_rows[m]
+        eta = family.rescale(network(data.x[rows].expand(MEMBERS, -1, -1)), scaler)[m]
+        nll = -family.distribution(eta).log_prob(data.y[rows]).mean()
+        assert nll.item() == pytest.approx(result.validation_curve[result.best_epoch[m] - 1, m], abs=1e-4)
+
+
+def test_members_stop_by_themselves_and_keep_their_best_weights():
+    options = dataclasses.replace(OPTIONS, max_epochs=200, patience=3)
+    _, _, result = run(make_data(), options=options)
+    epochs = len(result.validation_curve)
+    assert epochs < 200
+    assert result.best_epoch.max() == epochs - 3  # the last to stop
+    for m, best in enumerate(result.best_epoch):
+        until_stop = result.validation_curve[: best + 3, m]
+        assert until_stop.argmin() == best - 1
+
+
+def test_without_validation_rows_the_last_epoch_counts():
+    _, _, result = run(make_data(n_validation=0))
+    assert result.validation_curve.shape == (12, 0)
+    assert (result.best_epoch == 12).all()
+
+
+@pytest.mark.parametrize("mixup", ["erm", "mixup", "probmix"])
+def test_weights_that_are_equal_change_nothing(mixup):
+    plain, _, _ = run(make_data(), mixup)
+    data = dataclasses.replace(make_data(), sample_weight=torch.full((N,), 3.0, dtype=torch.float64))
+    weighted, _, _ = run(data, mixup)
+    for a, b in zip(plain.parameters(), weighted.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(batch_size):
+    data = make_data()
+    network = DensityNetwork(families.get("gaussian"), FEATURES, (), None, MEMBERS)
+    network.loc.copy_(data.feature_moments()[0])
+    network.scale.copy_(data.feature_moments()[1])
+    scaler = target_scaler(network.family, data)
+    source = BatchSource(data, network, scaler, preset("local-probmix"), batch_size)
+    for batch in source.epoch(KeyedRandom(member_keys(0, MEMBERS))):
+        for m in range(MEMBERS):
+            rows = network.standardize(data.x[data.train_rows[m]].expand(MEMBERS, -1, -1))[m]
+            size = batch.partners.shape[1]
+            chosen = network.standardize(batch.x)[m]
+            distance = torch.cdist(chosen[:size], rows).sort(1).values
+            to_partner = (chosen[:size] - chosen[batch.partners[m]]).norm(dim=1)
+            assert (to_partner > 0).all()
+            assert (to_partner <= distance[:, 5] * (1 + 1e-4)).all()
+
+
+def test_uniform_partners_stay_in_their_batch_and_every_row_is_one():
+    source = BatchSource(
+        make_data(),
+        DensityNetwork(families.get("gaussian"), FEATURES, (), None, MEMBERS),
+        target_scaler(families.get("gaussian"), make_data()),
+        preset("probmix"),
+        16,
+    )
+    sizes = []
+    for batch in source.epoch(KeyedRandom(member_keys(0, MEMBERS))):
+        size = batch.x.shape[1]
+        sizes.append(size)
+        assert torch.equal(batch.partners.sort(1).values, torch.arange(size).expand(MEMBERS, size))
+        torch.testing.assert_close(batch.weights.sum(-1), torch.ones(MEMBERS, size))
+    assert sizes == [16, 16, 16, 16, 6]
+
+
+class Killed(BaseException):
+    """What a user's Ctrl-C is to a run."""
+
+
+@pytest.mark.parametrize("mixup", ["erm", "local-probmix"])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, mixup):
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
+    path = tmp_path / "folder" / "run.safetensors"
+    options = dataclasses.replace(OPTIONS, checkpoint=path)
+    straight, _, straight_result = run(make_data(), mixup)
+    write = checkpoint.Checkpoint.write
+    for kill_after in (3, 5):
+        written = []
+
+        def write_then_kill(self, state, written=written, kill_after=kill_after):
+            write(self, state)
+            written.append(1)
+            if len(written) == kill_after:
+                raise Killed
+
+        monkeypatch.setattr(checkpoint.Checkpoint, "write", write_then_kill)
+        with pytest.raises(Killed):
+            run(make_data(), mixup, options=options)
+        assert path.exists()
+    monkeypatch.setattr(checkpoint.Checkpoint, "write", write)
+    resumed, _, resumed_result = run(make_data(), mixup, options=options)
+    for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert (straight_result.validation_curve == resumed_result.validation_curve).all()
+    assert not path.exists()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_checkpoint_of_other_data_or_settings_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
+    path = tmp_path / "run.safetensors"
+    monkeypatch.setattr(checkpoint.Checkpoint, "remove", lambda self: None)
+    run(make_data(), options=dataclasses.replace(OPTIONS, checkpoint=path))
+    message = r"^the checkpoint '.*run\.safetensors' belongs to other data or settings\. Remove it, or choose another"
+    with pytest.raises(ValueError, match=message):
+        run(make_data(), "probmix", options=dataclasses.replace(OPTIONS, checkpoint=path))
+    with pytest.raises(ValueError, match=message):
+        run(make_data(family="poisson"), options=dataclasses.replace(OPTIONS, checkpoint=path))
+
+
+def test_diverged_training_is_an_error():
+    options = dataclasses.replace(OPTIONS, learning_rate=1e30)
+    with pytest.raises(RuntimeError, match=r"^training diverged: the loss of 4 of 4 members never was a finite number\."):
+        run(make_data(), options=options)
+    with pytest.raises(RuntimeError, match=r"^training diverged"):
+        run(make_data(n_validation=0), options=options)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("mixup", METHODS, ids=str)
+def test_cuda_trains_the_same_members(mixup):
+    family, keys = families.get("gaussian"), member_keys(0, MEMBERS)
+    data = make_data()
+    on_gpu = TrainingData(data.x.cuda(), data.y.cuda(), None, data.train_rows.cuda(), data.validation_rows.cuda())
+    network = DensityNetwork(family, FEATURES, (16, 8), None, MEMBERS).cuda()
+    mixup = mixup if isinstance(mixup, Mixup) else preset(mixup)
+    train(network, family, on_gpu, mixup, OPTIONS, keys.cuda())
+    cpu, _, _ = run(data, mixup)
+    for a, b in zip(network.parameters(), cpu.parameters(), strict=True):
+        torch.testing.assert_close(a.cpu(), b, rtol=0, atol=1e-3)
