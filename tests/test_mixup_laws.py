@@ -89,7 +89,9 @@ def test_presets_are_what_the_papers_call_them():
 
 
 def test_unknown_names_are_answered_with_near_misses():
-    with pytest.raises(ValueError, match=r"^unknown mixup preset 'probmx'; did you mean 'probmix' or 'local-probmix'\?$"):
+    with pytest.raises(
+        ValueError, match=r"^unknown mixup preset 'probmx'; did you mean 'probmix' or 'local-probmix'\?$"
+    ):
         preset("probmx")
     with pytest.raises(ValueError, match=r"^unknown meeting place 'outputs'; did you mean 'output'\?$"):
         Mixup(at="outputs")

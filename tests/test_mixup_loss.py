@@ -230,6 +230,8 @@ def test_errors_come_before_any_work():
         mixup_loss(model, "gausian", x, y)
     with pytest.raises(ValueError, match=r"^Gaussian targets must be finite; got nan at row 2\. Drop or impute"):
         mixup_loss(model, "gaussian", x, torch.tensor([0.0, 1.0, float("nan"), 2.0]))
-    with pytest.raises(ValueError, match=r"^Poisson targets must be non-negative integers; got -1 at row 1\. Use counts"):
+    with pytest.raises(
+        ValueError, match=r"^Poisson targets must be non-negative integers; got -1 at row 1\. Use counts"
+    ):
         mixup_loss(model, "poisson", x, torch.tensor([0.0, -1.0, 1.0, 2.0]))
     assert model.rows == []

@@ -242,7 +242,9 @@ def test_a_checkpoint_of_other_data_or_settings_is_an_error(tmp_path, monkeypatc
 
 def test_diverged_training_is_an_error():
     options = dataclasses.replace(OPTIONS, learning_rate=1e30)
-    with pytest.raises(RuntimeError, match=r"^training diverged: the loss of 4 of 4 members never was a finite number\."):
+    with pytest.raises(
+        RuntimeError, match=r"^training diverged: the loss of 4 of 4 members never was a finite number\."
+    ):
         run(make_data(), options=options)
     with pytest.raises(RuntimeError, match=r"^training diverged"):
         run(make_data(n_validation=0), options=options)

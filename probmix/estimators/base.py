@@ -117,8 +117,6 @@ class DensityEstimator(BaseEstimator):
         x, targets, family = self._validate_fit(as_numpy(X), as_numpy(y))
         if sample_weight is not None:
             sample_weight = _check_sample_weight(as_numpy(sample_weight), x, dtype=np.float64, ensure_non_negative=True)
-            if not sample_weight.any():
-                raise ValueError("`sample_weight` must have a positive sum; all weights are zero.")
         family.check_targets(torch.from_numpy(targets))
         x, targets, sample_weight = merge_repeats(x, targets, sample_weight)
         self._check_merged(targets)

@@ -12,7 +12,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, validate_data
 
 from ..distributions import icdf
-from ..families import ExponentialFamily, get
+from ..families import Categorical, ExponentialFamily, get
 from ..mixup import Mixup
 from .base import DensityEstimator
 from .checks import check_real
@@ -126,9 +126,9 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         self.family = family
 
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], ExponentialFamily]:
-        family = get(self.family)
-        if family.name == "categorical":
+        if self.family == "categorical" or isinstance(self.family, Categorical):
             raise ValueError("the categorical family is for classes; use DensityClassifier.")
+        family = get(self.family)
         x, targets = validate_data(
             self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
         )

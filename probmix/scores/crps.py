@@ -51,7 +51,7 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     - Categorical: the ranked probability score :math:`\sum_k (F(k) - 1[y \le k])^2`, which is the CRPS of the class
       index and so is not divided by the number of classes less one; it means something where classes are ordered;
     - other discrete distributions: the same sum over all but 1e-12 of the mass in either tail. For mixtures of Poissons
-      it is exact up to 256; beyond, quadrature with the Euler-Maclaurin correction (1e-9 relative) replaces it;
+      it is exact up to 256; beyond, quadrature with the Euler-Maclaurin correction (1e-8 relative) replaces it;
     - other continuous distributions: adaptive quadrature of the integral between the same quantiles.
 
     All are evaluated in float64 and differentiable in the parameters where the cdf is; the Gamma in its shape as well,
@@ -136,6 +136,10 @@ def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
     if isinstance(component, Normal):
         loc, scale = _members_last(distribution, component.loc), _members_last(distribution, component.scale)
         return normal_mixture_crps(_weights(distribution), loc, scale, y)
+    if isinstance(component, torch.distributions.Categorical):
+        probs = component.probs.double().movedim(-2 - len(distribution.event_shape), -2)
+        pooled = (_weights(distribution).unsqueeze(-1) * probs).sum(-2)
+        return marginal_crps(torch.distributions.Categorical(pooled, validate_args=False), y)
     if isinstance(component, torch.distributions.Poisson):
         wide, rate = widen(distribution), _members_last(distribution, component.rate)
         return poisson_mixture_crps(wide, _weights(distribution), rate, y)

@@ -119,6 +119,6 @@ def _class_indices(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArra
     if unknown.any():
         raise ValueError(
             f"`y` must hold classes that the estimator has seen, {classes.tolist()}; "
-            f"got {y[unknown][0]!r}. Fit on data with every class."
+            f"got {y[unknown].tolist()[0]!r}. Fit on data with every class."
         )
     return index.astype(np.int64)

@@ -1,0 +1,298 @@
+"""The estimators as scikit-learn and its users see them."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from probmix import DensityClassifier, DensityRegressor, families
+from probmix.distributions import Mixture
+from probmix.mixup import NearestNeighbours, preset, preset_names
+from probmix.scores import neg_crps_scorer, neg_nll_scorer
+
+SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (240, 2))
+    return X, rng.poisson(np.exp(1.5 + X[:, 0])) + 1.0
+
+
+@pytest.fixture(scope="module")
+def classes():
+    X, y = load_iris(return_X_y=True)
+    return X, np.array(["setosa", "versicolor", "virginica"])[y]
+
+
+@pytest.mark.parametrize("estimator", [
+    DensityRegressor(),
+    DensityClassifier(),
+    # the suite fits three rows: one neighbour is all they have
+    DensityRegressor(mixup=preset("local-probmix", partners=NearestNeighbours(1)), n_members=2, max_epochs=50),
+    DensityClassifier(mixup="mixup", n_members=2, pool="log-linear", max_epochs=50),
+], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers"])  # fmt: skip
+def test_scikit_learns_whole_check_suite(estimator):
+    """No expected failures; the one skip is scikit-learn's own, for an array API that is switched off."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the suite provokes warnings on purpose
+        results = check_estimator(estimator, on_fail=None)
+    assert {r["check_name"]: repr(r["exception"]) for r in results if r["status"] == "failed"} == {}
+    assert {r["check_name"] for r in results if r["status"] != "passed"} <= {"check_array_api_input"}
+
+
+@pytest.mark.parametrize("mixup", preset_names())
+@pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
+def test_every_preset_learns_with_every_family(problem, family, mixup):
+    X, y = problem
+    model = DensityRegressor(family, mixup, **SETTINGS).fit(X[:180], y[:180])
+    marginal = families.get(family)
+    eta = marginal.marginal_params(torch.from_numpy(y[:180]))
+    baseline = marginal.log_prob(eta, torch.from_numpy(y[180:])).mean().item()
+    assert model.score(X[180:], y[180:]) > baseline + 0.05
+
+
+@pytest.mark.parametrize("mixup", preset_names())
+def test_every_preset_learns_classes(classes, mixup):
+    X, y = classes
+    model = DensityClassifier(mixup, **SETTINGS).fit(X[::2], y[::2])
+    assert (model.predict(X[1::2]) == y[1::2]).mean() > 0.9
+    np.testing.assert_allclose(model.predict_proba(X).sum(1), 1)
+    expected = np.log(model.predict_proba(X))[np.arange(len(y)), np.searchsorted(model.classes_, y)].mean()
+    assert model.score(X, y) == pytest.approx(expected)
+
+
+def test_score_is_the_mean_log_likelihood_and_larger_is_better(problem):
+    X, y = problem
+    good = DensityRegressor("poisson", **SETTINGS).fit(X, y)
+    bad = DensityRegressor("poisson", **SETTINGS | {"max_epochs": 1, "learning_rate": 1e-5}).fit(X, y)
+    assert good.score(X, y) > bad.score(X, y)
+    rate = good.predict(X)
+    assert good.score(X, y) == pytest.approx(stats.poisson.logpmf(y, rate).mean())
+    weight = np.arange(len(y))
+    assert good.score(X, y, weight) == pytest.approx(np.average(stats.poisson.logpmf(y, rate), weights=weight))
+
+
+@pytest.mark.parametrize("family", ["gaussian", "gamma"])
+def test_results_are_in_the_users_units(problem, family):
+    """Targets in other units: the same density up to the Jacobian, also far away from zero."""
+    X, y = problem
+    base = DensityRegressor(family, **SETTINGS).fit(X, y)
+    scale, shift = 1e5, (3e8 if family == "gaussian" else 0.0)
+    moved = DensityRegressor(family, **SETTINGS).fit(X, scale * y + shift)
+    np.testing.assert_allclose(moved.predict(X), scale * base.predict(X) + shift, rtol=1e-4)
+    np.testing.assert_allclose(
+        moved.log_prob(X, scale * y + shift), base.log_prob(X, y) - np.log(scale), rtol=0, atol=0.02
+    )
+    assert moved.predict_dist(X).mean.dtype == torch.float64
+
+
+def test_features_in_any_units(problem):
+    X, y = problem
+    base = DensityRegressor("poisson", **SETTINGS).fit(X, y)
+    moved = DensityRegressor("poisson", **SETTINGS).fit(1e-4 * X + 1e3, y)
+    np.testing.assert_allclose(moved.predict(1e-4 * X + 1e3), base.predict(X), rtol=1e-3)
+
+
+def test_same_seed_same_model_and_no_seed_another(problem):
+    X, y = problem
+    state = np.random.get_state()[1].copy(), torch.get_rng_state()
+    first, second = (DensityRegressor(**SETTINGS).fit(X, y).predict(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    unseeded = [DensityRegressor(**SETTINGS | {"random_state": None}).fit(X, y) for _ in range(2)]
+    assert not np.array_equal(unseeded[0].predict(X), unseeded[1].predict(X))
+    unseeded[0].sample(X, 2)
+    assert np.array_equal(state[0], np.random.get_state()[1])
+    assert torch.equal(state[1], torch.get_rng_state())
+
+
+def test_the_first_members_do_not_depend_on_how_many_there_are(problem):
+    X, y = problem
+    many = DensityRegressor(n_members=4, **SETTINGS).fit(X, y)
+    one = DensityRegressor(n_members=1, **SETTINGS).fit(X, y)
+    np.testing.assert_allclose(
+        many._member_params(X)[0].numpy(), one.predict_natural_params(X).numpy(), rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
+def test_members_are_pooled_linearly_into_a_mixture(problem, family):
+    X, y = problem
+    model = DensityRegressor(family, n_members=3, **SETTINGS).fit(X, y)
+    distribution = model.predict_dist(X)
+    assert isinstance(distribution, Mixture)
+    members = model.family_.distribution(model.predict_natural_params(X))
+    target = torch.from_numpy(y)
+    expected = members.log_prob(target).logsumexp(0) - np.log(3)
+    torch.testing.assert_close(distribution.log_prob(target), expected)
+    np.testing.assert_allclose(model.predict(X), members.mean.mean(0).numpy())
+
+
+@pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
+def test_members_are_pooled_log_linearly_into_their_family(problem, family):
+    X, y = problem
+    linear = DensityRegressor(family, n_members=3, **SETTINGS).fit(X, y)
+    pooled = DensityRegressor(family, n_members=3, pool="log-linear", **SETTINGS).fit(X, y)
+    eta = linear.predict_natural_params(X).mean(0)
+    torch.testing.assert_close(pooled.predict_natural_params(X), eta)
+    torch.testing.assert_close(pooled.predict_dist(X).mean, linear.family_.distribution(eta).mean)
+
+
+@pytest.mark.parametrize("pool", ["linear", "log-linear"])
+def test_class_probabilities_of_an_ensemble(classes, pool):
+    X, y = classes
+    model = DensityClassifier(n_members=3, pool=pool, **SETTINGS).fit(X, y)
+    logits = model._member_params(X)
+    expected = logits.softmax(-1).mean(0) if pool == "linear" else logits.mean(0).softmax(-1)
+    np.testing.assert_allclose(model.predict_proba(X), expected.numpy())
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
+def test_quantiles_and_intervals_hold_the_mass_they_promise(problem, family, n_members):
+    X, y = problem
+    model = DensityRegressor(family, n_members=n_members, **SETTINGS).fit(X, y)
+    levels = [0.05, 0.5, 0.95]
+    quantiles = model.predict_quantile(X[:20], levels)
+    assert quantiles.shape == (20, 3)
+    distribution = model.predict_dist(X[:20])
+    cdf = torch.stack([distribution.cdf(torch.from_numpy(column)) for column in quantiles.T], 1).numpy()
+    if family == "poisson":
+        below = torch.stack([distribution.cdf(torch.from_numpy(column) - 1) for column in quantiles.T], 1).numpy()
+        assert (cdf >= levels).all()
+        assert (below < levels).all()
+    else:
+        np.testing.assert_allclose(cdf, np.broadcast_to(levels, cdf.shape), atol=1e-6)
+    np.testing.assert_allclose(model.predict_interval(X[:20], coverage=0.9), quantiles[:, [0, 2]])
+    np.testing.assert_allclose(model.predict_quantile(X[:20], 0.5), quantiles[:, 1])
+
+
+@pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
+@pytest.mark.parametrize(("n_members", "pool"), [(1, "linear"), (3, "linear"), (3, "log-linear")])
+def test_several_targets(problem, family, n_members, pool):
+    X, y = problem
+    Y = np.column_stack([y, y[::-1], 2 * y])
+    model = DensityRegressor(family, n_members=n_members, pool=pool, **SETTINGS).fit(X, Y)
+    distribution = model.predict_dist(X)
+    assert (distribution.batch_shape, distribution.event_shape) == ((240,), (3,))
+    assert model.predict(X).shape == (240, 3)
+    assert model.log_prob(X, Y).shape == (240,)
+    assert model.predict_interval(X).shape == (240, 3, 2)
+    assert model.predict_quantile(X, 0.5).shape == (240, 3)
+    assert model.sample(X, 5, random_state=0).shape == (5, 240, 3)
+    expected = (240, 3) if n_members == 1 or pool == "log-linear" else (3, 240, 3)
+    assert model.predict_natural_params(X).shape == (*expected, model.family_.num_params)
+
+
+def test_samples_follow_the_prediction_and_the_seed(problem):
+    X, y = problem
+    model = DensityRegressor("gamma", **SETTINGS).fit(X, y)
+    draws = model.sample(X[:3], 20_000, random_state=1)
+    np.testing.assert_array_equal(draws, model.sample(X[:3], 20_000, random_state=1))
+    np.testing.assert_allclose(draws.mean(0), model.predict(X[:3]), rtol=0.02)
+
+
+def test_classes_are_sampled_by_name(classes):
+    X, y = classes
+    model = DensityClassifier(**SETTINGS).fit(X, y)
+    draws = model.sample(X[:2], 1000, random_state=0)
+    assert draws.shape == (1000, 2)
+    assert (draws[:, 0] == "setosa").mean() == pytest.approx(model.predict_proba(X[:1])[0, 0], abs=0.05)
+
+
+@pytest.mark.parametrize("mixup", ["erm", "probmix", "mixup"])
+def test_an_integer_weight_is_the_row_so_many_times(problem, mixup):
+    X, y = problem
+    weight = np.random.default_rng(1).integers(0, 4, len(y))
+    weighted = DensityRegressor(mixup=mixup, **SETTINGS).fit(X, y, sample_weight=weight)
+    repeated = DensityRegressor(mixup=mixup, **SETTINGS).fit(X.repeat(weight, axis=0), y.repeat(weight))
+    np.testing.assert_array_equal(weighted.predict(X), repeated.predict(X))
+
+
+def test_weights_pull_the_fit():
+    X = np.linspace(-1, 1, 200)[:, None]
+    y = np.where(np.arange(200) % 2 == 0, 1.0, 5.0) + 0.1 * np.sin(np.arange(200))
+    model = DensityRegressor(**SETTINGS).fit(X, y, sample_weight=np.where(y < 3, 9.0, 1.0))
+    assert model.predict(X).mean() == pytest.approx(1.4, abs=0.25)
+
+
+def test_pandas_names_pipelines_and_clones(problem):
+    X, y = problem
+    frame, series = pd.DataFrame(X, columns=["speed", "load"]), pd.Series(y)
+    model = DensityRegressor("gamma", **SETTINGS).fit(frame, series)
+    assert model.feature_names_in_.tolist() == ["speed", "load"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame.rename(columns={"load": "weight"}))
+    pipeline = make_pipeline(StandardScaler(), clone(model)).fit(frame, series)
+    assert np.isfinite(pipeline.score(frame, series))
+    wrapped = TransformedTargetRegressor(DensityRegressor(**SETTINGS), func=np.log, inverse_func=np.exp).fit(X, y)
+    assert np.isfinite(wrapped.predict(X)).all()
+
+
+def test_set_params_swaps_the_head(problem):
+    X, y = problem
+    model = DensityRegressor(**SETTINGS).fit(X, y)
+    assert model.set_params(family="gamma").fit(X, y).family_ == families.get("gamma")
+    assert isinstance(model.predict_dist(X[:1]), torch.distributions.Gamma)
+
+
+def test_grid_search_over_family_and_alpha_with_the_crps(problem):
+    X, y = problem
+    grid = {
+        "family": ["gaussian", "gamma", "poisson"],
+        "mixup": [preset("probmix", alpha=alpha) for alpha in (0.1, 0.5)],
+    }
+    search = GridSearchCV(DensityRegressor(**SETTINGS), grid, scoring=neg_crps_scorer, cv=3).fit(X, y)
+    scores = search.cv_results_["mean_test_score"]
+    assert (scores < 0).all()
+    assert search.best_score_ == scores.max()
+    assert np.isfinite(cross_val_score(search.best_estimator_, X, y, scoring=neg_nll_scorer, cv=3)).all()
+
+
+def test_grid_search_of_a_classifier(classes):
+    X, y = classes
+    search = GridSearchCV(DensityClassifier(**SETTINGS), {"mixup": ["erm", "probmix"]}, scoring=neg_nll_scorer, cv=2)
+    assert search.fit(X, y).best_score_ > -1
+
+
+def test_pickle_keeps_the_predictions(problem):
+    X, y = problem
+    model = DensityRegressor("poisson", n_members=2, **SETTINGS).fit(X, y)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+
+
+def test_tensors_are_welcome(problem):
+    X, y = problem
+    from_arrays = DensityRegressor(**SETTINGS).fit(X, y)
+    from_tensors = DensityRegressor(**SETTINGS).fit(torch.from_numpy(X), torch.from_numpy(y))
+    np.testing.assert_array_equal(from_arrays.predict(X), from_tensors.predict(torch.from_numpy(X)))
+
+
+def test_a_progress_bar_on_demand(problem, capsys):
+    X, y = problem
+    DensityRegressor(**SETTINGS).fit(X, y)
+    assert capsys.readouterr().err == ""
+    DensityRegressor(verbose=True, **SETTINGS).fit(X, y)
+    assert "validation_nll" in capsys.readouterr().err
+
+
+@pytest.mark.cuda
+def test_cuda_fits_and_predicts_like_the_cpu(problem):
+    X, y = problem
+    cpu = DensityRegressor("gamma", device="cpu", n_members=2, **SETTINGS).fit(X, y)
+    cuda = DensityRegressor("gamma", device="cuda", n_members=2, **SETTINGS).fit(X, y)
+    assert cuda.predict_dist(X).mean.device.type == "cuda"
+    np.testing.assert_allclose(cuda.predict(X), cpu.predict(X), rtol=1e-2)
+    assert pickle.loads(pickle.dumps(cuda)).set_params(device="cpu").predict(X).shape == y.shape

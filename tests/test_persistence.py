@@ -1,0 +1,95 @@
+"""save and load: no pickle, and nothing lost."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from sklearn.exceptions import NotFittedError
+
+import probmix
+from probmix import DensityClassifier, DensityRegressor, Mixup, families
+from probmix.mixup import BetaWeights, NearestNeighbours, preset
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 3))
+Y = RNG.poisson(3, 60) + 1.0
+FAST = {"max_epochs": 3, "hidden_layer_sizes": (8, 4), "random_state": 0}
+
+
+@pytest.mark.parametrize("params", [
+    {},
+    {"family": "gamma", "mixup": preset("local-probmix", alpha=0.3, label_pool="calibrated"), "n_members": 3},
+    {"family": families.Poisson(), "mixup": Mixup(weights=BetaWeights(2.0), partners=NearestNeighbours(2))},
+    {"n_members": 2, "pool": "log-linear", "device": torch.device("cpu"), "hidden_layer_sizes": []},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("several", [False, True])
+def test_a_loaded_regressor_is_the_saved_one(tmp_path, params, several):
+    model = DensityRegressor(**FAST | params).fit(X, np.column_stack([Y, Y]) if several else Y)
+    model.save(tmp_path / "model.safetensors")
+    loaded = probmix.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert torch.equal(loaded.predict_natural_params(X), model.predict_natural_params(X))
+    np.testing.assert_array_equal(loaded.validation_curve_, model.validation_curve_)
+    assert loaded.n_features_in_ == 3
+    assert loaded.family_ == model.family_
+    ours, theirs = model.get_params(), loaded.get_params()
+    assert str(ours.pop("device")) == str(theirs.pop("device"))
+    assert tuple(ours.pop("hidden_layer_sizes")) == tuple(theirs.pop("hidden_layer_sizes"))
+    assert ours == theirs
+    loaded.fit(X, Y)  # and it can be fitted again
+
+
+@pytest.mark.parametrize("labels", [np.array(["no", "yes"]), np.array([3, 7]), np.array([False, True]),
+                                    np.array(["no", "yes"], dtype=object)], ids=str)  # fmt: skip
+def test_a_loaded_classifier_knows_its_classes(tmp_path, labels):
+    model = DensityClassifier(**FAST).fit(X, labels[(X[:, 0] > 0).astype(int)])
+    model.save(tmp_path / "model")
+    loaded = probmix.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.classes_.dtype == model.classes_.dtype
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+
+
+def test_feature_names_survive(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"])
+    DensityRegressor(**FAST).fit(frame, Y).save(tmp_path / "model")
+    loaded = probmix.load(str(tmp_path / "model"))
+    assert loaded.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert loaded.predict(frame).shape == (60,)
+
+
+def test_a_generator_as_random_state_comes_back_as_none(tmp_path):
+    model = DensityRegressor(**FAST | {"random_state": np.random.RandomState(0)}).fit(X, Y)
+    model.save(tmp_path / "model")
+    assert probmix.load(tmp_path / "model").random_state is None
+
+
+class MyWeights:
+    def sample(self, shape, uniform):
+        return torch.full((*uniform((*shape, 1)).shape[:-1], 2), 0.5)
+
+
+def test_what_cannot_be_saved_is_an_error(tmp_path):
+    with pytest.raises(NotFittedError):
+        DensityRegressor().save(tmp_path / "model")
+    model = DensityRegressor(mixup=preset("probmix", weights=MyWeights()), **FAST).fit(X, Y)
+    with pytest.raises(
+        TypeError, match=r"^`weights` cannot be saved: .* is neither a plain value nor a part of probmix\."
+    ):
+        model.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_file_is_an_error(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "other")
+    with pytest.raises(ValueError, match=r"is not an estimator saved by this version of probmix: its format is None"):
+        probmix.load(tmp_path / "other")
+
+
+def test_the_file_is_plain_safetensors(tmp_path):
+    DensityRegressor(**FAST).fit(X, Y).save(tmp_path / "model")
+    with safe_open(tmp_path / "model", framework="np") as file:
+        assert set(file.metadata()) == {"format", "estimator"}
+        assert file.get_tensor("network.mlp.weights.0").dtype == np.float32
