@@ -9,9 +9,10 @@ Compares, on one regression problem with an MLP of 128 and 32 hidden units:
 - probmix at M = 1 and M = 20, ERM and ProbMix (and what else `--methods` names);
 - the matrix products of M = 20 alone, forward and backward: what no other bookkeeping could beat.
 
-All variants train the same network on the same number of rows with AdamW. They take turns within every round, so that a
-change of the machine's speed meets all of them; medians and ratios of medians are printed. Building the batches, drawing
-partners and weights, and the optimiser are part of every epoch; validation is not, in none of them.
+All variants train the same network on the same number of rows with AdamW. They take turns within every round, so that
+a change of the machine's speed meets all of them; medians and ratios of medians are printed. Batches, partners, weights
+and the optimiser are part of every epoch; validation is not, in none of them, nor what is done once before the first
+epoch: every variant is run for a few epochs and for more, and the difference counts.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from probmix.random import KeyedRandom, member_keys
 from probmix.training import TrainingData, TrainingOptions, train
 
 ROWS, FEATURES, HIDDEN = 512, 13, (128, 32)
-EPOCHS = 5
+FEW, MORE = 2, 12
 
 
 def make_problem(device: torch.device) -> tuple[Tensor, Tensor]:
@@ -56,47 +57,55 @@ def plain_step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, 
     optimizer.step()
 
 
-def dataloader_epochs(x: Tensor, y: Tensor, batch_size: int) -> None:
+def dataloader_epochs(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
     network = plain_network(x.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
     loader = DataLoader(TensorDataset(x.float(), y.float()), batch_size=batch_size, shuffle=True)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for rows_x, rows_y in loader:
             plain_step(network, optimizer, rows_x, rows_y)
 
 
-def sliced_epochs(x: Tensor, y: Tensor, batch_size: int) -> None:
+def sliced_epochs(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
     network = plain_network(x.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
     x, y = x.float(), y.float()
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         order = torch.randperm(len(x), device=x.device)
         for rows in order.split(batch_size):
             plain_step(network, optimizer, x[rows], y[rows])
 
 
-def probmix_epochs(x: Tensor, y: Tensor, batch_size: int, members: int, method: str) -> None:
+def probmix_epochs(x: Tensor, y: Tensor, batch_size: int, members: int, method: str, epochs: int) -> None:
     family, keys = families.get("gaussian"), member_keys(0, members).to(x.device)
     rows = KeyedRandom(keys).permutations(len(x))
     network = DensityNetwork(family, FEATURES, HIDDEN, None, members).to(x.device)
     data = TrainingData(x, y, None, rows, rows[:, :0])
-    options = TrainingOptions(max_epochs=EPOCHS, batch_size=batch_size, patience=None)
+    options = TrainingOptions(max_epochs=epochs, batch_size=batch_size, patience=None)
     train(network, family, data, preset(method), options, keys)
 
 
-def product_epochs(x: Tensor, batch_size: int, members: int) -> None:
+def product_epochs(x: Tensor, batch_size: int, members: int, epochs: int) -> None:
     """The products of all layers: outputs, gradients of the weights, and gradients of the inputs but for the first."""
     sizes = [FEATURES, *HIDDEN, 2]
     layers = list(pairwise(sizes))
     inputs = [torch.randn(members, batch_size, fan_in, device=x.device) for fan_in, _ in layers]
     weights = [torch.randn(members, fan_in, fan_out, device=x.device) for fan_in, fan_out in layers]
     errors = [torch.randn(members, batch_size, fan_out, device=x.device) for _, fan_out in layers]
-    for _ in range(EPOCHS * (len(x) // batch_size)):
+    for _ in range(epochs * (len(x) // batch_size)):
         for layer, (activation, weight, error) in enumerate(zip(inputs, weights, errors, strict=True)):
             torch.bmm(activation, weight)
             torch.bmm(activation.transpose(1, 2), error)
             if layer:
                 torch.bmm(error, weight.transpose(1, 2))
+
+
+def timed(work: Callable[[int], None], epochs: int, device: torch.device) -> float:
+    start = time.perf_counter()
+    work(epochs)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -113,27 +122,26 @@ def main() -> None:
     x, y = make_problem(device)
     methods = arguments.methods.split(",")
 
-    variants: dict[str, tuple[int, Callable[[], None]]] = {
-        "DataLoader loop": (1, lambda: dataloader_epochs(x, y, batch_size)),
-        "sliced loop": (1, lambda: sliced_epochs(x, y, batch_size)),
+    variants: dict[str, tuple[int, Callable[[int], None]]] = {
+        "DataLoader loop": (1, lambda epochs: dataloader_epochs(x, y, batch_size, epochs)),
+        "sliced loop": (1, lambda epochs: sliced_epochs(x, y, batch_size, epochs)),
     }
     for members in (1, many):
         for method in methods:
             variants[f"probmix {method}, M = {members}"] = (
                 members,
-                lambda members=members, method=method: probmix_epochs(x, y, batch_size, members, method),
+                lambda epochs, members=members, method=method: probmix_epochs(
+                    x, y, batch_size, members, method, epochs
+                ),
             )
-    variants[f"matrix products, M = {many}"] = (many, lambda: product_epochs(x, batch_size, many))
+    variants[f"matrix products, M = {many}"] = (many, lambda epochs: product_epochs(x, batch_size, many, epochs))
 
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for round_number in range(arguments.rounds + 1):
         for name, (members, work) in variants.items():
-            start = time.perf_counter()
-            work()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+            few, more = (timed(work, epochs, device) for epochs in (FEW, MORE))
             if round_number:  # the first round warms up
-                seconds[name].append((time.perf_counter() - start) / EPOCHS / members)
+                seconds[name].append((more - few) / (MORE - FEW) / members)
     medians = {name: median(values) for name, values in seconds.items()}
 
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {arguments.threads} thread(s)"

@@ -51,12 +51,12 @@ def poisson_log_prob(y: Tensor, log_rate: Tensor) -> Tensor:
     positive = y > 0
     y_safe = torch.where(positive, y, torch.ones_like(y))
     x = (y_safe - rate) / rate
-    # far below its rate, 1 + x = y / r is a small number that x itself no longer resolves
-    near = x > -0.5
+    # far below its rate, 1 + x = y / r is a small number that x itself no longer resolves; far above a rate that
+    # underflows, x overflows
+    near = (x > -0.5) & (x < 1)
     x_near = torch.where(near, x, torch.zeros_like(x))
     log_ratio = torch.where(near, torch.log1p(x_near), y_safe.log() - log_rate)
     half_deviance = y_safe * log_ratio - (y_safe - rate)
-    half_deviance = torch.where(near, rate * ((1 + x_near) * torch.log1p(x_near) - x_near), half_deviance)
     log_prob = -HALF_LOG_2PI - 0.5 * y_safe.log() - stirling_remainder(y_safe) - half_deviance
     return torch.where(positive, log_prob, -rate)
 

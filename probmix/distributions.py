@@ -93,15 +93,16 @@ def cdf(distribution: Distribution, y: Tensor) -> Tensor:
 
 @cdf.register
 def _(distribution: torch.distributions.Poisson, y: Tensor) -> Tensor:
-    rate = distribution.rate
-    tail = torch.special.gammaincc(y.to(rate.dtype).floor().clamp(min=0) + 1, rate)
-    return torch.where(y < 0, torch.zeros_like(tail), tail)
+    # in float32 torch's incomplete gamma functions are off by 2e-5 at a rate of 1e6
+    tail = torch.special.gammaincc(y.double().floor().clamp(min=0) + 1, distribution.rate.double())
+    return torch.where(y < 0, torch.zeros_like(tail), tail).to(distribution.rate.dtype)
 
 
 @cdf.register
 def _(distribution: torch.distributions.Gamma, y: Tensor) -> Tensor:
-    lower: Tensor = torch.special.gammainc(distribution.concentration, distribution.rate * y.clamp(min=0))
-    return lower
+    shape, rate = distribution.concentration.double(), distribution.rate.double()
+    lower: Tensor = torch.special.gammainc(shape, rate * y.double().clamp(min=0))
+    return lower.to(distribution.rate.dtype)
 
 
 @cdf.register
@@ -109,6 +110,7 @@ def _(distribution: torch.distributions.Categorical, y: Tensor) -> Tensor:
     cumulative = distribution.probs.cumsum(-1)
     last = cumulative.shape[-1] - 1
     index, _ = torch.broadcast_tensors(y.floor().clamp(-1, last).long(), cumulative[..., 0])
+    cumulative = cumulative.expand(*index.shape, last + 1)
     value = cumulative.gather(-1, index.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     value = torch.where(index == last, torch.ones_like(value), value)
     return torch.where(index < 0, torch.zeros_like(value), value)
@@ -122,6 +124,7 @@ def _(distribution: Independent[Distribution], y: Tensor) -> Tensor:
 @cdf.register
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
     weights, dim = _mixture_weights(distribution)
+    y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
     return torch.sum(weights * cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
 
 
@@ -208,11 +211,13 @@ def _invert_continuous(function: Callable[[Tensor], Tensor], q: Tensor, low: Ten
 def _invert_discrete(function: Callable[[Tensor], Tensor], q: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """The smallest integer y in (low, high] with function(y) >= q."""
     low, high = _grow(function, q, low.floor(), high.ceil())
-    while bool(((high - low) > 1).any()):
+    while True:
         middle = ((low + high) / 2).floor()
+        # where floating-point numbers lie more than 1 apart, nothing is left between neighbours
+        if not bool(((low < middle) & (middle < high)).any()):
+            return high
         below = function(middle) < q
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return high
 
 
 def _grow(function: Callable[[Tensor], Tensor], q: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

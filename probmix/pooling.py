@@ -1,5 +1,8 @@
 """Log-linear and linear opinion pools."""
 
+from collections.abc import Sequence
+from functools import reduce
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -30,9 +33,11 @@ def check_weights(weights: Tensor) -> None:
         raise ValueError(f"`weights` must sum to 1 over dim -1; largest |sum - 1| was {off:.3g}. Pass softmax(w).")
 
 
-def pool_natural_params(eta: Tensor, weights: Tensor) -> Tensor:
-    """`log_linear_pool` without the check of the weights, which would wait for the device in every training step."""
-    return (weights.unsqueeze(-1) * eta).sum(-2)
+def weighted_sum(points: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Sum of M tensors (*B, *F) with weights (*B, M): the pool itself, without its checks."""
+    trailing = (1,) * (points[0].ndim - weights.ndim + 1)
+    terms = (w.reshape(w.shape + trailing) * point for w, point in zip(weights.unbind(-1), points, strict=True))
+    return reduce(torch.add, terms)
 
 
 def log_linear_pool(eta: Tensor, weights: Tensor) -> Tensor:
@@ -75,7 +80,7 @@ def log_linear_pool(eta: Tensor, weights: Tensor) -> Tensor:
     """
     _check_points(eta.shape[:-1], weights)
     check_weights(weights)
-    return pool_natural_params(eta, weights)
+    return (weights.unsqueeze(-1) * eta).sum(-2)
 
 
 def linear_pool(distribution: Distribution, weights: Tensor) -> dist.TorchDistribution:

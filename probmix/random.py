@@ -65,12 +65,14 @@ class KeyedRandom:
         first = self._position + 1
         self._position += count
         counter = torch.arange(first, first + count, device=self._keys.device)
-        return _mix(self._keys.unsqueeze(-1) + counter * _GOLDEN).unflatten(-1, shape)
+        return _mix(self._keys.unsqueeze(-1) + counter * _GOLDEN).reshape(-1, *shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
-        """Uniform numbers in the open interval (0, 1), (M, *shape), float32."""
-        high_bits = _shift_right(self.bits(shape), 64 - _UNIFORM_BITS)
-        return (high_bits.to(torch.float32) + 0.5) * 2.0**-_UNIFORM_BITS
+        """Uniform numbers in the open interval (0, 1), (M, *shape), float32; two from every 64 bits."""
+        count = int(np.prod(shape))
+        halves = self.bits(((count + 1) // 2,)).view(torch.int32)[:, :count]
+        high_bits = (halves >> (32 - _UNIFORM_BITS)) & ((1 << _UNIFORM_BITS) - 1)
+        return ((high_bits.to(torch.float32) + 0.5) * 2.0**-_UNIFORM_BITS).reshape(-1, *shape)
 
     def permutations(self, n: int) -> Tensor:
         """One random permutation of 0 .. n - 1 per member, (M, n)."""

@@ -38,7 +38,8 @@ def test_beta_weights_at_the_limits():
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
 def test_beta_weights_reject_an_alpha_without_law(alpha):
-    with pytest.raises(ValueError, match=rf"^`alpha` of BetaWeights must be positive and finite; got {alpha}\.$"):
+    message = rf"^`alpha` of BetaWeights must be finite and at least 1e-32; got {alpha}\. Use the preset 'erm' for no"
+    with pytest.raises(ValueError, match=message):
         BetaWeights(alpha)
 
 

@@ -170,10 +170,10 @@ def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(ba
     for batch in source.epoch(KeyedRandom(member_keys(0, MEMBERS))):
         for m in range(MEMBERS):
             rows = network.standardize(data.x[data.train_rows[m]].expand(MEMBERS, -1, -1))[m]
-            size = batch.partners.shape[1]
+            size = batch.target.partners.shape[1]
             chosen = network.standardize(batch.x)[m]
             distance = torch.cdist(chosen[:size], rows).sort(1).values
-            to_partner = (chosen[:size] - chosen[batch.partners[m]]).norm(dim=1)
+            to_partner = (chosen[:size] - chosen[batch.target.partners[m]]).norm(dim=1)
             assert (to_partner > 0).all()
             assert (to_partner <= distance[:, 5] * (1 + 1e-4)).all()
 
@@ -190,8 +190,8 @@ def test_uniform_partners_stay_in_their_batch_and_every_row_is_one():
     for batch in source.epoch(KeyedRandom(member_keys(0, MEMBERS))):
         size = batch.x.shape[1]
         sizes.append(size)
-        assert torch.equal(batch.partners.sort(1).values, torch.arange(size).expand(MEMBERS, size))
-        torch.testing.assert_close(batch.weights.sum(-1), torch.ones(MEMBERS, size))
+        assert torch.equal(batch.target.partners.sort(1).values, torch.arange(size).expand(MEMBERS, size))
+        torch.testing.assert_close(batch.target.weights.sum(-1), torch.ones(MEMBERS, size))
     assert sizes == [16, 16, 16, 16, 6]
 
 

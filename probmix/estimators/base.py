@@ -9,7 +9,6 @@ import pyro.distributions as dist
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
@@ -117,7 +116,7 @@ class DensityEstimator(BaseEstimator):
         x, targets, family = self._validate_fit(as_numpy(X), as_numpy(y))
         if sample_weight is not None:
             sample_weight = _check_sample_weight(as_numpy(sample_weight), x, dtype=np.float64, ensure_non_negative=True)
-        family.check_targets(torch.from_numpy(targets))
+        family.check_targets(torch.tensor(targets))
         x, targets, sample_weight = merge_repeats(x, targets, sample_weight)
         self._check_merged(targets)
 
@@ -174,7 +173,7 @@ class DensityEstimator(BaseEstimator):
     def _member_params(self, X: Any) -> Tensor:
         """Natural parameters of the members in the user's units, float64, (M, n, [d,] K)."""
         check_is_fitted(self)
-        x = torch.from_numpy(validate_data(self, as_numpy(X), dtype=np.float64, reset=False))
+        x = torch.tensor(validate_data(self, as_numpy(X), dtype=np.float64, reset=False))
         device = check_device(self.device)
         network = self.network_.to(device)
         step = max(1, _ROWS_AT_ONCE // self.n_members_)
@@ -239,7 +238,7 @@ class DensityEstimator(BaseEstimator):
     def log_prob(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Log-density or log-probability of each target, in the user's units: (n, F), (n,) or (n, d) -> (n,)."""
         distribution = self.predict_dist(X)
-        targets = torch.from_numpy(self._validate_targets(as_numpy(y)))
+        targets = torch.tensor(self._validate_targets(as_numpy(y)))
         expected = distribution.batch_shape + distribution.event_shape
         if targets.shape != expected:
             raise ValueError(f"y must have shape {tuple(expected)}, as X and the fit say; got {tuple(targets.shape)}.")
@@ -279,8 +278,3 @@ class DensityEstimator(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return "network_" in vars(self)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = False
-        return tags

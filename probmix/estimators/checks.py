@@ -19,7 +19,7 @@ def check_integer(name: str, value: object, low: int) -> None:
 
 def check_real(name: str, value: object, low: float, high: float = float("inf"), open_low: bool = False) -> None:
     """Raise unless the parameter is a finite number in [low, high), or (low, high)."""
-    inside = isinstance(value, Real) and not isinstance(value, bool) and low <= value < high
+    inside = isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) < high
     if not inside or (open_low and value == low):
         bounds = f"{'(' if open_low else '['}{low:g}, {high:g})"
         raise ValueError(f"`{name}` must be a number in {bounds}; got {value!r}.")

@@ -69,7 +69,8 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
             raise ValueError(
                 f"y has the class {labels[unknown][0]!r}, which the fit did not see; classes are {self.classes_}."
             )
-        return np.searchsorted(self.classes_, labels).astype(np.float64)
+        indices: NDArray[np.float64] = np.searchsorted(self.classes_, labels).astype(np.float64)
+        return indices
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Class probabilities in the order of `classes_`: (n, F) -> (n, n_classes)."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils import Tags
+from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_array, validate_data
 
 from ..distributions import icdf
@@ -190,8 +190,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         return draws
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
+        tags: Tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         # scikit-learn asks for a score above 0.5 and means R^2; ours is a log-likelihood
-        tags.regressor_tags.poor_score = True
+        tags.regressor_tags = RegressorTags(poor_score=True)
         return tags

@@ -34,10 +34,9 @@ def merge_repeats(x: Array, y: Array, sample_weight: Array | None) -> tuple[Arra
         x, y, sample_weight = x[used], y[used], sample_weight[used]
     table = np.column_stack([x, y])
     _, first, inverse, counts = np.unique(table, axis=0, return_index=True, return_inverse=True, return_counts=True)
-    if sample_weight is None:
-        weights = counts.astype(np.float64)
-    else:
-        weights = np.bincount(inverse.reshape(-1), weights=sample_weight, minlength=len(first))
+    weights = counts.astype(np.float64)
+    if sample_weight is not None:
+        weights = np.bincount(inverse.reshape(-1), weights=sample_weight).astype(np.float64)
     return x[first], y[first], None if np.all(weights == weights[0]) else weights
 
 

@@ -203,9 +203,9 @@ class ExponentialFamily(ABC):
         --------
         >>> import torch
         >>> from probmix import families
-        >>> y, w = torch.tensor([0.0, 10.0]), torch.tensor([0.8, 0.2])
-        >>> families.get("gaussian").pool_labels(y, w, pool="linear").excess  # variance 16 between the two labels
-        tensor([ 0., 16.], dtype=torch.float64)
+        >>> y, w = torch.tensor([0.0, 10.0]), torch.tensor([0.5, 0.5])
+        >>> families.get("gaussian").pool_labels(y, w, pool="linear").excess  # variance 25 between the two labels
+        tensor([ 0., 25.], dtype=torch.float64)
         """
         y, weights = y.double(), weights.double()
         if pool == "log-linear":

@@ -1,5 +1,6 @@
 """The categorical family."""
 
+import math
 from dataclasses import dataclass
 from typing import get_args
 
@@ -96,7 +97,7 @@ class Categorical(ExponentialFamily):
         if pool != "log-linear":
             raise unknown_name("label pool", pool, get_args(LabelPool))
         if spread:
-            return Label(torch.softmax(mass * torch.log1p(torch.tensor(1 / spread, dtype=mass.dtype)).item(), -1))
+            return Label(torch.softmax(mass * (math.log1p(spread) - math.log(spread)), -1))
         largest = (mass == mass.amax(-1, keepdim=True)).double()
         return Label(largest / largest.sum(-1, keepdim=True))
 

@@ -43,8 +43,9 @@ class Gamma(ExponentialFamily):
         return 2
 
     def constrain(self, raw: Tensor) -> Tensor:
-        mean = soft_clamp(raw[..., 0], _LOG_MEAN_LOW, _LOG_MEAN_HIGH).exp()
-        shape = positive(raw[..., 1], _CV_FLOOR, _CV_LIMIT).pow(-2)
+        raw_mean, raw_cv = raw.unbind(-1)
+        mean = soft_clamp(raw_mean, _LOG_MEAN_LOW, _LOG_MEAN_HIGH).exp()
+        shape = positive(raw_cv, _CV_FLOOR, _CV_LIMIT).pow(-2)
         return torch.stack([shape - 1, -shape / mean], -1)
 
     def unconstrain(self, eta: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ class Gamma(ExponentialFamily):
 
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
         shape_less_one, minus_rate = eta.double().unbind(-1)
-        return torch.stack([shape_less_one, minus_rate / scaler.scale], -1)
+        return torch.stack(torch.broadcast_tensors(shape_less_one, minus_rate / scaler.scale), -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         mean = weighted_mean(y.double(), weights, dim)
@@ -118,4 +119,5 @@ class Gamma(ExponentialFamily):
 
 
 def _shape_rate(eta: Tensor) -> tuple[Tensor, Tensor]:
-    return eta[..., 0] + 1, -eta[..., 1]
+    shape_less_one, minus_rate = eta.unbind(-1)
+    return shape_less_one + 1, -minus_rate

@@ -45,8 +45,9 @@ class Gaussian(ExponentialFamily):
         return 2
 
     def constrain(self, raw: Tensor) -> Tensor:
-        mean = soft_limit(raw[..., 0], _MEAN_LIMIT)
-        precision = positive(raw[..., 1], _SD_FLOOR, _SD_LIMIT).pow(-2)
+        raw_mean, raw_sd = raw.unbind(-1)
+        mean = soft_limit(raw_mean, _MEAN_LIMIT)
+        precision = positive(raw_sd, _SD_FLOOR, _SD_LIMIT).pow(-2)
         return torch.stack([mean * precision, -0.5 * precision], -1)
 
     def unconstrain(self, eta: Tensor) -> Tensor:
@@ -112,5 +113,6 @@ class Gaussian(ExponentialFamily):
 
 def _moments(eta: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance."""
-    variance = -0.5 / eta[..., 1]
-    return eta[..., 0] * variance, variance
+    eta1, eta2 = eta.unbind(-1)
+    variance = -0.5 / eta2
+    return eta1 * variance, variance

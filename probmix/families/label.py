@@ -27,6 +27,14 @@ class Label:
     excess: Tensor | None = None
     log_base_excess: Tensor | None = None
 
+    def narrow(self, axis: int, start: int, length: int) -> "Label":
+        """The labels of a range of rows along a batch axis."""
+        return Label(
+            self.value.narrow(axis, start, length),
+            None if self.excess is None else self.excess.narrow(axis, start, length),
+            None if self.log_base_excess is None else self.log_base_excess.narrow(axis, start, length),
+        )
+
 
 @dataclass(frozen=True)
 class TargetScaler:

@@ -1,12 +1,13 @@
 """The loss of a batch in which rows meet."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..families import ExponentialFamily, get
-from ..pooling import pool_natural_params
+from ..families import ExponentialFamily, Label, get
+from ..pooling import weighted_sum
 from ..random import Uniform, generator_uniform
 from .config import Mixup, as_mixup
 
@@ -21,67 +22,88 @@ def take_rows(values: Tensor, index: Tensor) -> Tensor:
         return values.index_select(0, index)
     members, rows = values.shape[:2]
     offset = torch.arange(0, members * rows, rows, device=index.device).unsqueeze(-1)
-    return values.flatten(0, 1).index_select(0, (index + offset).flatten()).unflatten(0, index.shape)
+    taken = values.flatten(0, 1).index_select(0, (index + offset).flatten())
+    return taken.view(*index.shape, *values.shape[2:])
 
 
-def meet(values: Tensor, partners: Tensor) -> Tensor:
-    """Pairs of rows: each of the first B rows with its partner, (*L, N, *F), (*L, B) -> (*L, B, 2, *F)."""
-    axis = partners.ndim - 1
-    return torch.stack([values.narrow(axis, 0, partners.shape[-1]), take_rows(values, partners)], axis + 1)
+def pair_up(values: Tensor, partners: Tensor) -> tuple[Tensor, Tensor]:
+    """The first B rows, and their partners: (*L, N, *F), (*L, B) -> two of (*L, B, *F)."""
+    return values.narrow(partners.ndim - 1, 0, partners.shape[-1]), take_rows(values, partners)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Who meets whom, with what weight, and what label they have; L is empty or the member axis.
+
+    Attributes
+    ----------
+    partners : Tensor, (*L, B)
+        The first B rows of a batch meet these rows.
+    weights : Tensor, (*L, B, 2)
+    pairs : Tensor, (*L, B, [d,] 2)
+        Targets of the rows and of their partners.
+    label : Label or None
+        What `pool_pairs` makes of them.
+    """
+
+    partners: Tensor
+    weights: Tensor
+    pairs: Tensor
+    label: Label | None
+
+    def narrow(self, axis: int, start: int, length: int) -> "Meeting":
+        """The meetings of a range of rows along a batch axis."""
+        partners, weights, pairs = (
+            one.narrow(axis, start, length) for one in (self.partners, self.weights, self.pairs)
+        )
+        return Meeting(partners, weights, pairs, None if self.label is None else self.label.narrow(axis, start, length))
+
+
+def pool_pairs(family: ExponentialFamily, mixup: Mixup, pairs: Tensor, weights: Tensor) -> Label | None:
+    """Pool the targets of pairs, (*L, B, [d,] 2), (*L, B, 2); None where the label depends on the predictions."""
+    if mixup.label_pool == "calibrated":
+        return None
+    return family.pool_labels(pairs, _over_targets(weights, pairs), mixup.label_spread, mixup.label_pool)
 
 
 def fused_nll(
-    forward: Callable[[Tensor], Tensor],
-    family: ExponentialFamily,
-    mixup: Mixup,
-    x: Tensor,
-    y: Tensor,
-    partners: Tensor,
-    weights: Tensor,
+    forward: Callable[[Tensor], Tensor], family: ExponentialFamily, mixup: Mixup, x: Tensor, meeting: Meeting
 ) -> Tensor:
     """Expected negative log-likelihood of rows that meet, in one forward pass.
 
     Parameters
     ----------
     forward : callable
-        Inputs (*L, N, *F) to natural parameters (*L, N, [d,] K); L is empty or the member axis.
-    x, y : Tensor, (*L, N, *F) and (*L, N[, d])
-    partners : Tensor, (*L, B)
-        The first B rows meet these rows, B <= N.
-    weights : Tensor, (*L, B, 2)
+        Inputs (*L, N, *F) to natural parameters (*L, N, [d,] K).
+    x : Tensor, (*L, N, *F)
+    meeting : Meeting
+        Of B <= N rows.
 
     Returns
     -------
     Tensor, (*L, B), summed over the targets d
     """
-    row_axis = partners.ndim - 1
-    several = y.ndim > partners.ndim
-    labels = meet(y, partners)
-    label_weights = weights
-    if several:  # targets become one more batch axis in front of the points
-        labels, label_weights = labels.movedim(-1, row_axis + 1), weights.unsqueeze(-2)
-    points = None
+    weights, label, points = meeting.weights, meeting.label, None
     if mixup.at == "input":
-        pairs = meet(x, partners)
-        inputs = weights.to(x.dtype).reshape(weights.shape + (1,) * (pairs.ndim - weights.ndim))
-        eta = forward((inputs * pairs).sum(row_axis + 1))
+        eta = forward(weighted_sum(pair_up(x, meeting.partners), weights.to(x.dtype)))
     else:
-        points = meet(forward(x), partners)
-        if several:
-            points = points.movedim(row_axis + 1, -2)
-        eta = pool_natural_params(points, label_weights)
-    if mixup.label_pool == "calibrated":
-        label = family.calibrated_label(labels, label_weights, eta, mixup.label_spread, points)
-    else:
-        label = family.pool_labels(labels, label_weights, mixup.label_spread, mixup.label_pool)
-    loss = family.expected_nll(eta, label)
-    return loss.sum(-1) if several else loss
+        one, other = pair_up(forward(x), meeting.partners)
+        eta = weighted_sum((one, other), weights)
+        points = torch.stack([one, other], -2) if label is None else None
+    if label is None:
+        over_targets = _over_targets(weights, meeting.pairs)
+        label = family.calibrated_label(meeting.pairs, over_targets, eta, mixup.label_spread, points)
+    return sum_targets(family.expected_nll(eta, label), meeting.partners.ndim)
 
 
-def clean_nll(family: ExponentialFamily, eta: Tensor, y: Tensor, row_ndim: int) -> Tensor:
-    """Negative log-likelihood of rows that meet nobody, summed over targets: (*L, B[, d], K) -> (*L, B)."""
-    loss = family.expected_nll(eta, family.point_label(y))
-    return loss.sum(-1) if loss.ndim > row_ndim else loss
+def sum_targets(losses: Tensor, row_ndim: int) -> Tensor:
+    """Losses of rows from losses of targets: (*L, B[, d]) -> (*L, B)."""
+    return losses.sum(-1) if losses.ndim > row_ndim else losses
+
+
+def _over_targets(weights: Tensor, pairs: Tensor) -> Tensor:
+    """Weights of pairs, (*L, B, 2), with an axis for several targets where there are such."""
+    return weights.unsqueeze(-2) if pairs.ndim > weights.ndim else weights
 
 
 def mixup_loss(
@@ -145,15 +167,17 @@ def mixup_loss(
     _check_rows(x, y, sample_weight, partners)
     family.check_targets(y.detach())
     if mixup.at is None:
-        losses = clean_nll(family, module(x), y, 1)
+        losses = sum_targets(family.expected_nll(module(x), family.point_label(y)), 1)
         pair_weight = sample_weight
     else:
         uniform = generator_uniform(generator, x.device)
         if partners is None:
             partners = draw_partners(mixup, x, uniform)
         weights = mixup.weights.sample(tuple(partners.shape), uniform)
-        losses = fused_nll(module, family, mixup, x, y, partners, weights)
-        pair_weight = None if sample_weight is None else (weights * meet(sample_weight, partners)).sum(-1)
+        pairs = torch.stack(pair_up(y, partners), -1)
+        meeting = Meeting(partners, weights, pairs, pool_pairs(family, mixup, pairs, weights))
+        losses = fused_nll(module, family, mixup, x, meeting)
+        pair_weight = None if sample_weight is None else weighted_sum(pair_up(sample_weight, partners), weights)
     if pair_weight is None:
         return losses.mean()
     return (pair_weight * losses).sum() / pair_weight.sum()

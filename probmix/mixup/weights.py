@@ -9,6 +9,9 @@ from torch import Tensor
 
 from ..random import Uniform
 
+# Below it logits of the weights overflow in float32; the law is that of a fair coin long before.
+_SMALLEST_ALPHA = 1e-32
+
 
 @runtime_checkable
 class WeightLaw(Protocol):
@@ -25,7 +28,7 @@ class BetaWeights:
 
     Parameters
     ----------
-    alpha : float, positive
+    alpha : float, at least 1e-32
         Towards 0 the pair collapses onto one of its points (ERM), towards infinity onto the midpoint.
 
     Notes
@@ -52,12 +55,15 @@ class BetaWeights:
     alpha: float = 0.2
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise ValueError(f"`alpha` of BetaWeights must be positive and finite; got {self.alpha}.")
+        if not (math.isfinite(self.alpha) and self.alpha >= _SMALLEST_ALPHA):
+            raise ValueError(
+                f"`alpha` of BetaWeights must be finite and at least {_SMALLEST_ALPHA:g}; got {self.alpha}. "
+                "Use the preset 'erm' for no mixup."
+            )
 
     def sample(self, shape: tuple[int, ...], uniform: Uniform) -> Tensor:
-        draws = uniform((*shape, 4))
-        angle, radius, first, second = draws.double().unbind(-1)
-        scale = torch.sqrt(-torch.expm1(radius.log() / (self.alpha + 0.5)))
-        logit = 2 * torch.atanh(torch.cos(2 * torch.pi * angle) * scale) + (first.log() - second.log()) / self.alpha
-        return torch.sigmoid(torch.stack([logit, -logit], -1)).to(draws.dtype)
+        angle, radius, first, second = uniform((*shape, 4)).unbind(-1)
+        # twice Ulrich's variable, less one
+        centred = torch.cos(2 * torch.pi * angle) * torch.sqrt(-torch.expm1(radius.log() / (self.alpha + 0.5)))
+        logit = torch.log((1 + centred) / (1 - centred)) + torch.log(first / second) / self.alpha
+        return torch.sigmoid(torch.stack([logit, -logit], -1))

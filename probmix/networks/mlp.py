@@ -50,7 +50,7 @@ class MLP(nn.Module):
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, x, weight)
             if layer < last:
-                x = x.relu()
+                x = x.relu_()  # in place: the product before it is not needed for the backward pass
         return x
 
     @torch.no_grad()

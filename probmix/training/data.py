@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..families import ExponentialFamily, TargetScaler
+from ..families import ExponentialFamily, Label, TargetScaler
 from ..mixup import Mixup
-from ..mixup.loss import take_rows
+from ..mixup.loss import Meeting, pool_pairs, take_rows
 from ..networks import DensityNetwork
+from ..pooling import weighted_sum
 from ..random import KeyedRandom
-
-_BATCH_NUMBER_SHIFT = 40
 
 
 @dataclass(frozen=True)
@@ -59,24 +58,31 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of all members for one step, in training units; without `partners` they meet nobody."""
+    """Rows of all members for one step.
+
+    Attributes
+    ----------
+    x : Tensor, (M, N, F)
+        In the user's units.
+    target : Label or Meeting
+        The labels of the rows where they meet nobody, else who meets whom; in training units.
+    row_weight : Tensor, (M, B), or None
+        Weight of a row, or of the pair in which it meets its partner.
+    """
 
     x: Tensor
-    y: Tensor
-    sample_weight: Tensor | None
-    partners: Tensor | None
-    weights: Tensor | None
+    target: Label | Meeting
+    row_weight: Tensor | None
 
 
 class BatchSource:
-    """Batches of an epoch: slices of one permutation per member, with partners and weights drawn for the whole epoch.
+    """Batches of an epoch: slices of one permutation per member; partners, weights and labels are made for all at once.
 
     Parameters
     ----------
     data : TrainingData
     network : DensityNetwork
         Initialised; partner laws see standardised features.
-    family : ExponentialFamily
     scaler : TargetScaler
         Of the training targets, (M, 1[, d]).
     mixup : Mixup
@@ -84,74 +90,77 @@ class BatchSource:
     """
 
     def __init__(
-        self,
-        data: TrainingData,
-        network: DensityNetwork,
-        scaler: TargetScaler,
-        mixup: Mixup,
-        batch_size: int | None,
+        self, data: TrainingData, network: DensityNetwork, scaler: TargetScaler, mixup: Mixup, batch_size: int | None
     ) -> None:
         self._x = data.x
         self._rows = data.train_rows
+        self._family = network.family
         self._y = scaler.transform(data.y[data.train_rows])
         self._sample_weight = data.weights(data.train_rows)
         self._mixup = mixup
         self._n = self._rows.shape[1]
         self._batch_size = min(batch_size or self._n, self._n)
-        self._full = self._batch_size == self._n
-        self._full_x = self._x[self._rows] if self._full else None
-        self._neighbours = self._find_neighbours(network)
+        self._is_full = self._batch_size == self._n
+        self._full_x = self._x[self._rows] if self._is_full else None
+        self._neighbours = None if mixup.at is None else self._find_neighbours(network)
 
     def _find_neighbours(self, network: DensityNetwork) -> Tensor | None:
         """Partner candidates as positions among a member's training rows, (M, n_train, K)."""
-        if self._mixup.at is None:
-            return None
         features = network.standardize(self._x[self._rows])
         found = [self._mixup.partners.neighbours(member) for member in features]
         return None if any(one is None for one in found) else torch.stack([one for one in found if one is not None])
 
     def epoch(self, random: KeyedRandom) -> Iterator[Batch]:
         """The batches of one epoch, drawn from the random streams of that epoch."""
-        n, size = self._n, self._batch_size
-        order = None if self._full else random.permutations(n)
-        partners = self._draw_partners(random)
-        weights = None if self._mixup.at is None else self._mixup.weights.sample((n,), random.uniform)
-        for start in range(0, n, size):
-            stop = min(start + size, n)
-            rows = slice(start, stop)
-            yield self._batch(
-                None if order is None else order[:, rows],
-                None if partners is None else partners[:, rows],
-                None if weights is None else weights[:, rows],
+        places = torch.arange(self._n, device=self._rows.device).expand_as(self._rows)
+        order = places if self._is_full else random.permutations(self._n)
+        y, row_weight = take_rows(self._y, order), self._weights_of(order)
+        target: Label | Meeting
+        if self._mixup.at is None:
+            mates, target = order, self._family.point_label(y)
+        else:
+            mates, partners = self._draw_partners(order, places, random)
+            weights = self._mixup.weights.sample((self._n,), random.uniform)
+            pairs = torch.stack([y, take_rows(self._y, mates)], -1)
+            target = Meeting(partners, weights, pairs, pool_pairs(self._family, self._mixup, pairs, weights))
+            mate_weight = self._weights_of(mates)
+            if row_weight is not None and mate_weight is not None:
+                row_weight = weighted_sum([row_weight, mate_weight], weights)
+        for start in range(0, self._n, self._batch_size):
+            size = min(self._batch_size, self._n - start)
+            rows = slice(start, start + size)
+            yield Batch(
+                x=self._inputs(order[:, rows], mates[:, rows]),
+                target=target.narrow(1, start, size),
+                row_weight=None if row_weight is None else row_weight[:, rows],
             )
 
-    def _draw_partners(self, random: KeyedRandom) -> Tensor | None:
-        """Per place in the epoch's order: a place in the same batch, or for neighbours a choice among K; (M, n)."""
-        if self._mixup.at is None:
-            return None
+    def _weights_of(self, rows: Tensor) -> Tensor | None:
+        return None if self._sample_weight is None else take_rows(self._sample_weight, rows)
+
+    def _inputs(self, rows: Tensor, mates: Tensor) -> Tensor:
+        """Features of the rows of a batch, with those of their partners under them if these may be elsewhere."""
+        if self._full_x is not None:
+            return self._full_x
+        rows = torch.cat([rows, mates], 1) if self._neighbours is not None else rows
+        return self._x[take_rows(self._rows, rows)]
+
+    def _draw_partners(self, order: Tensor, places: Tensor, random: KeyedRandom) -> tuple[Tensor, Tensor]:
+        """Each row's partner as a training row, and as a row of the batch's features; both (M, n)."""
+        start = places // self._batch_size * self._batch_size
+        size = (self._n - start).clamp(max=self._batch_size)
         if self._neighbours is not None:
             k = self._neighbours.shape[-1]
-            return (random.uniform((self._n,)) * k).long().clamp(max=k - 1)
-        place = torch.arange(self._n, device=self._rows.device)
-        batch = place // self._batch_size
-        # sorting by batch number first and random bits second permutes every batch within itself, in one sort
-        noise = random.bits((self._n,)) & ((1 << _BATCH_NUMBER_SHIFT) - 1)
-        return ((batch << _BATCH_NUMBER_SHIFT) | noise).argsort(-1) - batch * self._batch_size
-
-    def _batch(self, order: Tensor | None, partners: Tensor | None, weights: Tensor | None) -> Batch:
-        if self._neighbours is not None and partners is not None:
-            if order is None:  # everybody is here
-                partners = self._neighbours.gather(2, partners.unsqueeze(2)).squeeze(2)
-            else:  # partners may be outside the batch: stack them under it
-                chosen = take_rows(self._neighbours, order).gather(2, partners.unsqueeze(2)).squeeze(2)
-                size = order.shape[1]
-                partners = torch.arange(size, 2 * size, device=order.device).expand(order.shape[0], size)
-                order = torch.cat([order, chosen], 1)
-        if order is None:
-            assert self._full_x is not None  # set together with `order` being None
-            return Batch(self._full_x, self._y, self._sample_weight, partners, weights)
-        sample_weight = None if self._sample_weight is None else take_rows(self._sample_weight, order)
-        return Batch(self._x[take_rows(self._rows, order)], take_rows(self._y, order), sample_weight, partners, weights)
+            choice = (random.uniform((self._n, 1)) * k).long().clamp(max=k - 1)
+            mates = take_rows(self._neighbours, order).gather(2, choice).squeeze(2)
+            return mates, mates if self._is_full else places - start + size
+        if self._is_full:  # the rows are sorted
+            shuffled = random.permutations(self._n)
+            return shuffled, shuffled
+        # the rows of a batch are in random order, so turning it by a random number of places pairs them uniformly
+        turn = random.uniform((-(-self._n // self._batch_size),)).gather(1, start // self._batch_size)
+        partners = (places - start + (turn * size).long()) % size
+        return order.gather(1, start + partners), partners
 
 
 def target_scaler(family: ExponentialFamily, data: TrainingData) -> TargetScaler:

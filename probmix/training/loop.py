@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..families import ExponentialFamily, TargetScaler
+from ..families import ExponentialFamily, Label, TargetScaler
 from ..mixup import Mixup
-from ..mixup.loss import clean_nll, fused_nll, meet
+from ..mixup.loss import fused_nll, sum_targets
 from ..networks import DensityNetwork
 from ..random import KeyedRandom
 from .checkpoint import Checkpoint, fingerprint
@@ -60,7 +60,7 @@ def train(
     network.initialize_(random.stream(0), *data.feature_moments(), marginal(family, data, scaler))
     batches = BatchSource(data, network, scaler, mixup, options.batch_size)
     optimizer = _adamw(network, options)
-    parameters = dict(network.named_parameters())
+    parameters: dict[str, Tensor] = dict(network.named_parameters())
     best = BestWeights(parameters, options.patience)
     curve: list[Tensor] = []
 
@@ -105,15 +105,11 @@ def train(
 
 def _loss(network: DensityNetwork, family: ExponentialFamily, mixup: Mixup, batch: Batch) -> Tensor:
     """Sum over members of the mean loss of their rows; no gradient crosses from one member to another."""
-    pair_weight = batch.sample_weight
-    if batch.partners is None or batch.weights is None:
-        losses = clean_nll(family, network(batch.x), batch.y, 2)
+    if isinstance(batch.target, Label):
+        losses = sum_targets(family.expected_nll(network(batch.x), batch.target), 2)
     else:
-        losses = fused_nll(network, family, mixup, batch.x, batch.y, batch.partners, batch.weights)
-        if pair_weight is not None:
-            pair_weight = (batch.weights * meet(pair_weight, batch.partners)).sum(-1)
-    weighted = losses if pair_weight is None else pair_weight * losses
-    return weighted.mean(1).sum()
+        losses = fused_nll(network, family, mixup, batch.x, batch.target)
+    return (losses if batch.row_weight is None else batch.row_weight * losses).mean(1).sum()
 
 
 @torch.no_grad()
@@ -129,7 +125,8 @@ def _validation_nll(
     step = max(1, _ROWS_AT_ONCE // members)
     for start in range(0, n, step):
         rows = data.validation_rows[:, start : start + step]
-        losses = clean_nll(family, network(data.x[rows]), scaler.transform(data.y[rows]), 2).double()
+        label = family.point_label(scaler.transform(data.y[rows]))
+        losses = sum_targets(family.expected_nll(network(data.x[rows]), label), 2).double()
         total += (losses if weights is None else weights[:, start : start + step] * losses).sum(1)
     return total / n + scaler.scale.log().flatten(1).sum(1)
 

@@ -1,0 +1,244 @@
+"""Predictive mean and central bands over one feature."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from ..distributions import icdf
+from ._common import new_axes, predicted_distribution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+# Opacity of the narrowest and of the widest band: far enough apart to be told in greyscale.
+_OPACITIES = (0.45, 0.18)
+
+
+class PredictiveBandDisplay:
+    """Predictive mean and central prediction bands over one feature, with the data.
+
+    Make it by `from_estimator` or `from_predictions`.
+
+    Parameters
+    ----------
+    x, mean : ndarray, (n,)
+        In increasing x.
+    bands : dict of float to ndarray, (n, 2)
+        Lower and upper ends by coverage.
+    x_data, y_data : ndarray, (m,), optional
+    feature_name, target_name : str
+        Labels of the axes.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure or SubFigure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from probmix.plots import PredictiveBandDisplay
+    >>> x = np.linspace(0, 1, 5)
+    >>> bands = {0.9: np.stack([x - 1, x + 1], 1)}
+    >>> display = PredictiveBandDisplay.from_predictions(x, mean=x, bands=bands, ax=Figure().subplots())
+    >>> display.ax_.get_xlabel()
+    'x'
+    """
+
+    ax_: "Axes"
+    figure_: "Figure | SubFigure"
+
+    def __init__(
+        self,
+        x: NDArray[np.float64],
+        mean: NDArray[np.float64],
+        bands: Mapping[float, NDArray[np.float64]],
+        x_data: NDArray[np.float64] | None = None,
+        y_data: NDArray[np.float64] | None = None,
+        feature_name: str = "x",
+        target_name: str = "y",
+    ) -> None:
+        self.x = x
+        self.mean = mean
+        self.bands = dict(bands)
+        self.x_data = x_data
+        self.y_data = y_data
+        self.feature_name = feature_name
+        self.target_name = target_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike | pd.DataFrame,
+        y: ArrayLike | None = None,
+        *,
+        feature: int | str = 0,
+        coverages: Sequence[float] = (0.5, 0.9),
+        limits: tuple[float, float] | None = None,
+        resolution: int = 200,
+        target_name: str = "y",
+        ax: "Axes | None" = None,
+        color: str = "C0",
+    ) -> Self:
+        """Draw what a fitted estimator predicts along a feature.
+
+        Parameters
+        ----------
+        estimator : fitted estimator with `predict_dist`
+            Also at the end of a `Pipeline`, or found by a search.
+        X : array-like or DataFrame, (m, F)
+            All other features are held at their medians over these rows.
+        y : array-like, (m,), optional
+            Targets of these rows, drawn as points.
+        feature : int or str
+            Number of the feature, or its name in a DataFrame.
+        coverages : sequence of float in (0, 1)
+            Coverages of the central bands.
+        limits : (float, float), optional
+            Range of the feature; by default that of X.
+        resolution : int
+            Number of values of the feature.
+        target_name : str
+            Label of the vertical axis.
+        ax : matplotlib Axes, optional
+        color : matplotlib color
+
+        Returns
+        -------
+        PredictiveBandDisplay
+
+        Raises
+        ------
+        TypeError
+            If the estimator does not predict the distribution of a number.
+        ValueError
+            For a coverage or a feature that does not exist, or an estimator with several targets.
+        """
+        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
+        position = _position(frame, feature)
+        x_data = frame.iloc[:, position].to_numpy(dtype=np.float64)
+        low, high = limits if limits is not None else (x_data.min(), x_data.max())
+        x = np.linspace(low, high, resolution)
+        grid = pd.DataFrame(np.repeat(frame.median().to_numpy()[np.newaxis], resolution, 0), columns=frame.columns)
+        grid.isetitem(position, x)
+        distribution = predicted_distribution(estimator, grid if frame is X else grid.to_numpy(copy=True))
+        name = str(frame.columns[position]) if frame is X else f"feature {position}" if frame.shape[1] > 1 else "x"
+        return cls.from_predictions(
+            x,
+            distribution.mean.cpu().numpy(),
+            {coverage: _band(distribution, coverage) for coverage in coverages},
+            x_data=None if y is None else x_data,
+            y_data=y,
+            feature_name=name,
+            target_name=target_name,
+            ax=ax,
+            color=color,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        x: ArrayLike,
+        mean: ArrayLike,
+        bands: Mapping[float, ArrayLike],
+        *,
+        x_data: ArrayLike | None = None,
+        y_data: ArrayLike | None = None,
+        feature_name: str = "x",
+        target_name: str = "y",
+        ax: "Axes | None" = None,
+        color: str = "C0",
+    ) -> Self:
+        """Draw predictions that are there already.
+
+        Parameters
+        ----------
+        x, mean : array-like, (n,)
+            The feature, in any order, and the predictive mean.
+        bands : dict of float to array-like, (n, 2)
+            Lower and upper ends by coverage, as from `DensityRegressor.predict_interval`.
+        x_data, y_data : array-like, (m,), optional
+            Data to draw as points.
+        feature_name, target_name : str
+        ax : matplotlib Axes, optional
+        color : matplotlib color
+
+        Returns
+        -------
+        PredictiveBandDisplay
+        """
+        x = np.asarray(x, dtype=np.float64)
+        order = np.argsort(x)
+        ends = {coverage: np.asarray(band, dtype=np.float64) for coverage, band in bands.items()}
+        for coverage, band in ends.items():
+            if band.shape != (len(x), 2):
+                raise ValueError(
+                    f"the band of coverage {coverage} must have shape {(len(x), 2)}, lower and upper end for each x; "
+                    f"got {band.shape}."
+                )
+        display = cls(
+            x[order],
+            np.asarray(mean, dtype=np.float64)[order],
+            {coverage: band[order] for coverage, band in ends.items()},
+            None if x_data is None else np.asarray(x_data, dtype=np.float64),
+            None if y_data is None else np.asarray(y_data, dtype=np.float64),
+            feature_name,
+            target_name,
+        )
+        return display.plot(ax, color=color)
+
+    def plot(self, ax: "Axes | None" = None, *, color: str = "C0") -> Self:
+        """Draw, on new axes if none are given.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        color : matplotlib color
+            Of mean and bands; wide bands are lighter.
+
+        Returns
+        -------
+        self
+        """
+        ax = new_axes() if ax is None else ax
+        widest_first = sorted(self.bands, reverse=True)
+        opacities = np.linspace(*_OPACITIES[::-1], len(widest_first)) if len(widest_first) > 1 else _OPACITIES[:1]
+        for coverage, opacity in zip(widest_first, opacities, strict=True):
+            low, high = self.bands[coverage].T
+            label = f"{100 * coverage:g} % band"
+            ax.fill_between(self.x, low, high, color=color, alpha=float(opacity), linewidth=0, label=label)
+        ax.plot(self.x, self.mean, color=color, linewidth=1.8, label="mean")
+        if self.x_data is not None and self.y_data is not None:
+            ax.plot(self.x_data, self.y_data, "o", color="black", markersize=2.5, alpha=0.5, label="data", zorder=3)
+        ax.set_xlabel(self.feature_name)
+        ax.set_ylabel(self.target_name)
+        ax.legend(frameon=False)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _position(frame: pd.DataFrame, feature: int | str) -> int:
+    """Number of the column of that number or name."""
+    if isinstance(feature, str):
+        if feature not in frame.columns:
+            raise ValueError(f"`feature` is {feature!r}, but X has the columns {', '.join(map(str, frame.columns))}.")
+        return list(frame.columns).index(feature)
+    if not 0 <= feature < frame.shape[1]:
+        raise ValueError(f"`feature` must be a number from 0 to {frame.shape[1] - 1}, a column of X; got {feature!r}.")
+    return feature
+
+
+def _band(distribution: torch.distributions.Distribution, coverage: float) -> NDArray[np.float64]:
+    if not 0 < coverage < 1:
+        raise ValueError(f"every one of `coverages` must lie between 0 and 1; got {coverage}. For 90 % pass 0.9.")
+    mean = distribution.mean
+    ends = [icdf(distribution, torch.full_like(mean, q)) for q in ((1 - coverage) / 2, (1 + coverage) / 2)]
+    band: NDArray[np.float64] = torch.stack(ends, -1).cpu().numpy()
+    return band
