@@ -82,6 +82,12 @@ CASES = {
         {"hidden_layer_sizes": 8}, X, Y,
         r"^`hidden_layer_sizes` must be a sequence of integers such as \(128, 64\); got 8\.$",
     ),
+    "checkpoint without seed": (
+        {"checkpoint": "run", "random_state": None},
+        X,
+        Y,
+        r"^`checkpoint` needs a fixed `random_state`: another seed is another run\. Pass an integer\.$",
+    ),
     "seed": ({"random_state": -1}, X, Y, r"^`random_state` must be an integer of at least 0; got -1\.$"),
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 import probmix
 from probmix import DensityClassifier, DensityRegressor, Mixup, families
 from probmix.mixup import BetaWeights, NearestNeighbours, preset
+from probmix.training import checkpoint
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))
@@ -93,3 +94,22 @@ def test_the_file_is_plain_safetensors(tmp_path):
     with safe_open(tmp_path / "model", framework="np") as file:
         assert set(file.metadata()) == {"format", "estimator"}
         assert file.get_tensor("network.mlp.weights.0").dtype == np.float32
+
+
+def test_a_killed_fit_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
+    straight = DensityRegressor(**FAST).fit(X, Y)
+    model = DensityRegressor(checkpoint=tmp_path / "run", **FAST)
+    write = checkpoint.Checkpoint.write
+
+    def write_then_kill(self, state):
+        write(self, state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, "write", write_then_kill)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, Y)
+    assert (tmp_path / "run").exists()
+    np.testing.assert_array_equal(model.fit(X, Y).predict(X), straight.predict(X))
+    assert not (tmp_path / "run").exists()

@@ -156,6 +156,8 @@ class DensityEstimator(BaseEstimator):
         check_real("learning_rate", self.learning_rate, 0.0, open_low=True)
         check_real("weight_decay", self.weight_decay, 0.0)
         check_real("validation_fraction", self.validation_fraction, 0.0, 1.0)
+        if self.checkpoint is not None and self.random_state is None:
+            raise ValueError("`checkpoint` needs a fixed `random_state`: another seed is another run. Pass an integer.")
         options = TrainingOptions(
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,

@@ -52,7 +52,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     verbose : bool
         Show a progress bar.
     checkpoint : path or None
-        A file in which the run is kept while it lasts, and from which the same fit goes on after it was killed.
+        A file in which the run is kept while it lasts, and from which the same fit goes on after it was killed. Needs a
+        fixed `random_state`.
 
     Attributes
     ----------
