@@ -1,7 +1,7 @@
 """Estimators in scikit-learn's manner."""
 
 from .classifier import DensityClassifier
-from .persistence import load
+from .loading import load
 from .regressor import DensityRegressor
 
 __all__ = ["DensityClassifier", "DensityRegressor", "load"]

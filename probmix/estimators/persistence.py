@@ -3,10 +3,11 @@
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -17,13 +18,24 @@ from ..mixup import Mixup
 from ..networks import DensityNetwork
 from ..training.checkpoint import write_atomically
 
-if TYPE_CHECKING:
-    from .base import DensityEstimator
-
 _FORMAT = "probmix-1"
 
 
-def save_estimator(estimator: "DensityEstimator", path: Path) -> None:
+class FittedEstimator(Protocol):
+    """What there is to save of an estimator."""
+
+    family_: ExponentialFamily
+    network_: DensityNetwork
+    scaler_: TargetScaler
+    validation_curve_: NDArray[np.float64]
+    best_epoch_: NDArray[np.int64]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name."""
+        ...
+
+
+def save_estimator(estimator: FittedEstimator, path: Path) -> None:
     """Write a fitted estimator; see `DensityEstimator.save`."""
     tensors = {f"network.{name}": _narrow(name, tensor) for name, tensor in estimator.network_.state_dict().items()}
     tensors |= {"scaler.loc": estimator.scaler_.loc, "scaler.scale": estimator.scaler_.scale}
@@ -47,38 +59,14 @@ def save_estimator(estimator: "DensityEstimator", path: Path) -> None:
     write_atomically(path, save(contiguous, {"format": _FORMAT, "estimator": json.dumps(header)}))
 
 
-def load(path: str | Path) -> "DensityEstimator":
-    """Load an estimator that `save` wrote.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    DensityRegressor or DensityClassifier
-        Fitted, predicting what the saved one predicts. A ``random_state`` that was a generator comes back as None.
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a file that `save_estimator` wrote.
 
     Raises
     ------
     ValueError
-        If the file is not one of ours, or names a family that is not registered.
-
-    Examples
-    --------
-    >>> import tempfile, pathlib, numpy as np, probmix
-    >>> X = np.linspace(-1, 1, 50)[:, None]
-    >>> model = probmix.DensityRegressor(max_epochs=5, random_state=0).fit(X, X[:, 0])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder) / "model.safetensors"
-    ...     model.save(path)
-    ...     loaded = probmix.load(path)
-    >>> bool((loaded.predict(X) == model.predict(X)).all())
-    True
+        If the file is not one of ours.
     """
-    from .classifier import DensityClassifier
-    from .regressor import DensityRegressor
-
     with safe_open(path, framework="pt", device="cpu") as file:
         metadata = file.metadata() or {}
         if metadata.get("format") != _FORMAT:
@@ -87,14 +75,14 @@ def load(path: str | Path) -> "DensityEstimator":
                 f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}."
             )
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    header = json.loads(metadata["estimator"])
-    classes = {"DensityRegressor": DensityRegressor, "DensityClassifier": DensityClassifier}
-    estimator: DensityEstimator = classes[header["class"]](
-        **{name: _decode(value) for name, value in header["params"].items()}
-    )
+    return json.loads(metadata["estimator"]), tensors
+
+
+def restore(estimator: FittedEstimator, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Give an estimator the fitted state that `read` found."""
     for name, value in header["fitted"].items():
-        setattr(estimator, name, _decode(value))
-    family = _decode(header["family"])
+        setattr(estimator, name, decode(value))
+    family = decode(header["family"])
     state = _under("network.", tensors)
     members, _, in_features = state["loc"].shape
     network = DensityNetwork(family, in_features, header["hidden_layer_sizes"], header["num_targets"], members)
@@ -104,7 +92,6 @@ def load(path: str | Path) -> "DensityEstimator":
     estimator.validation_curve_ = tensors["validation_curve"].numpy()
     estimator.best_epoch_ = tensors["best_epoch"].numpy()
     estimator.network_ = network.eval()
-    return estimator
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -144,14 +131,15 @@ def _field_values(value: Any) -> dict[str, Any]:
     return {field.name: _encode(field.name, getattr(value, field.name)) for field in fields(value)}
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
+    """A parameter or fitted attribute from its JSON form."""
     if isinstance(value, list):
-        return tuple(_decode(one) for one in value)
+        return tuple(decode(one) for one in value)
     if not isinstance(value, dict):
         return value
     if "array" in value:
         return np.array(value["array"], dtype=value["dtype"])
-    options = {name: _decode(option) for name, option in value["options"].items()}
+    options = {name: decode(option) for name, option in value["options"].items()}
     if "family" in value:
         return get(value["family"], **options)
     known: dict[str, type] = {"Mixup": Mixup} | {
