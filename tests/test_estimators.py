@@ -261,6 +261,16 @@ def test_grid_search_over_family_and_alpha_with_the_crps(problem):
     assert np.isfinite(cross_val_score(search.best_estimator_, X, y, scoring=neg_nll_scorer, cv=3)).all()
 
 
+def test_grid_search_around_a_pipeline(problem, classes):
+    for (X, y), estimator in ((problem, DensityRegressor(**SETTINGS)), (classes, DensityClassifier(**SETTINGS))):
+        pipeline = make_pipeline(StandardScaler(), estimator)
+        grid = {f"{type(estimator).__name__.lower()}__mixup": ["erm", "probmix"]}
+        search = GridSearchCV(pipeline, grid, scoring=neg_crps_scorer, cv=2).fit(X, y)
+        assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+        direct = neg_crps_scorer(search, X, y)
+        assert direct == neg_crps_scorer(search.best_estimator_, X, y)
+
+
 def test_grid_search_of_a_classifier(classes):
     X, y = classes
     search = GridSearchCV(DensityClassifier(**SETTINGS), {"mixup": ["erm", "probmix"]}, scoring=neg_nll_scorer, cv=2)

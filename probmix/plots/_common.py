@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-from sklearn.pipeline import Pipeline
 from torch.distributions import Distribution
+
+from ..scores.prediction import predicted_distribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,28 +19,19 @@ def new_axes() -> "Axes":
     return ax
 
 
-def predicted_distribution(estimator: Any, X: Any) -> Distribution:
-    """What the estimator predicts, also at the end of a `Pipeline` or inside a search with a `best_estimator_`.
+def predicted_number(estimator: Any, X: Any) -> Distribution:
+    """The distribution of a single number per row that the estimator predicts.
 
     Raises
     ------
     TypeError
-        If nothing in there predicts the distribution of a number.
+        If nothing in there predicts distributions, or it is one of classes.
     ValueError
         If there are several targets.
     """
-    model = getattr(estimator, "best_estimator_", estimator)
-    if isinstance(model, Pipeline):
-        if len(model) > 1:
-            X = model[:-1].transform(X)
-        return predicted_distribution(model[-1], X)
-    if not hasattr(model, "predict_dist") or hasattr(model, "classes_"):
-        raise TypeError(
-            f"the estimator must predict the distribution of a number by a method `predict_dist`; got {model!r}. "
-            "Pass a fitted DensityRegressor, or use `from_predictions`."
-        )
-    with torch.no_grad():
-        distribution: Distribution = model.predict_dist(X)
+    distribution = predicted_distribution(estimator, X)
+    if hasattr(estimator, "classes_"):
+        raise TypeError(f"a display shows the distribution of a number; {estimator!r} predicts classes.")
     check_single_target(distribution)
     return distribution
 

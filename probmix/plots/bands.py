@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..distributions import icdf
-from ._common import new_axes, predicted_distribution
+from ._common import new_axes, predicted_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,7 +128,7 @@ class PredictiveBandDisplay:
         x = np.linspace(low, high, resolution)
         grid = pd.DataFrame(np.repeat(frame.median().to_numpy()[np.newaxis], resolution, 0), columns=frame.columns)
         grid.isetitem(position, x)
-        distribution = predicted_distribution(estimator, grid if frame is X else grid.to_numpy(copy=True))
+        distribution = predicted_number(estimator, grid if frame is X else grid.to_numpy(copy=True))
         name = str(frame.columns[position]) if frame is X else f"feature {position}" if frame.shape[1] > 1 else "x"
         return cls.from_predictions(
             x,

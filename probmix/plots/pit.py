@@ -9,7 +9,7 @@ from scipy.special import bdtr
 from torch.distributions import Distribution
 
 from ..scores import pit
-from ._common import check_single_target, new_axes, predicted_distribution
+from ._common import check_single_target, new_axes, predicted_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +108,7 @@ class PITHistogramDisplay:
         ValueError
             For an estimator with several targets.
         """
-        distribution = predicted_distribution(estimator, X)
+        distribution = predicted_number(estimator, X)
         return cls.from_predictions(distribution, y, bins=bins, generator=generator, ax=ax, color=color)
 
     @classmethod

@@ -1,7 +1,7 @@
 """Scores as scikit-learn scorers."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,24 +12,16 @@ from torch.distributions import Distribution
 from ._inputs import device_of
 from .crps import crps
 from .nll import nll
+from .prediction import predicted_distribution
 
 
-class DistributionPredictor(Protocol):
-    """An estimator that predicts a distribution for every row."""
-
-    def predict_dist(self, X: Any) -> Any:
-        """Torch or Pyro distribution of batch shape (n,)."""
-        ...
-
-
-def neg_nll_scorer(
-    estimator: DistributionPredictor, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
-) -> float:
+def neg_nll_scorer(estimator: Any, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
     """Minus the mean negative log-likelihood; larger is better. Pass it as ``scoring=neg_nll_scorer``.
 
     Parameters
     ----------
     estimator : fitted estimator with `predict_dist`
+        Also at the end of a `Pipeline`, or found by a search.
     X : array-like, (n, features)
     y : array-like, (n,) or (n, targets)
         Class labels as in `estimator.classes_` if the estimator has them.
@@ -57,9 +49,7 @@ def neg_nll_scorer(
     return _negative_mean(nll, estimator, X, y, sample_weight)
 
 
-def neg_crps_scorer(
-    estimator: DistributionPredictor, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
-) -> float:
+def neg_crps_scorer(estimator: Any, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
     """Minus the mean CRPS; larger is better. Pass it as ``scoring=neg_crps_scorer``.
 
     For classifiers this is the ranked probability score, with classes in the order of `classes_`.
@@ -67,6 +57,7 @@ def neg_crps_scorer(
     Parameters
     ----------
     estimator : fitted estimator with `predict_dist`
+        Also at the end of a `Pipeline`, or found by a search.
     X : array-like, (n, features)
     y : array-like, (n,) or (n, targets)
         Class labels as in `estimator.classes_` if the estimator has them.
@@ -96,18 +87,17 @@ def neg_crps_scorer(
 
 def _negative_mean(
     score: Callable[[Distribution, Tensor], Tensor],
-    estimator: DistributionPredictor,
+    estimator: Any,
     X: Any,
     y: npt.ArrayLike,
     sample_weight: npt.ArrayLike | None,
 ) -> float:
-    distribution = estimator.predict_dist(X)
+    distribution = predicted_distribution(estimator, X)
     target = np.asarray(y)
     if hasattr(estimator, "classes_"):
         target = _class_indices(target, np.asarray(estimator.classes_))
     target = target.astype(np.int64 if target.dtype.kind in "iub" else np.float64)
-    with torch.no_grad():
-        values = score(distribution, torch.from_numpy(target).to(device_of(distribution)))
+    values = score(distribution, torch.from_numpy(target).to(device_of(distribution)))
     weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     return -float(np.average(values.double().cpu().numpy(), weights=weights))
 
