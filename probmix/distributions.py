@@ -11,7 +11,7 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MixtureSameFamily
+from torch.distributions import Distribution, MixtureSameFamily
 
 from ._special import gamma_log_prob, poisson_log_prob
 
@@ -19,7 +19,17 @@ from ._special import gamma_log_prob, poisson_log_prob
 _BISECTIONS = 64
 
 
-class Poisson(dist.Poisson):
+class _Marginals(Distribution):
+    """The functions `cdf` and `icdf` as methods."""
+
+    def cdf(self, value: Tensor) -> Tensor:
+        return cdf(self, value)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        return icdf(self, value)
+
+
+class Poisson(_Marginals, dist.Poisson):
     """Pyro's Poisson with `cdf` and `icdf`, and a log-probability that stays exact for large rates."""
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -27,14 +37,8 @@ class Poisson(dist.Poisson):
             self._validate_sample(value)
         return poisson_log_prob(value.double(), self.rate.double().log()).to(self.rate.dtype)
 
-    def cdf(self, value: Tensor) -> Tensor:
-        return cdf(self, value)
 
-    def icdf(self, value: Tensor) -> Tensor:
-        return icdf(self, value)
-
-
-class Gamma(dist.Gamma):
+class Gamma(_Marginals, dist.Gamma):
     """Pyro's Gamma with `icdf`, and a log-density that stays exact for large shapes."""
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -42,6 +46,14 @@ class Gamma(dist.Gamma):
             self._validate_sample(value)
         return gamma_log_prob(value.double(), self.concentration.double(), self.rate.double()).to(self.rate.dtype)
 
+
+class Categorical(_Marginals, dist.Categorical):
+    """Pyro's Categorical with `cdf` and `icdf`, for classes in their order."""
+
+
+class Independent(dist.Independent):
+    """Pyro's Independent with `cdf` and `icdf` of the coordinates."""
+
     def cdf(self, value: Tensor) -> Tensor:
         return cdf(self, value)
 
@@ -49,21 +61,15 @@ class Gamma(dist.Gamma):
         return icdf(self, value)
 
 
-class Mixture(MixtureSameFamily, TorchDistributionMixin):
+class Mixture(_Marginals, MixtureSameFamily, TorchDistributionMixin):
     """Pyro's mixture of one family with `cdf` and `icdf` for every component this package knows."""
-
-    def cdf(self, value: Tensor) -> Tensor:
-        return cdf(self, value)
-
-    def icdf(self, value: Tensor) -> Tensor:
-        return icdf(self, value)
 
 
 def is_discrete(distribution: Distribution) -> bool:
     """Whether the distribution lives on the integers."""
     if isinstance(distribution, MixtureSameFamily):
         return is_discrete(distribution.component_distribution)
-    if isinstance(distribution, Independent):
+    if isinstance(distribution, torch.distributions.Independent):
         return is_discrete(distribution.base_dist)
     return bool(getattr(distribution.support, "is_discrete", False))
 
@@ -116,8 +122,8 @@ def _(distribution: torch.distributions.Categorical, y: Tensor) -> Tensor:
     return torch.where(index < 0, torch.zeros_like(value), value)
 
 
-@cdf.register(Independent)
-def _(distribution: Independent[Distribution], y: Tensor) -> Tensor:
+@cdf.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) -> Tensor:
     return cdf(distribution.base_dist, y)
 
 
@@ -135,7 +141,7 @@ def icdf(distribution: Distribution, q: Tensor) -> Tensor:
     Parameters
     ----------
     distribution : torch or Pyro distribution
-    q : Tensor of probabilities in (0, 1), broadcastable to batch shape + event shape
+    q : Tensor of probabilities in [0, 1], broadcastable to batch shape + event shape
 
     Examples
     --------
@@ -152,7 +158,8 @@ def _(distribution: torch.distributions.Poisson, q: Tensor) -> Tensor:
     q, rate = torch.broadcast_tensors(q.double(), distribution.rate.double())
     wide = Poisson(rate, validate_args=False)
     high = rate + 10 * rate.sqrt() + 10
-    return _invert_discrete(lambda y: cdf(wide, y), q, torch.full_like(rate, -1.0), high).to(distribution.rate.dtype)
+    y = _invert_discrete(lambda y: cdf(wide, y), q, torch.full_like(rate, -1.0), high)
+    return _with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.rate.dtype)
 
 
 @icdf.register
@@ -164,8 +171,8 @@ def _(distribution: torch.distributions.Gamma, q: Tensor) -> Tensor:
     # in log y: near zero F(y) ~ (b y)^a / (a Gamma(a)), so this point lies below the quantile
     low = ((q.log() + torch.lgamma(shape + 1)) / shape).clamp(min=-700) - rate.log() - 1
     high = torch.maximum(((shape + 10 * shape.sqrt() + 10) / rate).log(), low + 1)
-    log_y = _invert_continuous(lambda u: cdf(wide, u.exp()), q, low, high)
-    return log_y.exp().to(distribution.rate.dtype)
+    y = _invert_continuous(lambda u: cdf(wide, u.exp()), q, low, high).exp()
+    return _with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.rate.dtype)
 
 
 @icdf.register
@@ -174,8 +181,8 @@ def _(distribution: torch.distributions.Categorical, q: Tensor) -> Tensor:
     return (cumulative < q.to(cumulative.dtype).unsqueeze(-1)).sum(-1)
 
 
-@icdf.register(Independent)
-def _(distribution: Independent[Distribution], q: Tensor) -> Tensor:
+@icdf.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], q: Tensor) -> Tensor:
     return icdf(distribution.base_dist, q)
 
 
@@ -187,8 +194,10 @@ def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
     components = icdf(distribution.component_distribution, q.unsqueeze(dim))
     low, high = components.amin(dim), components.amax(dim)
     if is_discrete(distribution):
-        return _invert_discrete(lambda y: cdf(distribution, y), q, low - 1, high)
-    return _invert_continuous(lambda y: cdf(distribution, y), q, low, high)
+        y = _invert_discrete(lambda y: cdf(distribution, y), q, low - 1, high)
+    else:
+        y = _invert_continuous(lambda y: cdf(distribution, y), q, low, high)
+    return _with_ends(y, q, low, high)
 
 
 def _mixture_weights(mixture: MixtureSameFamily) -> tuple[Tensor, int]:
@@ -196,6 +205,12 @@ def _mixture_weights(mixture: MixtureSameFamily) -> tuple[Tensor, int]:
     events = len(mixture.event_shape)
     weights = mixture.mixture_distribution.probs
     return weights.reshape(weights.shape + (1,) * events), -1 - events
+
+
+def _with_ends(y: Tensor, q: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The quantiles `y`, with the ends of the support at the levels 0 and 1, and NaN where there is no level."""
+    y = torch.where(q <= 0, low, torch.where(q >= 1, high, y))
+    return torch.where((q >= 0) & (q <= 1), y, torch.full_like(y, torch.nan))
 
 
 def _invert_continuous(function: Callable[[Tensor], Tensor], q: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -1,14 +1,11 @@
 """Log-linear and linear opinion pools."""
 
-from collections.abc import Sequence
-from functools import reduce
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent
+from torch.distributions import Distribution
 
-from .distributions import Mixture
+from .distributions import Categorical, Independent, Mixture
 
 # Weights are usually a float32 softmax; anything further off the simplex is a mistake of the caller.
 _SIMPLEX_TOLERANCE = 1e-4
@@ -31,13 +28,6 @@ def check_weights(weights: Tensor) -> None:
     off = (weights.sum(-1) - 1).abs().max().item() if weights.numel() else 0.0
     if not off <= _SIMPLEX_TOLERANCE:
         raise ValueError(f"`weights` must sum to 1 over dim -1; largest |sum - 1| was {off:.3g}. Pass softmax(w).")
-
-
-def weighted_sum(points: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Sum of M tensors (*B, *F) with weights (*B, M): the pool itself, without its checks."""
-    trailing = (1,) * (points[0].ndim - weights.ndim + 1)
-    terms = (w.reshape(w.shape + trailing) * point for w, point in zip(weights.unbind(-1), points, strict=True))
-    return reduce(torch.add, terms)
 
 
 def log_linear_pool(eta: Tensor, weights: Tensor) -> Tensor:
@@ -113,13 +103,14 @@ def linear_pool(distribution: Distribution, weights: Tensor) -> dist.TorchDistri
     """
     _check_points(distribution.batch_shape, weights)
     check_weights(weights)
-    if isinstance(distribution, Categorical):
+    if isinstance(distribution, torch.distributions.Categorical):
         logits = (weights.log().unsqueeze(-1) + distribution.logits).logsumexp(-2)
-        return dist.Categorical(logits=logits)
-    if isinstance(distribution, Independent) and isinstance(distribution.base_dist, Categorical):
-        inner = distribution.base_dist.logits
-        logits = (weights.log().reshape((*weights.shape, 1, 1)) + inner).logsumexp(-3)
-        return dist.Independent(dist.Categorical(logits=logits), distribution.reinterpreted_batch_ndims)
+        return Categorical(logits=logits)
+    if isinstance(distribution, torch.distributions.Independent):
+        members = distribution.base_dist
+        if isinstance(members, torch.distributions.Categorical):
+            logits = (weights.log().reshape((*weights.shape, 1, 1)) + members.logits).logsumexp(-3)
+            return Independent(Categorical(logits=logits), distribution.reinterpreted_batch_ndims)
     mixing = dist.Categorical(probs=weights.expand(distribution.batch_shape))
     return Mixture(mixing, distribution, validate_args=False)
 

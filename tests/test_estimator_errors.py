@@ -64,12 +64,18 @@ CASES = {
     ),
     "no training rows left": (
         {"validation_fraction": 0.99}, X, Y,
-        r"^validation_fraction=0\.99 leaves no training row of 40 distinct sample\(s\)\. "
+        r"^validation_fraction=0\.99 leaves no training row of 40 sample\(s\) of positive weight\. "
         r"Pass more rows or a smaller `validation_fraction`\.$",
     ),
     "n_members": ({"n_members": 0}, X, Y, r"^`n_members` must be an integer of at least 1; got 0\.$"),
     "max_epochs": ({"max_epochs": 2.5}, X, Y, r"^`max_epochs` must be an integer of at least 1; got 2\.5\.$"),
     "batch_size": ({"batch_size": 0}, X, Y, r"^`batch_size` must be an integer of at least 1; got 0\.$"),
+    "batches of one": (
+        {"batch_size": 1},
+        X,
+        Y,
+        r"^`batch_size` must be at least 2 for rows to meet; got 1\. Use mixup='erm' for single rows\.$",
+    ),
     "patience": ({"patience": 0}, X, Y, r"^`patience` must be an integer of at least 1; got 0\.$"),
     "learning_rate": ({"learning_rate": 0}, X, Y, r"^`learning_rate` must be a number in \(0, inf\); got 0\.$"),
     "weight_decay": ({"weight_decay": -1}, X, Y, r"^`weight_decay` must be a number in \[0, inf\); got -1\.$"),

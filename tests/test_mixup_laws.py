@@ -59,7 +59,7 @@ def test_neighbours_of_equal_rows_are_other_rows():
 def test_too_few_rows_for_neighbours():
     message = (
         r"^NearestNeighbours\(k=5\) needs at least 6 rows to find partners among; got 5\. "
-        r"Use a smaller k, larger batches, or UniformPartners\(\)\.$"
+        r"Use a smaller k, more rows, or UniformPartners\(\)\.$"
     )
     with pytest.raises(ValueError, match=message):
         NearestNeighbours(5).neighbours(torch.zeros(5, 2))

@@ -147,17 +147,37 @@ def test_same_generator_same_loss_and_the_global_generator_stays(name):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_pair_weighs_the_mean_of_its_points():
+def test_a_pair_weighs_the_product_of_its_points():
     x, y = torch.randn(3, 1), torch.randn(3)
     weight = torch.tensor([1.0, 2.0, 0.5])
     partners = torch.tensor([1, 2, 0])
     mixup = preset("probmix", weights=FixedWeights(0.3))
-    single = [mixup_loss(true_model, "gaussian", x[[i, int(j)]], y[[i, int(j)]], mixup, partners=torch.tensor([1]))
-              for i, j in enumerate(partners)]  # fmt: skip
-    pair_weight = 0.3 * weight + 0.7 * weight[partners]
+    single = [
+        mixup_loss(true_model, "gaussian", x[[i, int(j)]], y[[i, int(j)]], mixup, partners=torch.tensor([1]))
+        for i, j in enumerate(partners)
+    ]
+    pair_weight = weight * weight[partners]
     expected = (pair_weight * torch.stack(single)).sum() / pair_weight.sum()
     loss = mixup_loss(true_model, "gaussian", x, y, mixup, partners=partners, sample_weight=weight)
     torch.testing.assert_close(loss, expected, check_dtype=False)
+
+
+def test_weighted_pairs_are_the_pairs_of_repeated_rows():
+    """All pairs of rows with their weights, and all pairs of the rows written out so often, have one mean loss."""
+    x, y, copies = torch.randn(4, 1), torch.randn(4), torch.tensor([1, 3, 2, 1])
+    mixup = preset("probmix", weights=FixedWeights(0.3))
+
+    def over_all_pairs(rows, weight=None):
+        first, second = (index.flatten() for index in torch.meshgrid(rows, rows, indexing="ij"))
+        stacked = torch.cat([first, second])
+        weights = None if weight is None else weight[stacked]
+        partners = torch.arange(len(first), len(stacked))
+        return mixup_loss(
+            true_model, "gaussian", x[stacked], y[stacked], mixup, partners=partners, sample_weight=weights
+        )
+
+    repeated = over_all_pairs(torch.arange(4).repeat_interleave(copies))
+    torch.testing.assert_close(over_all_pairs(torch.arange(4), copies.float()), repeated)
 
 
 @pytest.mark.parametrize("name", ["erm", "mixup", "probmix"])
@@ -218,13 +238,15 @@ def test_variance_bias_of_the_label_side(alpha, pool, expected, at):
 def test_errors_come_before_any_work():
     model = Counting()
     x, y = torch.randn(4, 2), torch.randn(4)
-    with pytest.raises(ValueError, match=r"^`y` must have as many rows as `x`; got 3 and 4\.$"):
+    with pytest.raises(ValueError, match=r"^`y` must have as many rows as `x`, 4; got shape \(3,\)\.$"):
         mixup_loss(model, "gaussian", x, y[:3])
-    with pytest.raises(ValueError, match=r"^`sample_weight` must have as many rows as `x`; got 2 and 4\.$"):
+    with pytest.raises(ValueError, match=r"^`sample_weight` must have as many rows as `x`, 4; got shape \(2,\)\.$"):
         mixup_loss(model, "gaussian", x, y, sample_weight=torch.ones(2))
-    with pytest.raises(ValueError, match=r"^`sample_weight` must be non-negative with a positive sum\.$"):
+    with pytest.raises(ValueError, match=r"^`sample_weight` must be non-negative\.$"):
         mixup_loss(model, "gaussian", x, y, sample_weight=torch.tensor([1.0, 1.0, 1.0, -1.0]))
-    with pytest.raises(ValueError, match=r"^`partners` must be a vector of at most 4 row numbers below 4; got shape"):
+    with pytest.raises(
+        ValueError, match=r"^`partners` must be an int64 vector of at most 4 row numbers from 0 to 3; got"
+    ):
         mixup_loss(model, "gaussian", x, y, partners=torch.tensor([4]))
     with pytest.raises(ValueError, match=r"^unknown family 'gausian'; did you mean 'gaussian'\?$"):
         mixup_loss(model, "gausian", x, y)
@@ -234,4 +256,53 @@ def test_errors_come_before_any_work():
         ValueError, match=r"^Poisson targets must be non-negative integers; got -1 at row 1\. Use counts"
     ):
         mixup_loss(model, "poisson", x, torch.tensor([0.0, -1.0, 1.0, 2.0]))
+    with pytest.raises(ValueError, match=r"^`partners` must be an int64 vector"):
+        mixup_loss(model, "gaussian", x, y, partners=torch.tensor([-1]))
+    with pytest.raises(ValueError, match=r"^`sample_weight` must be a vector; got shape \(4, 1\)\.$"):
+        mixup_loss(model, "gaussian", x, y, sample_weight=torch.ones(4, 1))
+    with pytest.raises(TypeError, match=r"^the family 'categorical' cannot be made from \{\}: .*num_classes"):
+        mixup_loss(model, "categorical", x, y)
     assert model.rows == []
+
+
+@pytest.mark.parametrize("name", ["erm", "mixup", "probmix"])
+def test_predictions_that_do_not_fit_the_targets_are_an_error(name):
+    """Rows against a column would be broadcast to a square, and a mean taken over it."""
+    x, y = torch.randn(4, 2), torch.randn(4)
+    message = (
+        r"^`module` must give natural parameters of the family 'gaussian' of shape \(4, {}2\): .*; got \(4, {}2\)\."
+    )
+    with pytest.raises(ValueError, match=message.format("1, ", "")):
+        mixup_loss(NaturalHead("gaussian", 2), "gaussian", x, y.unsqueeze(1), name)
+    with pytest.raises(ValueError, match=message.format("", "1, ")):
+        mixup_loss(NaturalHead("gaussian", 2, num_targets=1), "gaussian", x, y, name)
+
+
+def test_no_positive_weight_is_an_error():
+    x, y = torch.randn(2, 1), torch.randn(2)
+    with pytest.raises(
+        ValueError, match=r"^`sample_weight` must leave a row, or a pair of rows that meet, of positive"
+    ):
+        mixup_loss(true_model, "gaussian", x, y, partners=torch.tensor([1, 0]), sample_weight=torch.tensor([0.0, 1.0]))
+
+
+def test_without_mixup_only_the_rows_that_would_meet_count():
+    x, y = torch.randn(6, 1), torch.randn(6)
+    stacked = mixup_loss(true_model, "gaussian", x, y, "erm", partners=torch.arange(3, 6))
+    torch.testing.assert_close(stacked, mixup_loss(true_model, "gaussian", x[:3], y[:3], "erm"))
+
+
+def test_inputs_meet_exactly_far_from_zero():
+    x = 1.6e9 + torch.randn(50, 1, generator=generator(), dtype=torch.float64)
+    seen = []
+
+    def model(inputs):
+        seen.append(inputs)
+        return torch.stack([inputs[:, 0] - 1.6e9, torch.full((len(inputs),), -0.5, dtype=inputs.dtype)], -1)
+
+    mixup = preset("mixup", alpha=1.0)
+    mixup_loss(model, "gaussian", x, x[:, 0] - 1.6e9, mixup, partners=torch.arange(25, 50), generator=generator())
+    mixup_loss(
+        model, "gaussian", x - 1.6e9, x[:, 0] - 1.6e9, mixup, partners=torch.arange(25, 50), generator=generator()
+    )
+    torch.testing.assert_close(seen[0] - 1.6e9, seen[1], rtol=0, atol=1e-6)

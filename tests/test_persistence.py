@@ -83,7 +83,19 @@ def test_what_cannot_be_saved_is_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+class MyRegressor(DensityRegressor):
+    pass
+
+
+def test_a_subclass_is_not_saved_as_what_it_is_not(tmp_path):
+    with pytest.raises(TypeError, match=r"^only probmix's own estimators can be saved; got a MyRegressor\. Pickle it"):
+        MyRegressor(**FAST).fit(X, Y).save(tmp_path / "model")
+
+
 def test_a_foreign_file_is_an_error(tmp_path):
+    (tmp_path / "text").write_text("no tensors here, and long enough to look like a header")
+    with pytest.raises(ValueError, match=r"is not a safetensors file"):
+        probmix.load(tmp_path / "text")
     save_file({"a": torch.zeros(1)}, tmp_path / "other")
     with pytest.raises(ValueError, match=r"is not an estimator saved by this version of probmix: its format is None"):
         probmix.load(tmp_path / "other")

@@ -1,5 +1,6 @@
 """What the density estimators share: validation, training, and prediction in the user's units."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
+from ..distributions import Independent
 from ..families import ExponentialFamily
 from ..mixup import Mixup, as_mixup
 from ..networks import DensityNetwork
@@ -20,7 +22,7 @@ from ..random import KeyedRandom, member_keys
 from ..training import TrainingData, TrainingOptions, train
 from .checks import check_device, check_integer, check_layer_sizes, check_pool, check_real, check_seed
 from .persistence import save_estimator
-from .rows import as_numpy, merge_repeats, split_rows
+from .rows import as_numpy, canonical_rows, split_rows
 
 # Rows and members per forward pass in prediction: bounds the activations.
 _ROWS_AT_ONCE = 1 << 16
@@ -117,11 +119,11 @@ class DensityEstimator(BaseEstimator):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(as_numpy(sample_weight), x, dtype=np.float64, ensure_non_negative=True)
         family.check_targets(torch.tensor(targets))
-        x, targets, sample_weight = merge_repeats(x, targets, sample_weight)
-        self._check_merged(targets)
+        x, targets, sample_weight = canonical_rows(x, targets, sample_weight)
+        classes = self._strata(targets)
 
         keys = member_keys(check_seed(self.random_state), self.n_members)
-        train_rows, validation_rows = split_rows(len(x), self.validation_fraction, KeyedRandom(keys))
+        train_rows, validation_rows = split_rows(len(x), self.validation_fraction, KeyedRandom(keys), classes)
         data = TrainingData(
             x=torch.from_numpy(x).to(device),
             y=torch.from_numpy(targets).to(device),
@@ -132,7 +134,8 @@ class DensityEstimator(BaseEstimator):
         num_targets = targets.shape[1] if targets.ndim == 2 else None
         sizes = check_layer_sizes(self.hidden_layer_sizes)
         network = DensityNetwork(family, x.shape[1], sizes, num_targets, self.n_members).to(device)
-        scaler, result = train(network, family, data, mixup, options, keys.to(device))
+        with torch.enable_grad():
+            scaler, result = train(network, family, data, mixup, options, keys.to(device))
 
         self.family_ = family
         self.scaler_ = scaler
@@ -141,8 +144,9 @@ class DensityEstimator(BaseEstimator):
         # In float64 the prediction for a row does not depend, to the digits shown, on the rows it comes with.
         self.network_ = network.double().eval()
 
-    def _check_merged(self, y: NDArray[Any]) -> None:
-        """Raise if what is left after merging rows and dropping weights of zero cannot be fitted."""
+    def _strata(self, y: NDArray[Any]) -> Tensor | None:
+        """Classes that have their share of the validation rows each; raises if there is just one."""
+        return None
 
     def _check_parameters(self) -> tuple[Mixup, TrainingOptions, torch.device]:
         check_integer("n_members", self.n_members, 1)
@@ -151,6 +155,11 @@ class DensityEstimator(BaseEstimator):
         check_integer("max_epochs", self.max_epochs, 1)
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size, 1)
+        mixup = as_mixup(self.mixup)
+        if mixup.at is not None and self.batch_size == 1:
+            raise ValueError(
+                "`batch_size` must be at least 2 for rows to meet; got 1. Use mixup='erm' for single rows."
+            )
         if self.patience is not None:
             check_integer("patience", self.patience, 1)
         check_real("learning_rate", self.learning_rate, 0.0, open_low=True)
@@ -167,7 +176,7 @@ class DensityEstimator(BaseEstimator):
             verbose=bool(self.verbose),
             checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
         )
-        return as_mixup(self.mixup), options, check_device(self.device)
+        return mixup, options, check_device(self.device)
 
     # -- prediction ----------------------------------------------------------------------------------------------------
 
@@ -180,8 +189,7 @@ class DensityEstimator(BaseEstimator):
         network = self.network_.to(device)
         step = max(1, _ROWS_AT_ONCE // self.n_members_)
         parts = [network(rows.to(device)) for rows in x.split(step)]
-        scaler = type(self.scaler_)(self.scaler_.loc.to(device), self.scaler_.scale.to(device))
-        rescaled: Tensor = self.family_.rescale(torch.cat(parts, 1), scaler)
+        rescaled: Tensor = self.family_.rescale(torch.cat(parts, 1), self.scaler_.to(device))
         return rescaled
 
     @property
@@ -220,6 +228,7 @@ class DensityEstimator(BaseEstimator):
         Pyro distribution, float64, batch shape (n,)
             Event shape (d,) with several targets. For several members their linear pool (a mixture) or log-linear pool.
         """
+        check_pool(self.pool)
         eta = self._member_params(X)
         if self.n_members_ == 1:
             return self._distribution(eta[0])
@@ -231,7 +240,7 @@ class DensityEstimator(BaseEstimator):
 
     def _distribution(self, eta: Tensor) -> dist.TorchDistribution:
         distribution = self.family_.distribution(eta)
-        return distribution if self.network_.num_targets is None else dist.Independent(distribution, 1)
+        return distribution if self.network_.num_targets is None else Independent(distribution, 1)
 
     def _log_linear(self, eta: Tensor) -> Tensor:
         weights = torch.full((self.n_members_,), 1 / self.n_members_, dtype=eta.dtype, device=eta.device)
@@ -266,8 +275,12 @@ class DensityEstimator(BaseEstimator):
         check_integer("n_samples", n_samples, 1)
         distribution = self.predict_dist(X)
         device = check_device(self.device)
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(check_seed(random_state))
+        on_cuda = device.type == "cuda"
+        with torch.random.fork_rng([device] if on_cuda else []):
+            # torch.manual_seed would reach the generators of all devices, forked or not
+            index = device.index or 0
+            generator = torch.cuda.default_generators[index] if on_cuda else torch.default_generator
+            generator.manual_seed(check_seed(random_state))
             draws: Tensor = distribution.sample(torch.Size([n_samples]))
         return draws
 
@@ -277,6 +290,14 @@ class DensityEstimator(BaseEstimator):
         """Write the fitted estimator to one safetensors file, settings as JSON in its header; see `probmix.load`."""
         check_is_fitted(self)
         save_estimator(self, Path(path))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: everything on the CPU, so that a machine without a GPU can read it."""
+        state: dict[str, Any] = super().__getstate__()
+        if "network_" in state and state["network_"].loc.device.type != "cpu":
+            state["network_"] = copy.deepcopy(state["network_"]).cpu()
+            state["scaler_"] = state["scaler_"].to(torch.device("cpu"))
+        return state
 
     def __sklearn_is_fitted__(self) -> bool:
         return "network_" in vars(self)

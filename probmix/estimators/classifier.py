@@ -3,10 +3,12 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
+from torch import Tensor
 
 from ..families import Categorical, ExponentialFamily
 from .base import DensityEstimator
@@ -54,13 +56,14 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
             raise ValueError(f"a classifier needs at least 2 classes in y; got one class, {self.classes_[0]!r}.")
         return x, indices.astype(np.float64), Categorical(len(self.classes_))
 
-    def _check_merged(self, y: NDArray[Any]) -> None:
+    def _strata(self, y: NDArray[Any]) -> Tensor:
         present = np.unique(y).astype(int)
         if len(present) < 2:
             raise ValueError(
                 "a classifier needs at least 2 classes in y among the rows of positive weight; "
                 f"got one class, {self.classes_[present[0]]!r}."
             )
+        return torch.from_numpy(y).long()
 
     def _validate_targets(self, y: Any) -> NDArray[Any]:
         labels = column_or_1d(y)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -37,6 +37,10 @@ class FittedEstimator(Protocol):
 
 def save_estimator(estimator: FittedEstimator, path: Path) -> None:
     """Write a fitted estimator; see `DensityEstimator.save`."""
+    if not type(estimator).__module__.startswith("probmix."):
+        raise TypeError(
+            f"only probmix's own estimators can be saved; got a {type(estimator).__name__}. Pickle it instead."
+        )
     tensors = {f"network.{name}": _narrow(name, tensor) for name, tensor in estimator.network_.state_dict().items()}
     tensors |= {"scaler.loc": estimator.scaler_.loc, "scaler.scale": estimator.scaler_.scale}
     tensors |= {
@@ -67,7 +71,11 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     ValueError
         If the file is not one of ours.
     """
-    with safe_open(path, framework="pt", device="cpu") as file:
+    try:
+        opened = safe_open(path, framework="pt", device="cpu")
+    except SafetensorError as error:
+        raise ValueError(f"{str(path)!r} is not a safetensors file: {error}.") from error
+    with opened as file:
         metadata = file.metadata() or {}
         if metadata.get("format") != _FORMAT:
             raise ValueError(

@@ -9,15 +9,18 @@ from ..random import KeyedRandom
 
 # Streams of the initial weights and of the epochs are numbered from 0.
 _SPLIT_STREAM = -2
+# Integer weights are written out as copies while this makes the data at most so many times longer.
+_LONGEST = 10
 
 Array = NDArray[np.float64]
 
 
-def merge_repeats(x: Array, y: Array, sample_weight: Array | None) -> tuple[Array, Array, Array | None]:
-    """Merge rows that are equal in x and y, and drop rows of weight zero.
+def canonical_rows(x: Array, y: Array, sample_weight: Array | None) -> tuple[Array, Array, Array | None]:
+    """Bring rows into a form that depends on what they say and not on how it is written.
 
-    A row of weight two and the same row twice are then the same training problem, bit for bit, and no copy of a
-    training row ends up among the validation rows. Rows come back sorted: the order in which they came is irrelevant.
+    Rows of weight zero are dropped, rows with integer weights are written out as so many copies, and all are sorted. A
+    row of weight two and the same row twice are then one training problem, bit for bit, and the order of the rows is
+    irrelevant.
 
     Parameters
     ----------
@@ -32,16 +35,22 @@ def merge_repeats(x: Array, y: Array, sample_weight: Array | None) -> tuple[Arra
     if sample_weight is not None:
         used = sample_weight > 0
         x, y, sample_weight = x[used], y[used], sample_weight[used]
-    table = np.column_stack([x, y])
-    _, first, inverse, counts = np.unique(table, axis=0, return_index=True, return_inverse=True, return_counts=True)
-    weights = counts.astype(np.float64)
-    if sample_weight is not None:
-        weights = np.bincount(inverse.reshape(-1), weights=sample_weight).astype(np.float64)
-    return x[first], y[first], None if np.all(weights == weights[0]) else weights
+        if np.all(sample_weight == np.round(sample_weight)) and sample_weight.sum() <= _LONGEST * len(x):
+            copies = sample_weight.astype(np.int64)
+            x, y, sample_weight = x.repeat(copies, axis=0), y.repeat(copies, axis=0), None
+        elif np.all(sample_weight == sample_weight[0]):
+            sample_weight = None
+    keys = [*x.T, *np.atleast_2d(y.T)] + ([] if sample_weight is None else [sample_weight])
+    order = np.lexsort(keys)
+    return x[order], y[order], None if sample_weight is None else sample_weight[order]
 
 
-def split_rows(n: int, validation_fraction: float, random: KeyedRandom) -> tuple[Tensor, Tensor]:
+def split_rows(
+    n: int, validation_fraction: float, random: KeyedRandom, classes: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Training and validation rows of each member, drawn at random: (M, n_train) and (M, n_validation).
+
+    With `classes`, (n,), every class has its share of the validation rows, as far as whole rows allow.
 
     Raises
     ------
@@ -53,11 +62,19 @@ def split_rows(n: int, validation_fraction: float, random: KeyedRandom) -> tuple
         n_validation = max(1, round(validation_fraction * n))
         if n_validation >= n:
             raise ValueError(
-                f"validation_fraction={validation_fraction} leaves no training row of {n} distinct sample(s). "
-                "Pass more rows or a smaller `validation_fraction`."
+                f"validation_fraction={validation_fraction} leaves no training row of {n} sample(s) of positive "
+                "weight. Pass more rows or a smaller `validation_fraction`."
             )
-    order = random.stream(_SPLIT_STREAM).permutations(n)
-    return order[:, n_validation:].sort(1).values, order[:, :n_validation].sort(1).values
+    random = random.stream(_SPLIT_STREAM)
+    order = random.permutations(n)
+    if classes is not None:
+        order = order.gather(1, classes[order].argsort(dim=1, stable=True))
+    # every so many places one row, from a random place on: proportional in any sorted order
+    places = ((torch.arange(n_validation) + random.uniform((1,)).double()) * (n / max(1, n_validation))).long()
+    chosen = torch.zeros_like(order, dtype=torch.bool).scatter_(1, places.clamp(max=n - 1), value=True)
+    members = len(order)
+    rows = [order[mask].view(members, -1).sort(1).values for mask in (~chosen, chosen)]
+    return rows[0], rows[1]
 
 
 def as_numpy(values: object) -> object:

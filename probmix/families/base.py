@@ -1,7 +1,7 @@
 """The exponential-family contract: everything that does not depend on the particular family lives here."""
 
 from abc import ABC, abstractmethod
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import pyro.distributions as dist
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from .._names import unknown_name
 from .label import Label, TargetScaler
 
+_Kind = TypeVar("_Kind", bound=torch.distributions.Distribution)
 LabelPool = Literal["log-linear", "linear", "average", "calibrated"]
 
 
@@ -294,6 +295,13 @@ class ExponentialFamily(ABC):
     @abstractmethod
     def check_targets(self, y: Tensor) -> None:
         """Raise a ValueError that names the first target outside the support; NaN is outside every support."""
+
+
+def check_kind(distribution: torch.distributions.Distribution, kind: type[_Kind]) -> _Kind:
+    """The distribution, if it is of that kind; another with the same moments is not."""
+    if not isinstance(distribution, kind):
+        raise TypeError(f"`distribution` must be a {kind.__name__}, got {type(distribution).__name__}.")
+    return distribution
 
 
 def check_support(y: Tensor, inside: Tensor, rule: str, mend: str) -> None:

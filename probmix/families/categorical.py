@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from .. import distributions as dist
 from .._names import unknown_name
-from .base import ExponentialFamily, LabelPool, check_support, weighted_mean
+from .base import ExponentialFamily, LabelPool, check_kind, check_support, weighted_mean
 from .label import Label
 from .links import soft_limit, soft_limit_inverse
 
@@ -61,13 +61,12 @@ class Categorical(ExponentialFamily):
     def unconstrain(self, eta: Tensor) -> Tensor:
         return soft_limit_inverse(eta, _LOGIT_LIMIT)
 
-    def distribution(self, eta: Tensor) -> dist.TorchDistribution:
+    def distribution(self, eta: Tensor) -> dist.Categorical:
         return dist.Categorical(logits=eta)
 
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
-        if not isinstance(distribution, torch.distributions.Categorical):
-            raise TypeError(f"`distribution` must be a Categorical, got {type(distribution).__name__}.")
-        return distribution.logits
+        logits: Tensor = check_kind(distribution, torch.distributions.Categorical).logits
+        return logits
 
     def sufficient_statistics(self, y: Tensor) -> Tensor:
         return one_hot(y.long(), self.num_classes).to(y.dtype if y.is_floating_point() else torch.get_default_dtype())

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .. import distributions as dist
 from .._special import gamma_log_prob
-from .base import ExponentialFamily, check_support, weighted_mean
+from .base import ExponentialFamily, check_kind, check_support, weighted_mean
 from .label import TargetScaler
 from .links import positive, positive_inverse, soft_clamp, soft_clamp_inverse
 
@@ -62,6 +62,7 @@ class Gamma(ExponentialFamily):
         return dist.Gamma(*_shape_rate(eta))
 
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
+        distribution = check_kind(distribution, torch.distributions.Gamma)
         rate = distribution.mean / distribution.variance
         return torch.stack([distribution.mean * rate - 1, -rate], -1)
 

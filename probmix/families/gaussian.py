@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .._special import HALF_LOG_2PI
-from .base import ExponentialFamily, check_support, weighted_mean
+from .base import ExponentialFamily, check_kind, check_support, weighted_mean
 from .label import TargetScaler
 from .links import positive, positive_inverse, soft_limit, soft_limit_inverse
 
@@ -61,6 +61,7 @@ class Gaussian(ExponentialFamily):
         return dist.Normal(mean, variance.sqrt())
 
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
+        distribution = check_kind(distribution, torch.distributions.Normal)
         mean, precision = torch.broadcast_tensors(distribution.mean, 1 / distribution.variance)
         return torch.stack([mean * precision, -0.5 * precision], -1)
 
@@ -93,9 +94,10 @@ class Gaussian(ExponentialFamily):
     def scaler(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> TargetScaler:
         y = y.double()
         loc = weighted_mean(y, weights, dim)
-        scale = weighted_mean((y - loc).square(), weights, dim).sqrt()
+        widest = (y - loc).abs().amax(dim, keepdim=True)
+        scale = widest * weighted_mean(((y - loc) / widest).square(), weights, dim).sqrt()
         # constant targets have no spread of their own: leave them in their unit
-        return TargetScaler(loc, torch.where(scale > 1e-12 * loc.abs(), scale, torch.ones_like(scale)))
+        return TargetScaler(loc, torch.where(widest > 1e-12 * loc.abs(), scale, torch.ones_like(scale)))
 
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
         mean, variance = _moments(eta.double())

@@ -49,6 +49,10 @@ class TargetScaler:
     loc: Tensor
     scale: Tensor
 
+    def to(self, device: torch.device) -> "TargetScaler":
+        """The scaler on a device."""
+        return TargetScaler(self.loc.to(device), self.scale.to(device))
+
     def transform(self, y: Tensor) -> Tensor:
         """Targets in training units, float64, same shape as `y`."""
         return (y.to(torch.float64) - self.loc) / self.scale

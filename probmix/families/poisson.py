@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .. import distributions as dist
 from .._special import poisson_log_prob
-from .base import ExponentialFamily, check_support, weighted_mean
+from .base import ExponentialFamily, check_kind, check_support, weighted_mean
 from .label import Label
 from .links import soft_clamp, soft_clamp_inverse
 
@@ -50,7 +50,7 @@ class Poisson(ExponentialFamily):
         return dist.Poisson(eta.squeeze(-1).exp())
 
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
-        return distribution.mean.log().unsqueeze(-1)
+        return check_kind(distribution, torch.distributions.Poisson).mean.log().unsqueeze(-1)
 
     def sufficient_statistics(self, y: Tensor) -> Tensor:
         return y.unsqueeze(-1)

@@ -67,6 +67,11 @@ def get(family: str | ExponentialFamily, **options: Any) -> ExponentialFamily:
     """
     if isinstance(family, ExponentialFamily):
         return family
+    if not isinstance(family, str):
+        raise TypeError(f"a family must be a name or an instance such as families.Gaussian(); got {family!r}.")
     if family not in _FAMILIES:
         raise unknown_name("family", family, _FAMILIES)
-    return _FAMILIES[family](**options)
+    try:
+        return _FAMILIES[family](**options)
+    except TypeError as error:
+        raise TypeError(f"the family {family!r} cannot be made from {options}: {error}.") from error

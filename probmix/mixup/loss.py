@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ..families import ExponentialFamily, Label, get
-from ..pooling import weighted_sum
 from ..random import Uniform, generator_uniform
 from .config import Mixup, as_mixup
 
@@ -59,6 +58,12 @@ class Meeting:
         return Meeting(partners, weights, pairs, None if self.label is None else self.label.narrow(axis, start, length))
 
 
+def meet(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of two points, (*L, B, *F) twice and (*L, B, 2) -> (*L, B, *F), exact where they are equal."""
+    share = weights[..., 1].to(one.dtype)
+    return torch.lerp(one, other, share.reshape(share.shape + (1,) * (one.ndim - share.ndim)))
+
+
 def pool_pairs(family: ExponentialFamily, mixup: Mixup, pairs: Tensor, weights: Tensor) -> Label | None:
     """Pool the targets of pairs, (*L, B, [d,] 2), (*L, B, 2); None where the label depends on the predictions."""
     if mixup.label_pool == "calibrated":
@@ -85,10 +90,10 @@ def fused_nll(
     """
     weights, label, points = meeting.weights, meeting.label, None
     if mixup.at == "input":
-        eta = forward(weighted_sum(pair_up(x, meeting.partners), weights.to(x.dtype)))
+        eta = forward(meet(*pair_up(x, meeting.partners), weights))
     else:
         one, other = pair_up(forward(x), meeting.partners)
-        eta = weighted_sum((one, other), weights)
+        eta = meet(one, other, weights)
         points = torch.stack([one, other], -2) if label is None else None
     if label is None:
         over_targets = _over_targets(weights, meeting.pairs)
@@ -120,7 +125,7 @@ def mixup_loss(
     r"""Mean loss of a batch under a mixup, for people with their own network and training loop.
 
     .. math:: \frac{1}{\sum_b \tilde s_b} \sum_b \tilde s_b\, E[-\log p(\tilde y_b \mid \tilde\eta_b)],
-        \qquad \tilde s_b = \sum_k w_{bk} s_{bk}
+        \qquad \tilde s_b = \prod_k s_{bk}
 
     Parameters
     ----------
@@ -136,7 +141,8 @@ def mixup_loss(
         Row numbers: the first B <= N rows meet these rows. By default all rows meet and partners are drawn within the
         batch. Stack partners from outside the batch under it and name their rows here.
     sample_weight : Tensor, (N,), optional
-        Non-negative; a pair weighs the weighted mean of its points.
+        Non-negative; a pair weighs the product of its points' weights, as often as it would be met if every row were
+        there as many times as it weighs. (Their mean would pull the fit towards the unweighted one.)
     generator : torch.Generator, optional
         On the device of `x`. Without it the draws come from torch's own generator.
 
@@ -166,9 +172,16 @@ def mixup_loss(
     family, mixup = get(family), as_mixup(mixup)
     _check_rows(x, y, sample_weight, partners)
     family.check_targets(y.detach())
+
+    def forward(inputs: Tensor) -> Tensor:
+        eta = module(inputs)
+        _check_params(family, eta, (len(inputs), *y.shape[1:], family.num_params))
+        return eta
+
     if mixup.at is None:
-        losses = sum_targets(family.expected_nll(module(x), family.point_label(y)), 1)
-        pair_weight = sample_weight
+        rows = len(x) if partners is None else len(partners)
+        losses = sum_targets(family.expected_nll(forward(x[:rows]), family.point_label(y[:rows])), 1)
+        weight = None if sample_weight is None else sample_weight[:rows]
     else:
         uniform = generator_uniform(generator, x.device)
         if partners is None:
@@ -176,11 +189,13 @@ def mixup_loss(
         weights = mixup.weights.sample(tuple(partners.shape), uniform)
         pairs = torch.stack(pair_up(y, partners), -1)
         meeting = Meeting(partners, weights, pairs, pool_pairs(family, mixup, pairs, weights))
-        losses = fused_nll(module, family, mixup, x, meeting)
-        pair_weight = None if sample_weight is None else weighted_sum(pair_up(sample_weight, partners), weights)
-    if pair_weight is None:
+        losses = fused_nll(forward, family, mixup, x, meeting)
+        weight = None if sample_weight is None else torch.mul(*pair_up(sample_weight, partners))
+    if weight is None:
         return losses.mean()
-    return (pair_weight * losses).sum() / pair_weight.sum()
+    if not bool(weight.sum() > 0):
+        raise ValueError("`sample_weight` must leave a row, or a pair of rows that meet, of positive weight.")
+    return (weight * losses).sum() / weight.sum()
 
 
 def draw_partners(mixup: Mixup, x: Tensor, uniform: Uniform) -> Tensor:
@@ -194,12 +209,24 @@ def draw_partners(mixup: Mixup, x: Tensor, uniform: Uniform) -> Tensor:
 
 def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Tensor | None) -> None:
     for name, rows in (("y", y), ("sample_weight", sample_weight)):
-        if rows is not None and len(rows) != len(x):
-            raise ValueError(f"`{name}` must have as many rows as `x`; got {len(rows)} and {len(x)}.")
-    if sample_weight is not None and not bool((sample_weight >= 0).all() & (sample_weight.sum() > 0)):
-        raise ValueError("`sample_weight` must be non-negative with a positive sum.")
-    if partners is not None and (partners.ndim != 1 or len(partners) > len(x) or bool((partners >= len(x)).any())):
+        if rows is not None and (rows.ndim == 0 or len(rows) != len(x)):
+            raise ValueError(f"`{name}` must have as many rows as `x`, {len(x)}; got shape {tuple(rows.shape)}.")
+    if sample_weight is not None and sample_weight.ndim != 1:
+        raise ValueError(f"`sample_weight` must be a vector; got shape {tuple(sample_weight.shape)}.")
+    if sample_weight is not None and not bool((sample_weight >= 0).all()):
+        raise ValueError("`sample_weight` must be non-negative.")
+    if partners is not None:
+        vector = partners.ndim == 1 and len(partners) <= len(x) and partners.dtype == torch.int64
+        if not vector or bool(((partners < 0) | (partners >= len(x))).any()):
+            raise ValueError(
+                f"`partners` must be an int64 vector of at most {len(x)} row numbers from 0 to {len(x) - 1}; got "
+                f"{partners.dtype} of shape {tuple(partners.shape)}. Stack partners from outside the batch under `x`."
+            )
+
+
+def _check_params(family: ExponentialFamily, eta: Tensor, shape: tuple[int, ...]) -> None:
+    if eta.shape != shape:
         raise ValueError(
-            f"`partners` must be a vector of at most {len(x)} row numbers below {len(x)}; "
-            f"got shape {tuple(partners.shape)}. Stack partners from outside the batch under `x`."
+            f"`module` must give natural parameters of the family {family.name!r} of shape {shape}: rows, targets as "
+            f"in `y`, parameters; got {tuple(eta.shape)}. End it in NaturalHead, with `num_targets` for a matrix `y`."
         )

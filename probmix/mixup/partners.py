@@ -30,7 +30,9 @@ class UniformPartners:
 
 @dataclass(frozen=True)
 class NearestNeighbours:
-    """One of the K nearest other rows (Euclidean distance of standardised features), with equal probability.
+    """One of the K nearest other rows by Euclidean distance, with equal probability.
+
+    Estimators standardise the features first; in a training loop of your own that is up to you.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ class NearestNeighbours:
         if len(x) <= self.k:
             raise ValueError(
                 f"NearestNeighbours(k={self.k}) needs at least {self.k + 1} rows to find partners among; got {len(x)}. "
-                "Use a smaller k, larger batches, or UniformPartners()."
+                "Use a smaller k, more rows, or UniformPartners()."
             )
         rows = x.detach().flatten(1).cpu().numpy()
         indices = NearestNeighbors(n_neighbors=self.k).fit(rows).kneighbors(return_distance=False)

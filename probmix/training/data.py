@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -10,7 +11,6 @@ from ..families import ExponentialFamily, Label, TargetScaler
 from ..mixup import Mixup
 from ..mixup.loss import Meeting, pool_pairs, take_rows
 from ..networks import DensityNetwork
-from ..pooling import weighted_sum
 from ..random import KeyedRandom
 
 
@@ -40,20 +40,26 @@ class TrainingData:
         weights = self.sample_weight[rows]
         return weights / weights.mean(1, keepdim=True)
 
+    @property
+    def rows(self) -> Tensor:
+        """All rows of each member, (M, n_train + n_validation); units come from all, weights from the first part."""
+        return torch.cat([self.train_rows, self.validation_rows], 1)
+
     def feature_moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the features over each member's training rows, (M, 1, F); 1 for constants."""
-        members, rows = self.train_rows.shape
-        share = torch.zeros(members, len(self.x), dtype=self.x.dtype, device=self.x.device)
-        weights = self.weights(self.train_rows)
-        share.scatter_(1, self.train_rows, torch.ones_like(share[:, :rows]) if weights is None else weights)
-        share /= rows
+        """Mean and standard deviation of the features over each member's rows, (M, 1, F); 1 for constants."""
+        rows = self.rows
+        share = torch.zeros(len(rows), len(self.x), dtype=self.x.dtype, device=self.x.device)
+        weights = self.weights(rows)
+        share.scatter_(1, rows, torch.ones_like(share[:, : rows.shape[1]]) if weights is None else weights)
+        share /= rows.shape[1]
         centre = self.x.mean(0)
-        centred = self.x - centre
-        offset = share @ centred
-        variance = share @ centred.square() - offset.square()
-        size = centred.square().mean(0) + centre.square()
-        scale = torch.where(variance > 1e-24 * size, variance, torch.ones_like(variance)).sqrt()
-        return (centre + offset).unsqueeze(1), scale.unsqueeze(1)
+        widest = (self.x - centre).abs().amax(0)
+        widest = torch.where(widest <= 1e-12 * centre.abs(), torch.ones_like(widest), widest)
+        relative = (self.x - centre) / widest
+        offset = share @ relative
+        variance = share @ relative.square() - offset.square()
+        scale = widest * torch.where(variance > 1e-24, variance, torch.ones_like(variance)).sqrt()
+        return (centre + widest * offset).unsqueeze(1), scale.unsqueeze(1)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class BatchSource:
     network : DensityNetwork
         Initialised; partner laws see standardised features.
     scaler : TargetScaler
-        Of the training targets, (M, 1[, d]).
+        Of each member's targets, (M, 1[, d]).
     mixup : Mixup
     batch_size : int or None
     """
@@ -99,8 +105,13 @@ class BatchSource:
         self._sample_weight = data.weights(data.train_rows)
         self._mixup = mixup
         self._n = self._rows.shape[1]
-        self._batch_size = min(batch_size or self._n, self._n)
-        self._is_full = self._batch_size == self._n
+        batches = -(-self._n // (batch_size or self._n))
+        # of one size, up to a row: a small rest would take a step as long as any other
+        self._bounds = [batch * self._n // batches for batch in range(batches + 1)]
+        self._is_full = batches == 1
+        bounds = torch.tensor(self._bounds, device=data.x.device)
+        self._start, self._size = bounds[:-1], bounds.diff()
+        self._batch_of_place = torch.repeat_interleave(self._size)
         self._full_x = self._x[self._rows] if self._is_full else None
         self._neighbours = None if mixup.at is None else self._find_neighbours(network)
 
@@ -125,13 +136,13 @@ class BatchSource:
             target = Meeting(partners, weights, pairs, pool_pairs(self._family, self._mixup, pairs, weights))
             mate_weight = self._weights_of(mates)
             if row_weight is not None and mate_weight is not None:
-                row_weight = weighted_sum([row_weight, mate_weight], weights)
-        for start in range(0, self._n, self._batch_size):
-            size = min(self._batch_size, self._n - start)
-            rows = slice(start, start + size)
+                # as often as they would meet if every row were there as many times as it weighs
+                row_weight = row_weight * mate_weight
+        for start, stop in pairwise(self._bounds):
+            rows = slice(start, stop)
             yield Batch(
                 x=self._inputs(order[:, rows], mates[:, rows]),
-                target=target.narrow(1, start, size),
+                target=target.narrow(1, start, stop - start),
                 row_weight=None if row_weight is None else row_weight[:, rows],
             )
 
@@ -147,8 +158,8 @@ class BatchSource:
 
     def _draw_partners(self, order: Tensor, places: Tensor, random: KeyedRandom) -> tuple[Tensor, Tensor]:
         """Each row's partner as a training row, and as a row of the batch's features; both (M, n)."""
-        start = places // self._batch_size * self._batch_size
-        size = (self._n - start).clamp(max=self._batch_size)
+        batch = self._batch_of_place
+        start, size = self._start[batch], self._size[batch]
         if self._neighbours is not None:
             k = self._neighbours.shape[-1]
             choice = (random.uniform((self._n, 1)) * k).long().clamp(max=k - 1)
@@ -158,20 +169,20 @@ class BatchSource:
             shuffled = random.permutations(self._n)
             return shuffled, shuffled
         # the rows of a batch are in random order, so turning it by a random number of places pairs them uniformly
-        turn = random.uniform((-(-self._n // self._batch_size),)).gather(1, start // self._batch_size)
+        turn = random.uniform((len(self._size),))[:, batch]
         partners = (places - start + (turn * size).long()) % size
         return order.gather(1, start + partners), partners
 
 
 def target_scaler(family: ExponentialFamily, data: TrainingData) -> TargetScaler:
-    """The family's scaling of each member's training targets, (M, 1[, d])."""
-    return family.scaler(data.y[data.train_rows], _along_targets(data.weights(data.train_rows), data.y), dim=1)
+    """The family's scaling of each member's targets, (M, 1[, d])."""
+    return family.scaler(data.y[data.rows], _along_targets(data.weights(data.rows), data.y), dim=1)
 
 
 def marginal(family: ExponentialFamily, data: TrainingData, scaler: TargetScaler) -> Tensor:
-    """Natural parameters of each member's training targets without features, in training units, (M, 1, [d,] K)."""
-    y = scaler.transform(data.y[data.train_rows])
-    return family.marginal_params(y, _along_targets(data.weights(data.train_rows), data.y), dim=1)
+    """Natural parameters of each member's targets without features, in training units, (M, 1, [d,] K)."""
+    y = scaler.transform(data.y[data.rows])
+    return family.marginal_params(y, _along_targets(data.weights(data.rows), data.y), dim=1)
 
 
 def _along_targets(weights: Tensor | None, y: Tensor) -> Tensor | None:

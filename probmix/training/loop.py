@@ -53,22 +53,28 @@ def train(
     Raises
     ------
     RuntimeError
-        If the loss of a member never was a finite number.
+        If a member diverged before it learned anything.
+    ValueError
+        If features or targets are too large for float64.
     """
     random = KeyedRandom(keys)
-    scaler = target_scaler(family, data)
-    network.initialize_(random.stream(0), *data.feature_moments(), marginal(family, data, scaler))
+    scaler, moments = target_scaler(family, data), data.feature_moments()
+    _check_units(scaler, moments)
+    network.initialize_(random.stream(0), *moments, marginal(family, data, scaler))
     batches = BatchSource(data, network, scaler, mixup, options.batch_size)
     optimizer = _adamw(network, options)
     parameters: dict[str, Tensor] = dict(network.named_parameters())
     best = BestWeights(parameters, options.patience)
+    validates = data.validation_rows.shape[1] > 0
+    if validates:
+        # the network starts near the marginal distribution, and nothing worse than that is ever kept
+        best.update(0, _validation_nll(network, family, data, scaler))
     curve: list[Tensor] = []
 
     checkpoint = None if options.checkpoint is None else _checkpoint(family, data, mixup, options, keys, parameters)
     if checkpoint is not None and (state := checkpoint.load(data.x.device)) is not None:
         curve = _load_(state, parameters, best, optimizer)
 
-    validates = data.validation_rows.shape[1] > 0
     epochs = tqdm(
         range(len(curve) + 1, options.max_epochs + 1),
         initial=len(curve),
@@ -94,9 +100,9 @@ def train(
         if checkpoint is not None:
             checkpoint.write(_state(parameters, best, optimizer, curve))
 
+    _check_finite(parameters, best, curve)
     if validates:
         best.restore_()
-    _check_finite(network, best if validates else None)
     if checkpoint is not None:
         checkpoint.remove()
     best_epoch = best.epoch if validates else torch.full_like(best.epoch, options.max_epochs)
@@ -139,18 +145,23 @@ def _adamw(network: DensityNetwork, options: TrainingOptions) -> torch.optim.Ada
     return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
 
 
-def _check_finite(network: DensityNetwork, best: BestWeights | None) -> None:
-    """Raise if a member came to nothing; a member with weights to go back to is fine."""
-    if best is not None:
-        failed = best.epoch == 0
-    else:
-        finite = [parameter.isfinite().flatten(1).all(1) for parameter in network.parameters()]
-        failed = ~torch.stack(finite).all(0)
+def _check_finite(parameters: dict[str, Tensor], best: BestWeights, curve: list[Tensor]) -> None:
+    """Raise if a member came to nothing: one that learned before it diverged has weights to go back to."""
+    finite = torch.stack([parameter.isfinite().flatten(1).all(1) for parameter in parameters.values()]).all(0)
+    if curve[0].numel():
+        finite &= torch.stack(curve).isfinite().all(0)
+    failed = ~finite & (best.epoch == 0)
     if bool(failed.any()):
         raise RuntimeError(
-            f"training diverged: the loss of {int(failed.sum())} of {len(failed)} members never was a finite number. "
-            "Lower `learning_rate`, or look for extreme values in X and y."
+            f"training diverged: the loss of {int(failed.sum())} of {len(failed)} members ceased to be a finite number "
+            "before it was lower than at the start. Lower `learning_rate`, or look for extreme values in X and y."
         )
+
+
+def _check_units(scaler: TargetScaler, moments: tuple[Tensor, Tensor]) -> None:
+    for name, tensors in (("X", moments), ("y", (scaler.loc, scaler.scale))):
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise ValueError(f"{name} holds numbers whose sum overflows; divide by a power of ten.")
 
 
 def _checkpoint(

@@ -20,7 +20,7 @@ class BestWeights:
     score : Tensor, (M,)
         Lowest validation score so far.
     epoch : Tensor, (M,)
-        The epoch of that score, from 1; 0 before the first.
+        The epoch of that score, from 1; 0 for the initial weights.
     stopped : Tensor, (M,), bool
     """
 
