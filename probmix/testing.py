@@ -47,7 +47,7 @@ def check_family(family: ExponentialFamily, seed: int = 0) -> None:
     - moments: `mean_params` is the gradient of `log_normalizer` and the expectation of `sufficient_statistics`;
     - pooling: the weighted mean of 2 to 5 natural parameters is the normalised product of powers of the densities;
     - labels: the losses of point labels, of linear pools and at the vertices of the simplex; the calibrated label's
-      gradient, which does not reach the predictions of the points;
+      gradient, which does not reach the predictions of the points, and residuals of mean zero at the truth;
     - targets: `marginal_params` finds the mean, `rescale` is a change of variables, `check_targets` refuses NaN.
 
     Parameters
@@ -182,10 +182,22 @@ def _check_calibrated_label(case: _Case) -> None:
     points.requires_grad_()
     loss = case.family.expected_nll(eta, case.family.calibrated_label(y, weights, eta, eta_points=points)).sum()
     gradient, leak = torch.autograd.grad(loss, (eta, points), allow_unused=True)
-    residual = case.family.sufficient_statistics(y) - case.family.mean_params(points.detach())
-    want = -(weights.unsqueeze(-1) * residual).sum(-2)
-    _close("the gradient of the calibrated loss", gradient, want, _EXACT)
+    residual = case.family.transported_residuals(y, points.detach(), eta.detach())
+    _close("the gradient of the calibrated loss", gradient, -(weights.unsqueeze(-1) * residual).sum(-2), _EXACT)
     _require(leak is None or not bool(leak.any()), "a gradient flows through the calibrated label into `eta_points`")
+
+
+def _check_residuals(case: _Case) -> None:
+    family, fused, point = case.family, case.eta, case.points(1)[0]
+    y, log_step = _grid(family, point[:, 0])
+    mass = (_log_prob(family, point[:, 0], y) + log_step).exp().unsqueeze(-1)
+    residual = family.transported_residuals(y.T, point.expand(-1, len(y), -1), fused).transpose(0, 1)
+    mean = torch.where(mass > 0, mass * residual, _ZERO).sum(0)
+    size = torch.where(mass > 0, mass * residual.abs(), _ZERO).sum(0).clamp(min=1)
+    _close("the mean of `transported_residuals` at the truth, relative to their size,", mean / size, _ZERO, _INTEGRAL)
+    own = family.transported_residuals(case.y.T, fused.unsqueeze(1).expand(-1, len(case.y), -1), fused)
+    want = family.sufficient_statistics(case.y.T) - family.mean_params(fused).unsqueeze(1)
+    _close("`transported_residuals` of a point that is the fused one", own, want, _LINK)
 
 
 def _check_marginal(case: _Case) -> None:
@@ -228,6 +240,7 @@ _CONTRACTS: dict[str, Callable[[_Case], None]] = {
     "log-linear pooling": _check_pooling,
     "label losses": _check_labels,
     "calibrated label": _check_calibrated_label,
+    "transported_residuals": _check_residuals,
     "marginal_params": _check_marginal,
     "rescale": _check_rescale,
     "check_targets": _check_targets,

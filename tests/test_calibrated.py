@@ -131,3 +131,13 @@ def test_kernels_widen_the_calibrated_label() -> None:
             Gaussian().calibrated_label(y, half, points[:, 0], spread, eta_points).excess for spread in (0.0, 0.3)
         )
         torch.testing.assert_close(wide - narrow, torch.tensor([0.0, 0.3], dtype=torch.float64).expand(4, 2))
+
+
+def test_a_noisy_point_does_not_push_a_precise_one_about() -> None:
+    """Gaussian and Gamma residuals are carried over in units of their scale: one size at every noisy partner."""
+    gaussian = Gaussian().natural_params(torch.distributions.Normal(torch.zeros(2), torch.tensor([1e-3, 1e3]))).double()
+    residual = Gaussian().transported_residuals(torch.tensor([2e-3, 2e3]).double(), gaussian, gaussian[0])
+    torch.testing.assert_close(residual[0], residual[1], rtol=1e-5, atol=0)
+    gamma = torch.tensor([[3.0, -4.0], [3.0, -4e-3]], dtype=torch.float64)
+    residual = Gamma().transported_residuals(torch.tensor([0.5, 500.0]).double(), gamma, gamma[0])
+    torch.testing.assert_close(residual[0], residual[1])

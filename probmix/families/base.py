@@ -180,6 +180,28 @@ class ExponentialFamily(ABC):
             "use at='output', or implement `averaging_excess`."
         )
 
+    def transported_residuals(self, y: Tensor, eta_points: Tensor, eta: Tensor) -> Tensor:
+        r"""Residual statistics of points, carried over to a fused prediction.
+
+        Here :math:`T(y_k) - \nabla A(\eta_k)`. A family in which the scale of the residuals depends on the prediction
+        should carry them over in units of that scale, lest a noisy point push a precise one about: whatever depends on
+        the predictions only leaves the mean zero at the true parameters.
+
+        Parameters
+        ----------
+        y : Tensor, (*B, M)
+        eta_points : Tensor, (*B, M, K)
+            Natural parameters of the points.
+        eta : Tensor, (*B, K)
+            Natural parameters of the fused prediction.
+
+        Returns
+        -------
+        Tensor, (*B, M, K)
+            Of mean zero if y_k follows eta_k; :math:`T(y) - \nabla A(\eta)` for points that predict `eta` themselves.
+        """
+        return self.sufficient_statistics(y) - self.mean_params(eta_points)
+
     def pool_labels(self, y: Tensor, weights: Tensor, spread: float = 0.0, pool: str = "log-linear") -> Label:
         r"""Pool the labels of M points into one latent label.
 
@@ -229,10 +251,10 @@ class ExponentialFamily(ABC):
 
         With the natural parameters of the points (fusion at the output), residual statistics are mixed,
 
-        .. math:: E[T] = \nabla A(\tilde\eta) + \sum_k w_k\,(T(y_k) - \nabla A(\eta_k)),
+        .. math:: E[T] = \nabla A(\tilde\eta) + \sum_k w_k\,r_k,
 
-        with the predictions held fixed. Without them (fusion at the input), the average label gets back the spread that
-        averaging took away, `averaging_excess`.
+        with the predictions held fixed and :math:`r_k` the `transported_residuals`. Without them (fusion at the input),
+        the average label gets back the spread that averaging took away, `averaging_excess`.
 
         Parameters
         ----------
@@ -258,8 +280,7 @@ class ExponentialFamily(ABC):
         if eta_points is None:
             excess = self.averaging_excess(eta, weights.square().sum(-1))
             return Label(mean, excess + self.kernel_excess(mean, spread) if spread else excess)
-        statistics = self.sufficient_statistics(y) + self.kernel_excess(y, spread)
-        residual = statistics - self.mean_params(eta_points.detach().double())
+        residual = self.transported_residuals(y, eta_points.detach().double(), eta) + self.kernel_excess(y, spread)
         pooled = (weights.unsqueeze(-1) * residual).sum(-2)
         return Label(mean, pooled + (self.mean_params(eta) - self.sufficient_statistics(mean)))
 

@@ -89,6 +89,15 @@ class Gamma(ExponentialFamily):
     def kernel_excess(self, y: Tensor, spread: float) -> Tensor:
         return torch.stack([torch.zeros_like(y), y * torch.expm1(torch.tensor(spread / 2, dtype=y.dtype)).item()], -1)
 
+    def transported_residuals(self, y: Tensor, eta_points: Tensor, eta: Tensor) -> Tensor:
+        # y / mean has a law without scale; what is left depends on the shape and is standardised
+        shape_points, rate_points = _shape_rate(eta_points)
+        shape, rate = (part.unsqueeze(-1) for part in _shape_rate(eta))
+        relative = (y * rate_points - shape_points) / shape_points * (shape_points * shape).sqrt() / rate
+        log_scale = (torch.polygamma(1, shape) / torch.polygamma(1, shape_points)).sqrt()
+        log_residual = y.log() - (torch.digamma(shape_points) - rate_points.log())
+        return torch.stack([log_scale * log_residual, relative], -1)
+
     def averaging_excess(self, eta: Tensor, concentration: Tensor) -> Tensor:
         # the weighted mean of i.i.d. Gamma variables is matched by a Gamma of the same mean and shape a / sum w^2
         shape, _ = _shape_rate(eta)

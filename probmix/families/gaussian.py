@@ -86,6 +86,14 @@ class Gaussian(ExponentialFamily):
     def kernel_excess(self, y: Tensor, spread: float) -> Tensor:
         return torch.stack([torch.zeros_like(y), torch.full_like(y, spread)], -1)
 
+    def transported_residuals(self, y: Tensor, eta_points: Tensor, eta: Tensor) -> Tensor:
+        # standardised residuals z keep their law in every location and scale
+        mean_points, variance_points = _moments(eta_points)
+        mean, variance = (moment.unsqueeze(-1) for moment in _moments(eta))
+        z = (y - mean_points) / variance_points.sqrt()
+        first = variance.sqrt() * z
+        return torch.stack([first, 2 * mean * first + variance * (z.square() - 1)], -1)
+
     def averaging_excess(self, eta: Tensor, concentration: Tensor) -> Tensor:
         _, variance = _moments(eta)
         missing = (1 - concentration) * variance
