@@ -9,11 +9,11 @@ from .. import distributions as dist
 from .._special import gamma_log_prob
 from .base import ExponentialFamily, check_kind, check_support, weighted_mean
 from .label import TargetScaler
-from .links import positive, positive_inverse, soft_clamp, soft_clamp_inverse
+from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
 
 _LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
-# coefficient of variation 1 / sqrt(shape); between them shapes from 1e-2 to 1e6
-_CV_FLOOR, _CV_LIMIT = 1e-3, 10.0 - 1e-3
+# The floor is one of the coefficient of variation, 1 / sqrt(shape): shapes go from 1e-2 to 1e6.
+_CV_FLOOR, _LEAST_SHAPE = 1e-3, 1e-2
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Gamma(ExponentialFamily):
     def constrain(self, raw: Tensor) -> Tensor:
         raw_mean, raw_cv = raw.unbind(-1)
         mean = soft_clamp(raw_mean, _LOG_MEAN_LOW, _LOG_MEAN_HIGH).exp()
-        shape = positive(raw_cv, _CV_FLOOR, _CV_LIMIT).pow(-2)
+        shape = inverse_square(raw_cv, _CV_FLOOR, _LEAST_SHAPE)
         return torch.stack([shape - 1, -shape / mean], -1)
 
     def unconstrain(self, eta: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class Gamma(ExponentialFamily):
         return torch.stack(
             [
                 soft_clamp_inverse((shape / rate).log(), _LOG_MEAN_LOW, _LOG_MEAN_HIGH),
-                positive_inverse(shape.pow(-0.5), _CV_FLOOR, _CV_LIMIT),
+                inverse_square_inverse(shape, _CV_FLOOR, _LEAST_SHAPE),
             ],
             -1,
         )

@@ -9,11 +9,11 @@ from torch import Tensor
 from .._special import HALF_LOG_2PI
 from .base import ExponentialFamily, check_kind, check_support, weighted_mean
 from .label import TargetScaler
-from .links import positive, positive_inverse, soft_limit, soft_limit_inverse
+from .links import inverse_square, inverse_square_inverse, soft_limit, soft_limit_inverse
 
 _MEAN_LIMIT = 1e6
 # The floor keeps one nearly exact row from buying an unbounded likelihood: 0.1 % of the standard deviation of y.
-_SD_FLOOR, _SD_LIMIT = 1e-3, 1e6
+_SD_FLOOR, _LEAST_PRECISION = 1e-3, 1e-12
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,13 @@ class Gaussian(ExponentialFamily):
     def constrain(self, raw: Tensor) -> Tensor:
         raw_mean, raw_sd = raw.unbind(-1)
         mean = soft_limit(raw_mean, _MEAN_LIMIT)
-        precision = positive(raw_sd, _SD_FLOOR, _SD_LIMIT).pow(-2)
+        precision = inverse_square(raw_sd, _SD_FLOOR, _LEAST_PRECISION)
         return torch.stack([mean * precision, -0.5 * precision], -1)
 
     def unconstrain(self, eta: Tensor) -> Tensor:
         mean, variance = _moments(eta)
-        return torch.stack(
-            [soft_limit_inverse(mean, _MEAN_LIMIT), positive_inverse(variance.sqrt(), _SD_FLOOR, _SD_LIMIT)], -1
-        )
+        raw_sd = inverse_square_inverse(1 / variance, _SD_FLOOR, _LEAST_PRECISION)
+        return torch.stack([soft_limit_inverse(mean, _MEAN_LIMIT), raw_sd], -1)
 
     def distribution(self, eta: Tensor) -> dist.TorchDistribution:
         mean, variance = _moments(eta)

@@ -17,13 +17,13 @@ def soft_limit_inverse(value: Tensor, limit: float) -> Tensor:
     return limit * torch.atanh(value / limit)
 
 
-def positive(raw: Tensor, low: float, high: float) -> Tensor:
-    """Map the real line to (low, low + high): a softplus with a floor and a soft ceiling."""
-    return low + soft_limit(softplus(raw), high)
+def inverse_square(raw: Tensor, floor: float, least: float) -> Tensor:
+    """Map the real line to (least, least + floor^-2): the inverse square of a softplus with a floor."""
+    return (floor + softplus(raw)).pow(-2) + least
 
 
-def positive_inverse(value: Tensor, low: float, high: float) -> Tensor:
-    rise = soft_limit_inverse(value - low, high)
+def inverse_square_inverse(value: Tensor, floor: float, least: float) -> Tensor:
+    rise = (value - least).pow(-0.5) - floor
     return rise + torch.log(-torch.expm1(-rise))
 
 

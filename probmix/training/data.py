@@ -154,7 +154,8 @@ class BatchSource:
         if self._full_x is not None:
             return self._full_x
         rows = torch.cat([rows, mates], 1) if self._neighbours is not None else rows
-        return self._x[take_rows(self._rows, rows)]
+        chosen = take_rows(self._rows, rows)
+        return self._x.index_select(0, chosen.flatten()).view(*chosen.shape, *self._x.shape[1:])
 
     def _draw_partners(self, order: Tensor, places: Tensor, random: KeyedRandom) -> tuple[Tensor, Tensor]:
         """Each row's partner as a training row, and as a row of the batch's features; both (M, n)."""
