@@ -1,7 +1,9 @@
 """Shared by all tests."""
 
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
 
 
 def pytest_collection_modifyitems(items):
@@ -22,3 +24,18 @@ def _nothing_global_changes():
         torch.get_num_threads(),
         torch.distributions.Distribution._validate_args,
     )
+
+
+@pytest.fixture(scope="session")
+def problem():
+    """Features and positive counts."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (240, 2))
+    return X, rng.poisson(np.exp(1.5 + X[:, 0])) + 1.0
+
+
+@pytest.fixture(scope="session")
+def classes():
+    """Features and named classes."""
+    X, y = load_iris(return_X_y=True)
+    return X, np.array(["setosa", "versicolor", "virginica"])[y]

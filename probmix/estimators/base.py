@@ -1,6 +1,7 @@
 """What the density estimators share: validation, training, and prediction in the user's units."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -28,7 +29,7 @@ from .rows import as_numpy, canonical_rows, split_rows
 _ROWS_AT_ONCE = 1 << 16
 
 
-class DensityEstimator(BaseEstimator):
+class DensityEstimator(BaseEstimator, ABC):
     """Base of `DensityRegressor` and `DensityClassifier`; not for use by itself."""
 
     def __init__(
@@ -65,13 +66,13 @@ class DensityEstimator(BaseEstimator):
 
     # -- what a subclass adds ------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], ExponentialFamily]:
         """Features, numerical targets and the family, all checked; sets what describes the targets."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _validate_targets(self, y: Any) -> NDArray[Any]:
         """Numerical targets for scoring."""
-        raise NotImplementedError
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 

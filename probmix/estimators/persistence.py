@@ -1,7 +1,7 @@
 """Saving and loading without pickle: tensors in safetensors, everything else as JSON in its header."""
 
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,13 +12,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .. import mixup as _mixup
 from ..families import ExponentialFamily, TargetScaler, get
-from ..mixup import Mixup
+from ..mixup import BetaWeights, Mixup, NearestNeighbours, UniformPartners
 from ..networks import DensityNetwork
 from ..training.checkpoint import write_atomically
 
 _FORMAT = "probmix-1"
+_MIXUP_PARTS: dict[str, type] = {one.__name__: one for one in (Mixup, BetaWeights, UniformPartners, NearestNeighbours)}
 
 
 class FittedEstimator(Protocol):
@@ -82,7 +82,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 f"{str(path)!r} is not an estimator saved by this version of probmix: "
                 f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}."
             )
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        names = file.keys()  # the file itself cannot be iterated over
+        tensors = {name: file.get_tensor(name) for name in names}
     return json.loads(metadata["estimator"]), tensors
 
 
@@ -127,7 +128,7 @@ def _encode(name: str, value: Any) -> Any:
         return None
     if isinstance(value, ExponentialFamily):
         return {"family": value.name, "options": _field_values(value)}
-    if is_dataclass(value) and type(value).__name__ in _mixup.__all__:
+    if isinstance(value, tuple(_MIXUP_PARTS.values())):
         return {"mixup": type(value).__name__, "options": _field_values(value)}
     raise TypeError(
         f"`{name}` cannot be saved: {value!r} is neither a plain value nor a part of probmix. "
@@ -150,7 +151,4 @@ def decode(value: Any) -> Any:
     options = {name: decode(option) for name, option in value["options"].items()}
     if "family" in value:
         return get(value["family"], **options)
-    known: dict[str, type] = {"Mixup": Mixup} | {
-        name: getattr(_mixup, name) for name in ("BetaWeights", "UniformPartners", "NearestNeighbours")
-    }
-    return known[value["mixup"]](**options)
+    return _MIXUP_PARTS[value["mixup"]](**options)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from .. import distributions as dist
 from .._names import unknown_name
+from ..distributions import Categorical as CategoricalDistribution
 from .base import ExponentialFamily, LabelPool, check_kind, check_support, weighted_mean
 from .label import Label
 from .links import soft_limit, soft_limit_inverse
@@ -61,8 +61,8 @@ class Categorical(ExponentialFamily):
     def unconstrain(self, eta: Tensor) -> Tensor:
         return soft_limit_inverse(eta, _LOGIT_LIMIT)
 
-    def distribution(self, eta: Tensor) -> dist.Categorical:
-        return dist.Categorical(logits=eta)
+    def distribution(self, eta: Tensor) -> CategoricalDistribution:
+        return CategoricalDistribution(logits=eta)
 
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
         logits: Tensor = check_kind(distribution, torch.distributions.Categorical).logits

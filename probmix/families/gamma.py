@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import distributions as dist
 from .._special import gamma_log_prob
+from ..distributions import Gamma as GammaDistribution
 from .base import ExponentialFamily, check_kind, check_support, weighted_mean
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
@@ -58,8 +58,8 @@ class Gamma(ExponentialFamily):
             -1,
         )
 
-    def distribution(self, eta: Tensor) -> dist.Gamma:
-        return dist.Gamma(*_shape_rate(eta))
+    def distribution(self, eta: Tensor) -> GammaDistribution:
+        return GammaDistribution(*_shape_rate(eta))
 
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
         distribution = check_kind(distribution, torch.distributions.Gamma)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import distributions as dist
 from .._special import poisson_log_prob
+from ..distributions import Poisson as PoissonDistribution
 from .base import ExponentialFamily, check_kind, check_support, weighted_mean
 from .label import Label
 from .links import soft_clamp, soft_clamp_inverse
@@ -46,8 +46,8 @@ class Poisson(ExponentialFamily):
     def unconstrain(self, eta: Tensor) -> Tensor:
         return soft_clamp_inverse(eta, _LOG_RATE_LOW, _LOG_RATE_HIGH)
 
-    def distribution(self, eta: Tensor) -> dist.Poisson:
-        return dist.Poisson(eta.squeeze(-1).exp())
+    def distribution(self, eta: Tensor) -> PoissonDistribution:
+        return PoissonDistribution(eta.squeeze(-1).exp())
 
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
         return check_kind(distribution, torch.distributions.Poisson).mean.log().unsqueeze(-1)

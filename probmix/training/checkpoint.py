@@ -70,7 +70,8 @@ class Checkpoint:
                     f"the checkpoint {str(self._path)!r} belongs to other data or settings. "
                     "Remove it, or choose another `checkpoint`."
                 )
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names = file.keys()  # the file itself cannot be iterated over
+            return {name: file.get_tensor(name) for name in names}
 
     def write(self, state: dict[str, Tensor]) -> None:
         """Write the state if the last time is long enough ago."""
