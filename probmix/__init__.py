@@ -2,6 +2,7 @@
 
 from . import families, mixup, scores
 from .estimators import DensityClassifier, DensityRegressor, load
+from .fusion import fuse_at
 from .heads import NaturalHead
 from .mixup import Mixup, mixup_loss
 from .pooling import linear_pool, log_linear_pool
@@ -14,6 +15,7 @@ __all__ = [
     "Mixup",
     "NaturalHead",
     "families",
+    "fuse_at",
     "linear_pool",
     "load",
     "log_linear_pool",

@@ -55,6 +55,12 @@ CASES = {
         {"family": "categorical"}, X, Y,
         r"^the categorical family is for classes; use DensityClassifier\.$",
     ),
+    "unknown layer": (
+        {"mixup": preset("manifold-mixup", at="hidden.0")},
+        X,
+        Y,
+        r"^unknown layer 'hidden\.0'; did you mean 'mlp\.hidden\.0' or ",
+    ),
     "unknown preset": ({"mixup": "probmx"}, X, Y, r"^unknown mixup preset 'probmx'; did you mean 'probmix' or"),
     "unknown device": ({"device": "gpu"}, X, Y, r"^unknown device 'gpu'; did you mean 'cpu'\?$"),
     "unknown pool": ({"pool": "log"}, X, Y, r"^unknown pool 'log'; known are 'linear', 'log-linear'\.$"),
@@ -106,7 +112,9 @@ def _no_training(monkeypatch):
     monkeypatch.setattr(base, "train", train)
 
 
-@pytest.mark.parametrize("case", [name for name in CASES if name != "fewer rows than neighbours"])
+@pytest.mark.parametrize(
+    "case", [name for name in CASES if name not in ("fewer rows than neighbours", "unknown layer")]
+)
 @pytest.mark.usefixtures("_no_training")
 def test_bad_input_is_an_error_before_training(case):
     params, x, y, message = CASES[case]

@@ -81,7 +81,15 @@ def test_drawn_neighbours_are_neighbours_and_all_of_them_occur():
 
 
 def test_presets_are_what_the_papers_call_them():
-    assert preset_names() == ["erm", "local-mixup", "local-probmix", "mixup", "probmix"]
+    assert preset_names() == [
+        "erm",
+        "local-manifold-mixup",
+        "local-mixup",
+        "local-probmix",
+        "manifold-mixup",
+        "mixup",
+        "probmix",
+    ]
     assert preset("erm").at is None
     assert (preset("mixup").at, preset("mixup").partners) == ("input", UniformPartners())
     assert (preset("local-probmix").at, preset("local-probmix").partners) == ("output", NearestNeighbours(5))
@@ -94,8 +102,9 @@ def test_unknown_names_are_answered_with_near_misses():
         ValueError, match=r"^unknown mixup preset 'probmx'; did you mean 'probmix' or 'local-probmix'\?$"
     ):
         preset("probmx")
-    with pytest.raises(ValueError, match=r"^unknown meeting place 'outputs'; did you mean 'output'\?$"):
-        Mixup(at="outputs")
+    for at in ("", (), ("input", 3), 3):
+        with pytest.raises(ValueError, match=r"^`at` must be 'output', 'input', names of layers, or None; got "):
+            Mixup(at=at)
     with pytest.raises(ValueError, match=r"^unknown label pool 'calibrate'; did you mean 'calibrated'\?$"):
         Mixup(label_pool="calibrate")
     with pytest.raises(ValueError, match=r"^`label_spread` must be non-negative and finite; got -1\.$"):

@@ -1,28 +1,14 @@
 """The loss of rows that meet: the paper's numbers and theorems, weights, partners, and one forward pass."""
 
 import math
-from dataclasses import dataclass
 
 import pytest
 import torch
+from mixup_cases import GAUSSIAN, FixedWeights, generator
 from torch import nn
 
 from probmix import NaturalHead, families
 from probmix.mixup import BetaWeights, Mixup, mixup_loss, preset
-
-GAUSSIAN = families.get("gaussian")
-
-
-@dataclass(frozen=True)
-class FixedWeights:
-    first: float
-
-    def sample(self, shape, uniform):
-        return torch.tensor([self.first, 1 - self.first], dtype=torch.float64).expand(*shape, 2)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def true_model(x):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from probmix import families
-from probmix.mixup import Mixup, preset
+from probmix.mixup import Mixup, preset, preset_names
 from probmix.networks import MLP, DensityNetwork
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import TrainingData, TrainingOptions, checkpoint, train
@@ -48,9 +48,9 @@ def test_mlp_members_are_separate_networks():
     out = mlp(x)
     for m in range(2):
         layers = []
-        for weight, bias in zip(mlp.weights, mlp.biases, strict=True):
-            linear = nn.Linear(weight.shape[1], weight.shape[2])
-            linear.weight.data, linear.bias.data = weight[m].T, bias[m, 0]
+        for layer in (*(hidden[0] for hidden in mlp.hidden), mlp.output):
+            linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[2])
+            linear.weight.data, linear.bias.data = layer.weight[m].T, layer.bias[m, 0]
             layers += [linear, nn.ReLU()]
         torch.testing.assert_close(out[m], nn.Sequential(*layers[:-1])(x[m]))
 
@@ -58,10 +58,10 @@ def test_mlp_members_are_separate_networks():
 def test_initial_weights_have_torchs_linear_law():
     mlp = MLP(100, (50,), 1, n_members=3)
     mlp.initialize_(KeyedRandom(member_keys(0, 3)), torch.full((3, 1, 1), 7.0))
-    weights = mlp.weights[0]
+    weights = mlp.hidden[0][0].weight
     assert weights.abs().max() <= 0.1
     assert weights.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.02)
-    assert torch.equal(mlp.biases[-1], torch.full((3, 1, 1), 7.0))
+    assert torch.equal(mlp.output.bias, torch.full((3, 1, 1), 7.0))
     assert not torch.equal(weights[0], weights[1])
 
 
@@ -72,7 +72,7 @@ def test_a_fresh_network_predicts_the_marginal_distribution():
     scaler = target_scaler(family, data)
     marginal = family.marginal_params(scaler.transform(data.y[data.train_rows]), dim=1)
     network.initialize_(KeyedRandom(member_keys(0, MEMBERS)), *data.feature_moments(), marginal)
-    nn.init.zeros_(network.mlp.weights[0])
+    nn.init.zeros_(network.mlp.output.weight)
     predicted = family.distribution(family.rescale(network(data.x[:1]), scaler))
     for m in range(MEMBERS):
         y = data.y[data.train_rows[m]]
@@ -99,7 +99,12 @@ def test_constant_features_keep_their_unit():
     assert torch.equal(scale, torch.ones_like(scale))
 
 
-METHODS = ["erm", "mixup", "probmix", "local-mixup", "local-probmix", preset("probmix", label_pool="calibrated")]
+METHODS = [
+    *preset_names(),
+    preset("probmix", label_pool="calibrated"),
+    preset("manifold-mixup", label_pool="calibrated"),
+    Mixup(at=("input", "mlp.hidden.0", "mlp.hidden.1", "output")),
+]
 
 
 @pytest.mark.parametrize("batch_size", [None, 16])
@@ -167,7 +172,7 @@ def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(ba
     network.scale.copy_(data.feature_moments()[1])
     scaler = target_scaler(network.family, data)
     source = BatchSource(data, network, scaler, preset("local-probmix"), batch_size)
-    for batch in source.epoch(KeyedRandom(member_keys(0, MEMBERS))):
+    for batch in source.epoch(1, KeyedRandom(member_keys(0, MEMBERS))):
         for m in range(MEMBERS):
             rows = network.standardize(data.x[data.train_rows[m]].expand(MEMBERS, -1, -1))[m]
             size = batch.target.partners.shape[1]
@@ -187,7 +192,7 @@ def test_uniform_partners_stay_in_their_batch_and_every_row_is_one():
         16,
     )
     sizes = []
-    for batch in source.epoch(KeyedRandom(member_keys(0, MEMBERS))):
+    for batch in source.epoch(1, KeyedRandom(member_keys(0, MEMBERS))):
         size = batch.x.shape[1]
         sizes.append(size)
         assert torch.equal(batch.target.partners.sort(1).values, torch.arange(size).expand(MEMBERS, size))

@@ -57,7 +57,7 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
             if name in vars(estimator)
         },
         "num_targets": estimator.network_.num_targets,
-        "hidden_layer_sizes": [weight.shape[2] for weight in estimator.network_.mlp.weights][:-1],
+        "hidden_layer_sizes": list(estimator.network_.mlp.hidden_layer_sizes),
     }
     contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     write_atomically(path, save(contiguous, {"format": _FORMAT, "estimator": json.dumps(header)}))

@@ -4,38 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..families import ExponentialFamily, Label, get
+from ..fusion import fuse_at, meet, pair_up
 from ..random import Uniform, generator_uniform
 from .config import Mixup, as_mixup
 
 
-def take_rows(values: Tensor, index: Tensor) -> Tensor:
-    """Rows by number, member by member: (*L, N, *F), (*L, B) -> (*L, B, *F), with at most one leading axis L.
-
-    The rows are taken from the flattened members by `index_select`, whose backward pass is much quicker than that of a
-    gather along expanded features.
-    """
-    if index.ndim == 1:
-        return values.index_select(0, index)
-    members, rows = values.shape[:2]
-    offset = torch.arange(0, members * rows, rows, device=index.device).unsqueeze(-1)
-    taken = values.flatten(0, 1).index_select(0, (index + offset).flatten())
-    return taken.view(*index.shape, *values.shape[2:])
-
-
-def pair_up(values: Tensor, partners: Tensor) -> tuple[Tensor, Tensor]:
-    """The first B rows, and their partners: (*L, N, *F), (*L, B) -> two of (*L, B, *F)."""
-    return values.narrow(partners.ndim - 1, 0, partners.shape[-1]), take_rows(values, partners)
-
-
 @dataclass(frozen=True)
 class Meeting:
-    """Who meets whom, with what weight, and what label they have; L is empty or the member axis.
+    """Who meets whom and where, with what weight, and what label they have; L is empty or the member axis.
 
     Attributes
     ----------
+    place : str
+        One of the places of a mixup.
     partners : Tensor, (*L, B)
         The first B rows of a batch meet these rows.
     weights : Tensor, (*L, B, 2)
@@ -45,6 +29,7 @@ class Meeting:
         What `pool_pairs` makes of them.
     """
 
+    place: str
     partners: Tensor
     weights: Tensor
     pairs: Tensor
@@ -55,13 +40,8 @@ class Meeting:
         partners, weights, pairs = (
             one.narrow(axis, start, length) for one in (self.partners, self.weights, self.pairs)
         )
-        return Meeting(partners, weights, pairs, None if self.label is None else self.label.narrow(axis, start, length))
-
-
-def meet(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of two points, (*L, B, *F) twice and (*L, B, 2) -> (*L, B, *F), exact where they are equal."""
-    share = weights[..., 1].to(one.dtype)
-    return torch.lerp(one, other, share.reshape(share.shape + (1,) * (one.ndim - share.ndim)))
+        label = None if self.label is None else self.label.narrow(axis, start, length)
+        return Meeting(self.place, partners, weights, pairs, label)
 
 
 def pool_pairs(family: ExponentialFamily, mixup: Mixup, pairs: Tensor, weights: Tensor) -> Label | None:
@@ -72,13 +52,13 @@ def pool_pairs(family: ExponentialFamily, mixup: Mixup, pairs: Tensor, weights: 
 
 
 def fused_nll(
-    forward: Callable[[Tensor], Tensor], family: ExponentialFamily, mixup: Mixup, x: Tensor, meeting: Meeting
+    module: Callable[[Tensor], Tensor], family: ExponentialFamily, mixup: Mixup, x: Tensor, meeting: Meeting
 ) -> Tensor:
     """Expected negative log-likelihood of rows that meet, in one forward pass.
 
     Parameters
     ----------
-    forward : callable
+    module : nn.Module, or a callable for the places "input" and "output"
         Inputs (*L, N, *F) to natural parameters (*L, N, [d,] K).
     x : Tensor, (*L, N, *F)
     meeting : Meeting
@@ -88,17 +68,27 @@ def fused_nll(
     -------
     Tensor, (*L, B), summed over the targets d
     """
-    weights, label, points = meeting.weights, meeting.label, None
-    if mixup.at == "input":
-        eta = forward(meet(*pair_up(x, meeting.partners), weights))
+    place, weights, label, points = meeting.place, meeting.weights, meeting.label, None
+    if place == "input":
+        eta = module(meet(*pair_up(x, meeting.partners), weights))
+    elif place != "output":
+        with fuse_at(_as_module(module, place), place, meeting.partners, weights):
+            eta = module(x)
     else:
-        one, other = pair_up(forward(x), meeting.partners)
+        one, other = pair_up(module(x), meeting.partners)
         eta = meet(one, other, weights)
         points = torch.stack([one, other], -2) if label is None else None
+    _check_params(family, eta, meeting.pairs.shape[:-1])
     if label is None:
         over_targets = _over_targets(weights, meeting.pairs)
         label = family.calibrated_label(meeting.pairs, over_targets, eta, mixup.label_spread, points)
     return sum_targets(family.expected_nll(eta, label), meeting.partners.ndim)
+
+
+def _as_module(module: Callable[[Tensor], Tensor], place: str) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"`module` must be an nn.Module for rows to meet at its layer {place!r}; got {module!r}.")
+    return module
 
 
 def sum_targets(losses: Tensor, row_ndim: int) -> Tensor:
@@ -173,14 +163,11 @@ def mixup_loss(
     _check_rows(x, y, sample_weight, partners)
     family.check_targets(y.detach())
 
-    def forward(inputs: Tensor) -> Tensor:
-        eta = module(inputs)
-        _check_params(family, eta, (len(inputs), *y.shape[1:], family.num_params))
-        return eta
-
     if mixup.at is None:
         rows = len(x) if partners is None else len(partners)
-        losses = sum_targets(family.expected_nll(forward(x[:rows]), family.point_label(y[:rows])), 1)
+        eta = module(x[:rows])
+        _check_params(family, eta, y[:rows].shape)
+        losses = sum_targets(family.expected_nll(eta, family.point_label(y[:rows])), 1)
         weight = None if sample_weight is None else sample_weight[:rows]
     else:
         uniform = generator_uniform(generator, x.device)
@@ -188,8 +175,10 @@ def mixup_loss(
             partners = draw_partners(mixup, x, uniform)
         weights = mixup.weights.sample(tuple(partners.shape), uniform)
         pairs = torch.stack(pair_up(y, partners), -1)
-        meeting = Meeting(partners, weights, pairs, pool_pairs(family, mixup, pairs, weights))
-        losses = fused_nll(forward, family, mixup, x, meeting)
+        places = mixup.places
+        place = places[0] if len(places) == 1 else places[int(len(places) * uniform((1,)).item())]
+        meeting = Meeting(place, partners, weights, pairs, pool_pairs(family, mixup, pairs, weights))
+        losses = fused_nll(module, family, mixup, x, meeting)
         weight = None if sample_weight is None else torch.mul(*pair_up(sample_weight, partners))
     if weight is None:
         return losses.mean()
@@ -224,7 +213,8 @@ def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Te
             )
 
 
-def _check_params(family: ExponentialFamily, eta: Tensor, shape: tuple[int, ...]) -> None:
+def _check_params(family: ExponentialFamily, eta: Tensor, targets: torch.Size) -> None:
+    shape = (*targets, family.num_params)
     if eta.shape != shape:
         raise ValueError(
             f"`module` must give natural parameters of the family {family.name!r} of shape {shape}: rows, targets as "

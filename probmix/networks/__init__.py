@@ -1,6 +1,6 @@
 """Networks with a member axis."""
 
 from .density import DensityNetwork
-from .mlp import MLP
+from .mlp import MLP, MemberLinear
 
-__all__ = ["MLP", "DensityNetwork"]
+__all__ = ["MLP", "DensityNetwork", "MemberLinear"]

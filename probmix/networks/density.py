@@ -50,7 +50,7 @@ class DensityNetwork(nn.Module):
 
     def standardize(self, x: Tensor) -> Tensor:
         """Features in training units: (B, F) or (M, B, F) -> (M, B, F)."""
-        return ((x - self.loc) / self.scale).to(self.mlp.weights[0].dtype)
+        return ((x - self.loc) / self.scale).to(self.mlp.output.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Natural parameters in training units: (B, F) or (M, B, F) -> (M, B, [d,] K)."""

@@ -10,6 +10,32 @@ from torch import Tensor, nn
 from ..random import KeyedRandom
 
 
+class MemberLinear(nn.Module):
+    """M linear layers of one shape: (M, B, in_features) -> (M, B, out_features).
+
+    Attributes
+    ----------
+    weight, bias : nn.Parameter
+        (M, in_features, out_features) and (M, 1, out_features).
+    """
+
+    def __init__(self, n_members: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(n_members, in_features, out_features))
+        self.bias = nn.Parameter(torch.zeros(n_members, 1, out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Member by member."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+    @torch.no_grad()
+    def initialize_(self, random: KeyedRandom) -> None:
+        """Draw weights and biases uniformly within 1 / sqrt(in_features), as torch's Linear does."""
+        bound = 1 / math.sqrt(self.weight.shape[1])
+        for parameter in (self.weight, self.bias):
+            parameter.copy_(bound * (2 * random.uniform(tuple(parameter.shape[1:])) - 1))
+
+
 class MLP(nn.Module):
     """M perceptrons of one architecture, with ReLU between the layers.
 
@@ -24,8 +50,9 @@ class MLP(nn.Module):
 
     Attributes
     ----------
-    weights, biases : nn.ParameterList
-        Per layer (M, in, out) and (M, 1, out).
+    hidden : nn.ModuleList
+        A linear layer and its ReLU each, so that ``hidden.0`` names the activations of the first hidden layer.
+    output : MemberLinear
 
     Examples
     --------
@@ -39,25 +66,26 @@ class MLP(nn.Module):
         self, in_features: int, hidden_layer_sizes: Sequence[int], out_features: int, n_members: int = 1
     ) -> None:
         super().__init__()
-        sizes = [in_features, *hidden_layer_sizes, out_features]
-        pairs = list(pairwise(sizes))
-        self.weights = nn.ParameterList(torch.zeros(n_members, fan_in, fan_out) for fan_in, fan_out in pairs)
-        self.biases = nn.ParameterList(torch.zeros(n_members, 1, fan_out) for _, fan_out in pairs)
+        self.hidden_layer_sizes = tuple(hidden_layer_sizes)
+        *hidden, output = [
+            MemberLinear(n_members, fan_in, fan_out)
+            for fan_in, fan_out in pairwise([in_features, *hidden_layer_sizes, out_features])
+        ]
+        # in place, since the backward pass does not need the product that the ReLU is applied to
+        self.hidden = nn.ModuleList(nn.Sequential(linear, nn.ReLU(inplace=True)) for linear in hidden)
+        self.output = output
 
     def forward(self, x: Tensor) -> Tensor:
         """Member by member: (M, B, in_features) -> (M, B, out_features)."""
-        last = len(self.weights) - 1
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, x, weight)
-            if layer < last:
-                x = x.relu_()  # in place: the product before it is not needed for the backward pass
-        return x
+        for layer in self.hidden:
+            x = layer(x)
+        scores: Tensor = self.output(x)
+        return scores
 
     @torch.no_grad()
     def initialize_(self, random: KeyedRandom, output_bias: Tensor) -> None:
-        """Draw uniform weights within 1 / sqrt(fan_in), as torch's Linear does, and set the last bias, (M, 1, out)."""
-        for weight, bias in zip(self.weights, self.biases, strict=True):
-            bound = 1 / math.sqrt(weight.shape[1])
-            for parameter in (weight, bias):
-                parameter.copy_(bound * (2 * random.uniform(tuple(parameter.shape[1:])) - 1))
-        self.biases[-1].copy_(output_bias)
+        """Draw the weights, and set the last bias, (M, 1, out_features)."""
+        for module in self.modules():
+            if isinstance(module, MemberLinear):
+                module.initialize_(random)
+        self.output.bias.copy_(output_bias)

@@ -1,17 +1,18 @@
 """The rows of a run: one copy of the data on the device, index tensors for the members."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ..families import ExponentialFamily, Label, TargetScaler
+from ..fusion import take_rows
 from ..mixup import Mixup
-from ..mixup.loss import Meeting, pool_pairs, take_rows
+from ..mixup.loss import Meeting, pool_pairs
 from ..networks import DensityNetwork
-from ..random import KeyedRandom
+from ..random import KeyedRandom, member_keys
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,9 @@ class BatchSource:
         found = [self._mixup.partners.neighbours(member) for member in features]
         return None if any(one is None for one in found) else torch.stack([one for one in found if one is not None])
 
-    def epoch(self, random: KeyedRandom) -> Iterator[Batch]:
-        """The batches of one epoch, drawn from the random streams of that epoch."""
+    def epoch(self, epoch: int, random: KeyedRandom) -> Iterator[Batch]:
+        """The batches of an epoch, drawn from its own streams of the members' random numbers."""
+        random = random.stream(epoch)
         places = torch.arange(self._n, device=self._rows.device).expand_as(self._rows)
         order = places if self._is_full else random.permutations(self._n)
         y, row_weight = take_rows(self._y, order), self._weights_of(order)
@@ -133,18 +135,27 @@ class BatchSource:
             mates, partners = self._draw_partners(order, places, random)
             weights = self._mixup.weights.sample((self._n,), random.uniform)
             pairs = torch.stack([y, take_rows(self._y, mates)], -1)
-            target = Meeting(partners, weights, pairs, pool_pairs(self._family, self._mixup, pairs, weights))
+            label = pool_pairs(self._family, self._mixup, pairs, weights)
+            target = Meeting(self._mixup.places[0], partners, weights, pairs, label)
             mate_weight = self._weights_of(mates)
             if row_weight is not None and mate_weight is not None:
                 # as often as they would meet if every row were there as many times as it weighs
                 row_weight = row_weight * mate_weight
-        for start, stop in pairwise(self._bounds):
+        for number, (start, stop) in enumerate(pairwise(self._bounds)):
             rows = slice(start, stop)
+            batch_target = target.narrow(1, start, stop - start)
+            if isinstance(batch_target, Meeting) and len(self._mixup.places) > 1:
+                batch_target = replace(batch_target, place=self._draw_place(epoch, number))
             yield Batch(
                 x=self._inputs(order[:, rows], mates[:, rows]),
-                target=target.narrow(1, start, stop - start),
+                target=batch_target,
                 row_weight=None if row_weight is None else row_weight[:, rows],
             )
+
+    def _draw_place(self, epoch: int, batch: int) -> str:
+        """Where the rows of a batch meet: the same for all members and seeds, since they share the forward pass."""
+        random = KeyedRandom(member_keys(0, 1)).stream(epoch * len(self._bounds) + batch)
+        return self._mixup.places[int(len(self._mixup.places) * random.uniform((1,)).item())]
 
     def _weights_of(self, rows: Tensor) -> Tensor | None:
         return None if self._sample_weight is None else take_rows(self._sample_weight, rows)

@@ -7,6 +7,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..families import ExponentialFamily, Label, TargetScaler
+from ..fusion import find_layer
 from ..mixup import Mixup
 from ..mixup.loss import fused_nll, sum_targets
 from ..networks import DensityNetwork
@@ -58,6 +59,8 @@ def train(
         If features or targets are too large for float64.
     """
     random = KeyedRandom(keys)
+    for place in mixup.places:
+        find_layer(network, place)
     scaler, moments = target_scaler(family, data), data.feature_moments()
     _check_units(scaler, moments)
     network.initialize_(random.stream(0), *moments, marginal(family, data, scaler))
@@ -86,7 +89,7 @@ def train(
     for epoch in epochs:
         if validates and bool(best.stopped.all()):
             break
-        for batch in batches.epoch(random.stream(epoch)):
+        for batch in batches.epoch(epoch, random):
             optimizer.zero_grad()
             _loss(network, family, mixup, batch).backward()
             optimizer.step()
@@ -138,10 +141,10 @@ def _validation_nll(
 
 
 def _adamw(network: DensityNetwork, options: TrainingOptions) -> torch.optim.AdamW:
-    groups = [
-        {"params": list(network.mlp.weights), "weight_decay": options.weight_decay},
-        {"params": list(network.mlp.biases), "weight_decay": 0.0},
-    ]
+    named = list(network.named_parameters())
+    biases = [parameter for name, parameter in named if name.endswith("bias")]
+    weights = [parameter for name, parameter in named if not name.endswith("bias")]
+    groups = [{"params": weights, "weight_decay": options.weight_decay}, {"params": biases, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
 
 
