@@ -27,9 +27,14 @@ def take_rows(values: Tensor, index: Tensor) -> Tensor:
     return taken.view(*index.shape, *values.shape[2:])
 
 
-def pair_up(values: Tensor, partners: Tensor) -> tuple[Tensor, Tensor]:
-    """The first B rows, and their partners: (*L, N, *F), (*L, B) -> two of (*L, B, *F)."""
-    return values.narrow(partners.ndim - 1, 0, partners.shape[-1]), take_rows(values, partners)
+def pair_up(values: Tensor, partners: Tensor | int, row_dim: int) -> tuple[Tensor, Tensor]:
+    """The first B rows, and their partners: (*L, N, *F), (*L, B) -> two of (*L, B, *F).
+
+    As a number, `partners` says how many places further on, cyclically, every row has its partner.
+    """
+    if isinstance(partners, int):
+        return values, values.roll(-partners, row_dim)
+    return values.narrow(row_dim, 0, partners.shape[-1]), take_rows(values, partners)
 
 
 def meet(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
@@ -71,7 +76,7 @@ def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
 def fuse_at(
     module: nn.Module,
     layer: str | nn.Module,
-    partners: Tensor,
+    partners: Tensor | int,
     weights: Tensor,
     *,
     element: int | str | None = None,
@@ -89,8 +94,9 @@ def fuse_at(
         What is called inside the context.
     layer : str or nn.Module
         "input" (the first argument), "output", a dotted name as in `module.get_submodule`, or the submodule itself.
-    partners : Tensor, (B,), int64
-        The first B <= N rows meet these rows. With a member axis (M, B), for outputs (M, N, ...).
+    partners : Tensor, (B,), int64, or int
+        The first B <= N rows meet these rows. With a member axis (M, B), for outputs (M, N, ...). A number means the
+        row so many places further on, cyclically, which is quicker.
     weights : Tensor, (B, 2) or (M, B, 2)
         On the simplex over the last axis.
     element : int or str, optional
@@ -125,6 +131,7 @@ def fuse_at(
     """
     target = find_layer(module, layer)
     name = layer if isinstance(layer, str) else type(layer).__name__
+    row_dim = weights.ndim - 2
     calls, fused, passes = 0, 0, 0
 
     def fuse(values: Any) -> Tensor:
@@ -135,12 +142,12 @@ def fuse_at(
             )
         fused += 1
         rows = values.movedim(batch_dim, 0) if batch_dim else values
-        if rows.shape[partners.ndim - 1] < partners.shape[-1]:
+        if rows.shape[row_dim] < weights.shape[row_dim]:
             raise ValueError(
-                f"the layer {name!r} gives {rows.shape[partners.ndim - 1]} rows along dim {batch_dim}, fewer than the "
-                f"{partners.shape[-1]} that meet. Set `batch_dim`, or meet at a layer that keeps the rows."
+                f"the layer {name!r} gives {rows.shape[row_dim]} rows along dim {batch_dim}, fewer than the "
+                f"{weights.shape[row_dim]} that meet. Set `batch_dim`, or meet at a layer that keeps the rows."
             )
-        met = meet(*pair_up(rows, partners), weights)
+        met = meet(*pair_up(rows, partners, row_dim), weights)
         return met.movedim(0, batch_dim) if batch_dim else met
 
     def before_pass(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:

@@ -207,6 +207,15 @@ def test_partners_from_outside_the_batch_fold_at_the_layer():
     torch.testing.assert_close(fused, sequential_module[2](torch.lerp(hidden[:3], hidden[3:], SHARE[:3, None])))
 
 
+def test_a_number_of_places_is_a_partner_so_far_on():
+    module, x = seeded(Residual), inputs(VECTOR)
+    results = []
+    for partners in (2, torch.tensor([2, 3, 4, 5, 0, 1])):
+        with fuse_at(module, "block", partners, WEIGHTS):
+            results.append(module(x))
+    assert torch.equal(*results)
+
+
 def test_hooks_go_also_after_an_exception():
     module = seeded(Residual)
     with pytest.raises(ZeroDivisionError), fuse_at(module, "block", PARTNERS, WEIGHTS):

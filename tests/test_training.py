@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from probmix import families
+from probmix.fusion import pair_up
 from probmix.mixup import Mixup, preset, preset_names
 from probmix.networks import MLP, DensityNetwork
 from probmix.random import KeyedRandom, member_keys
@@ -183,21 +184,28 @@ def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(ba
             assert (to_partner <= distance[:, 5] * (1 + 1e-4)).all()
 
 
-def test_uniform_partners_stay_in_their_batch_and_every_row_is_one():
-    source = BatchSource(
-        make_data(),
-        DensityNetwork(families.get("gaussian"), FEATURES, (), None, MEMBERS),
-        target_scaler(families.get("gaussian"), make_data()),
-        preset("probmix"),
-        16,
-    )
-    sizes = []
-    for batch in source.epoch(1, KeyedRandom(member_keys(0, MEMBERS))):
-        size = batch.x.shape[1]
-        sizes.append(size)
-        assert torch.equal(batch.target.partners.sort(1).values, torch.arange(size).expand(MEMBERS, size))
-        torch.testing.assert_close(batch.target.weights.sum(-1), torch.ones(MEMBERS, size))
-    assert sizes == [14, 14, 14, 14, 14]
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_uniform_partners_stay_in_their_batch_and_every_row_is_one(batch_size):
+    data, family = make_data(), families.get("gaussian")
+    scaler = target_scaler(family, data)
+    network = DensityNetwork(family, FEATURES, (), None, MEMBERS)
+    source = BatchSource(data, network, scaler, preset("probmix"), batch_size)
+    sizes, turns = [], set()
+    for epoch in range(1, 40):
+        for batch in source.epoch(epoch, KeyedRandom(member_keys(0, MEMBERS))):
+            sizes.append(batch.x.shape[1])
+            _, partners = pair_up(batch.x, batch.target.partners, 1)
+            for m in range(MEMBERS):
+                assert torch.equal(partners[m].unique(dim=0), batch.x[m].unique(dim=0))
+                # targets and features of a row and of its partner belong together
+                known = {tuple(x.tolist()): y.item() for x, y in zip(data.x, data.y, strict=True)}
+                rows = torch.stack([batch.x[m], partners[m]], 1)
+                pairs = batch.target.pairs[m] * scaler.scale[m] + scaler.loc[m]
+                expected = [[known[tuple(x.tolist())] for x in pair] for pair in rows]
+                torch.testing.assert_close(pairs, torch.tensor(expected, dtype=torch.float64))
+            turns.add(batch.target.partners if isinstance(batch.target.partners, int) else None)
+        assert set(sizes) == ({70} if batch_size is None else {14})
+    assert turns == ({None} if batch_size is None else set(range(14)))
 
 
 class Killed(BaseException):

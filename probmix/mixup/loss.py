@@ -20,8 +20,8 @@ class Meeting:
     ----------
     place : str
         One of the places of a mixup.
-    partners : Tensor, (*L, B)
-        The first B rows of a batch meet these rows.
+    partners : Tensor, (*L, B), or int
+        The first B rows of a batch meet these rows; as a number, the rows so many places further on, cyclically.
     weights : Tensor, (*L, B, 2)
     pairs : Tensor, (*L, B, [d,] 2)
         Targets of the rows and of their partners.
@@ -30,18 +30,21 @@ class Meeting:
     """
 
     place: str
-    partners: Tensor
+    partners: Tensor | int
     weights: Tensor
     pairs: Tensor
     label: Label | None
 
     def narrow(self, axis: int, start: int, length: int) -> "Meeting":
         """The meetings of a range of rows along a batch axis."""
-        partners, weights, pairs = (
-            one.narrow(axis, start, length) for one in (self.partners, self.weights, self.pairs)
+        partners = self.partners
+        return Meeting(
+            self.place,
+            partners if isinstance(partners, int) else partners.narrow(axis, start, length),
+            self.weights.narrow(axis, start, length),
+            self.pairs.narrow(axis, start, length),
+            None if self.label is None else self.label.narrow(axis, start, length),
         )
-        label = None if self.label is None else self.label.narrow(axis, start, length)
-        return Meeting(self.place, partners, weights, pairs, label)
 
 
 def pool_pairs(family: ExponentialFamily, mixup: Mixup, pairs: Tensor, weights: Tensor) -> Label | None:
@@ -69,20 +72,21 @@ def fused_nll(
     Tensor, (*L, B), summed over the targets d
     """
     place, weights, label, points = meeting.place, meeting.weights, meeting.label, None
+    row_dim = weights.ndim - 2
     if place == "input":
-        eta = module(meet(*pair_up(x, meeting.partners), weights))
+        eta = module(meet(*pair_up(x, meeting.partners, row_dim), weights))
     elif place != "output":
         with fuse_at(_as_module(module, place), place, meeting.partners, weights):
             eta = module(x)
     else:
-        one, other = pair_up(module(x), meeting.partners)
+        one, other = pair_up(module(x), meeting.partners, row_dim)
         eta = meet(one, other, weights)
         points = torch.stack([one, other], -2) if label is None else None
     _check_params(family, eta, meeting.pairs.shape[:-1])
     if label is None:
         over_targets = _over_targets(weights, meeting.pairs)
         label = family.calibrated_label(meeting.pairs, over_targets, eta, mixup.label_spread, points)
-    return sum_targets(family.expected_nll(eta, label), meeting.partners.ndim)
+    return sum_targets(family.expected_nll(eta, label), row_dim + 1)
 
 
 def _as_module(module: Callable[[Tensor], Tensor], place: str) -> nn.Module:
@@ -174,12 +178,12 @@ def mixup_loss(
         if partners is None:
             partners = draw_partners(mixup, x, uniform)
         weights = mixup.weights.sample(tuple(partners.shape), uniform)
-        pairs = torch.stack(pair_up(y, partners), -1)
+        pairs = torch.stack(pair_up(y, partners, 0), -1)
         places = mixup.places
         place = places[0] if len(places) == 1 else places[int(len(places) * uniform((1,)).item())]
         meeting = Meeting(place, partners, weights, pairs, pool_pairs(family, mixup, pairs, weights))
         losses = fused_nll(module, family, mixup, x, meeting)
-        weight = None if sample_weight is None else torch.mul(*pair_up(sample_weight, partners))
+        weight = None if sample_weight is None else torch.mul(*pair_up(sample_weight, partners, 0))
     if weight is None:
         return losses.mean()
     if not bool(weight.sum() > 0):

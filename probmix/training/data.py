@@ -114,6 +114,8 @@ class BatchSource:
         self._start, self._size = bounds[:-1], bounds.diff()
         self._batch_of_place = torch.repeat_interleave(self._size)
         self._full_x = self._x[self._rows] if self._is_full else None
+        # what all members and seeds have in common
+        self._shared = KeyedRandom(member_keys(0, 1))
         self._neighbours = None if mixup.at is None else self._find_neighbours(network)
 
     def _find_neighbours(self, network: DensityNetwork) -> Tensor | None:
@@ -132,7 +134,8 @@ class BatchSource:
         if self._mixup.at is None:
             mates, target = order, self._family.point_label(y)
         else:
-            mates, partners = self._draw_partners(order, places, random)
+            turns = self._draw_turns(epoch)
+            mates, partners = self._draw_partners(order, places, turns, random)
             weights = self._mixup.weights.sample((self._n,), random.uniform)
             pairs = torch.stack([y, take_rows(self._y, mates)], -1)
             label = pool_pairs(self._family, self._mixup, pairs, weights)
@@ -144,8 +147,10 @@ class BatchSource:
         for number, (start, stop) in enumerate(pairwise(self._bounds)):
             rows = slice(start, stop)
             batch_target = target.narrow(1, start, stop - start)
-            if isinstance(batch_target, Meeting) and len(self._mixup.places) > 1:
+            if isinstance(batch_target, Meeting):
                 batch_target = replace(batch_target, place=self._draw_place(epoch, number))
+                if isinstance(batch_target.partners, int):
+                    batch_target = replace(batch_target, partners=turns[number])
             yield Batch(
                 x=self._inputs(order[:, rows], mates[:, rows]),
                 target=batch_target,
@@ -153,9 +158,17 @@ class BatchSource:
             )
 
     def _draw_place(self, epoch: int, batch: int) -> str:
-        """Where the rows of a batch meet: the same for all members and seeds, since they share the forward pass."""
-        random = KeyedRandom(member_keys(0, 1)).stream(epoch * len(self._bounds) + batch)
-        return self._mixup.places[int(len(self._mixup.places) * random.uniform((1,)).item())]
+        """Where the rows of a batch meet: the same for all members, since they share the forward pass."""
+        places = self._mixup.places
+        if len(places) == 1:
+            return places[0]
+        return places[int(len(places) * self._shared.stream(epoch).stream(batch).uniform((1,)).item())]
+
+    def _draw_turns(self, epoch: int) -> list[int]:
+        """How far on in its batch a row has its partner, in all members alike: their rows are in orders of their own."""
+        sizes = [stop - start for start, stop in pairwise(self._bounds)]
+        shares = self._shared.stream(epoch).uniform((len(sizes),))[0].tolist()
+        return [int(share * size) for share, size in zip(shares, sizes, strict=True)]
 
     def _weights_of(self, rows: Tensor) -> Tensor | None:
         return None if self._sample_weight is None else take_rows(self._sample_weight, rows)
@@ -168,8 +181,13 @@ class BatchSource:
         chosen = take_rows(self._rows, rows)
         return self._x.index_select(0, chosen.flatten()).view(*chosen.shape, *self._x.shape[1:])
 
-    def _draw_partners(self, order: Tensor, places: Tensor, random: KeyedRandom) -> tuple[Tensor, Tensor]:
-        """Each row's partner as a training row, and as a row of the batch's features; both (M, n)."""
+    def _draw_partners(
+        self, order: Tensor, places: Tensor, turns: list[int], random: KeyedRandom
+    ) -> tuple[Tensor, Tensor | int]:
+        """Each row's partner as a training row, and as a row of the batch's features; both (M, n).
+
+        Partners that are found by a turn of the batch have no row numbers; which turn it is says each batch.
+        """
         batch = self._batch_of_place
         start, size = self._start[batch], self._size[batch]
         if self._neighbours is not None:
@@ -181,9 +199,8 @@ class BatchSource:
             shuffled = random.permutations(self._n)
             return shuffled, shuffled
         # the rows of a batch are in random order, so turning it by a random number of places pairs them uniformly
-        turn = random.uniform((len(self._size),))[:, batch]
-        partners = (places - start + (turn * size).long()) % size
-        return order.gather(1, start + partners), partners
+        turn = torch.tensor(turns, device=order.device)[batch]
+        return order[:, start + (places[0] - start + turn) % size], 0
 
 
 def target_scaler(family: ExponentialFamily, data: TrainingData) -> TargetScaler:
