@@ -1,7 +1,7 @@
 """The exponential-family contract: everything that does not depend on the particular family lives here."""
 
 from abc import ABC, abstractmethod
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import pyro.distributions as dist
 import torch
@@ -9,17 +9,9 @@ from torch import Tensor
 
 from .._names import unknown_name
 from .label import Label, TargetScaler
+from .tools import weighted_mean
 
-_Kind = TypeVar("_Kind", bound=torch.distributions.Distribution)
 LabelPool = Literal["log-linear", "linear", "average", "calibrated"]
-
-
-def weighted_mean(values: Tensor, weights: Tensor | None, dim: int) -> Tensor:
-    """Mean of `values` over `dim`, which is kept; `weights` broadcast against `values`."""
-    if weights is None:
-        return values.mean(dim, keepdim=True)
-    weights = weights.to(values).expand_as(values)
-    return (weights * values).sum(dim, keepdim=True) / weights.sum(dim, keepdim=True)
 
 
 class ExponentialFamily(ABC):
@@ -316,19 +308,3 @@ class ExponentialFamily(ABC):
     @abstractmethod
     def check_targets(self, y: Tensor) -> None:
         """Raise a ValueError that names the first target outside the support; NaN is outside every support."""
-
-
-def check_kind(distribution: torch.distributions.Distribution, kind: type[_Kind]) -> _Kind:
-    """The distribution, if it is of that kind; another with the same moments is not."""
-    if not isinstance(distribution, kind):
-        raise TypeError(f"`distribution` must be a {kind.__name__}, got {type(distribution).__name__}.")
-    return distribution
-
-
-def check_support(y: Tensor, inside: Tensor, rule: str, mend: str) -> None:
-    """Raise if any target is outside the support: rule, first offender with its place, how to mend it."""
-    if bool(inside.all()):
-        return
-    place = tuple(int(i) for i in (~inside).nonzero()[0])
-    where = f"row {place[0]}" if len(place) == 1 else f"index {place}"
-    raise ValueError(f"{rule}; got {y[place].item():g} at {where}. {mend}")

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from .._special import gamma_log_prob
 from ..distributions import Gamma as GammaDistribution
-from .base import ExponentialFamily, check_kind, check_support, weighted_mean
+from .base import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
+from .tools import check_kind, check_support, weighted_mean
 
 _LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
 # The floor is one of the coefficient of variation, 1 / sqrt(shape): shapes go from 1e-2 to 1e6.

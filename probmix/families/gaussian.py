@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from .._special import HALF_LOG_2PI
-from .base import ExponentialFamily, check_kind, check_support, weighted_mean
+from .base import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_limit, soft_limit_inverse
+from .tools import check_kind, check_support, weighted_mean
 
 _MEAN_LIMIT = 1e6
 # The floor keeps one nearly exact row from buying an unbounded likelihood: 0.1 % of the standard deviation of y.

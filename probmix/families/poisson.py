@@ -7,9 +7,10 @@ from torch import Tensor
 
 from .._special import poisson_log_prob
 from ..distributions import Poisson as PoissonDistribution
-from .base import ExponentialFamily, check_kind, check_support, weighted_mean
+from .base import ExponentialFamily
 from .label import Label
 from .links import soft_clamp, soft_clamp_inverse
+from .tools import check_kind, check_support, weighted_mean
 
 _LOG_RATE_LOW, _LOG_RATE_HIGH = -20.0, 30.0
 

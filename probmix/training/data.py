@@ -165,7 +165,7 @@ class BatchSource:
         return places[int(len(places) * self._shared.stream(epoch).stream(batch).uniform((1,)).item())]
 
     def _draw_turns(self, epoch: int) -> list[int]:
-        """How far on in its batch a row has its partner, in all members alike: their rows are in orders of their own."""
+        """How far on in its batch a row has its partner, in all members alike: their rows have orders of their own."""
         sizes = [stop - start for start, stop in pairwise(self._bounds)]
         shares = self._shared.stream(epoch).uniform((len(sizes),))[0].tolist()
         return [int(share * size) for share, size in zip(shares, sizes, strict=True)]

@@ -1,0 +1,32 @@
+"""What the families share: weighted means, and checks of targets and distributions."""
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+_Kind = TypeVar("_Kind", bound=torch.distributions.Distribution)
+
+
+def weighted_mean(values: Tensor, weights: Tensor | None, dim: int) -> Tensor:
+    """Mean of `values` over `dim`, which is kept; `weights` broadcast against `values`."""
+    if weights is None:
+        return values.mean(dim, keepdim=True)
+    weights = weights.to(values).expand_as(values)
+    return (weights * values).sum(dim, keepdim=True) / weights.sum(dim, keepdim=True)
+
+
+def check_kind(distribution: torch.distributions.Distribution, kind: type[_Kind]) -> _Kind:
+    """The distribution, if it is of that kind; another with the same moments is not."""
+    if not isinstance(distribution, kind):
+        raise TypeError(f"`distribution` must be a {kind.__name__}, got {type(distribution).__name__}.")
+    return distribution
+
+
+def check_support(y: Tensor, inside: Tensor, rule: str, mend: str) -> None:
+    """Raise if any target is outside the support: rule, first offender with its place, how to mend it."""
+    if bool(inside.all()):
+        return
+    place = tuple(int(i) for i in (~inside).nonzero()[0])
+    where = f"row {place[0]}" if len(place) == 1 else f"index {place}"
+    raise ValueError(f"{rule}; got {y[place].item():g} at {where}. {mend}")
