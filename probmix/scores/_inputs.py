@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily
 
 from ..distributions import is_discrete
-from ..families.base import check_support
+from ..families.tools import check_support
 
 
 def checked_targets(distribution: Distribution, y: Tensor) -> Tensor:
