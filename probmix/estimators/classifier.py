@@ -22,7 +22,8 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     Parameters
     ----------
     mixup : str or Mixup
-        "erm", "mixup", "local-mixup", "probmix", "local-probmix", or a `Mixup`; see `probmix.mixup.preset`.
+        The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix" or "local-probmix", or a `Mixup`; see
+        `probmix.mixup.preset`.
     hidden_layer_sizes, n_members, pool, max_epochs, batch_size, learning_rate, weight_decay, validation_fraction, \
     patience, device, random_state, verbose, checkpoint
         As in `DensityRegressor`.

@@ -31,7 +31,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     family : str or ExponentialFamily
         "gaussian", "poisson", "gamma", or a family of your own.
     mixup : str or Mixup
-        "erm", "mixup", "local-mixup", "probmix", "local-probmix", or a `Mixup`; see `probmix.mixup.preset`.
+        The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix" or "local-probmix", or a `Mixup`; see
+        `probmix.mixup.preset`.
     hidden_layer_sizes : sequence of int
         Empty for a linear model.
     n_members : int
