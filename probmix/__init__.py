@@ -5,6 +5,7 @@ from .estimators import DensityClassifier, DensityRegressor, load
 from .fusion import fuse_at
 from .heads import NaturalHead
 from .mixup import Mixup, mixup_loss
+from .networks import GaussianEmbedding
 from .pooling import linear_pool, log_linear_pool
 
 __version__ = "0.1.0"
@@ -12,6 +13,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DensityClassifier",
     "DensityRegressor",
+    "GaussianEmbedding",
     "Mixup",
     "NaturalHead",
     "families",

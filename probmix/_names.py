@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
-    """Build the error for an unknown name: the near misses if there are any, else all that exist.
+    """Build the error for an unknown name: near misses, upper or lower case alike, if there are any, else all names.
 
     Examples
     --------
@@ -13,9 +13,12 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     unknown family 'gausian'; did you mean 'gaussian'?
     >>> print(unknown_name("family", "cauchy", ["gamma", "gaussian"]))
     unknown family 'cauchy'; known are 'gamma', 'gaussian'.
+    >>> print(unknown_name("stock", "goog", ["GME", "GOOG"]))
+    unknown stock 'goog'; did you mean 'GOOG'?
     """
     known = sorted(known)
-    close = get_close_matches(str(name).lower(), known, n=3)
+    folded = {one.lower(): one for one in known}
+    close = [folded[one] for one in get_close_matches(str(name).lower(), folded, n=3)]
     if close:
         return ValueError(f"unknown {kind} {name!r}; did you mean {' or '.join(map(repr, close))}?")
-    return ValueError(f"unknown {kind} {name!r}; known are {', '.join(map(repr, known))}.")
+    return ValueError(f"unknown {kind} {name!r}; known are {', '.join(map(repr, known)) or 'none'}.")

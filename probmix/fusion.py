@@ -1,4 +1,4 @@
-"""Making rows meet at a named layer of any module."""
+"""Making rows meet at a named layer of any module, as points or as densities."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,38 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from ._names import unknown_name
+from .pairs import meet, meet_densities, pair_up
+
+# Precision of an embedding from its mean and from the input of the module, such as a `GaussianEmbedding`.
+Embedding = Callable[[Tensor, Any], Tensor]
+# Standard normal numbers of a shape, such as `torch.randn`.
+Noise = Callable[[torch.Size], Tensor]
 
 _COMPILED = "_orig_mod"
-
-
-def take_rows(values: Tensor, index: Tensor) -> Tensor:
-    """Rows by number, member by member: (*L, N, *F), (*L, B) -> (*L, B, *F), with at most one leading axis L.
-
-    The rows are taken from the flattened members by `index_select`, whose backward pass is much quicker than that of a
-    gather along expanded features.
-    """
-    if index.ndim == 1:
-        return values.index_select(0, index)
-    members, rows = values.shape[:2]
-    offset = torch.arange(0, members * rows, rows, device=index.device).unsqueeze(-1)
-    taken = values.flatten(0, 1).index_select(0, (index + offset).flatten())
-    return taken.view(*index.shape, *values.shape[2:])
-
-
-def pair_up(values: Tensor, partners: Tensor | int, row_dim: int) -> tuple[Tensor, Tensor]:
-    """The first B rows, and their partners: (*L, N, *F), (*L, B) -> two of (*L, B, *F).
-
-    As a number, `partners` says how many places further on, cyclically, every row has its partner.
-    """
-    if isinstance(partners, int):
-        return values, values.roll(-partners, row_dim)
-    return values.narrow(row_dim, 0, partners.shape[-1]), take_rows(values, partners)
-
-
-def meet(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of two points, (*L, B, *F) twice and (*L, B, 2) -> (*L, B, *F), exact where they are equal."""
-    share = weights[..., 1].to(one.dtype)
-    return torch.lerp(one, other, share.reshape(share.shape + (1,) * (one.ndim - share.ndim)))
 
 
 def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
@@ -76,14 +52,20 @@ def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
 def fuse_at(
     module: nn.Module,
     layer: str | nn.Module,
-    partners: Tensor | int,
-    weights: Tensor,
+    partners: Tensor | int | None,
+    weights: Tensor | None,
     *,
+    embedding: Embedding | None = None,
+    noise: Noise | None = None,
     element: int | str | None = None,
     call: int | None = None,
     batch_dim: int = 0,
 ) -> Iterator[None]:
     r"""While it lasts, rows meet at a layer of a module: its output becomes :math:`w_1 h_b + w_2 h_{j(b)}`.
+
+    With an `embedding` the layer's output is the mean of a Gaussian density, the densities of the rows are pooled
+    log-linearly, and what goes on through the module is a draw :math:`\tilde\mu + \varepsilon\,\tilde p^{-1/2}` from
+    the pool, differentiable in the mean and in the precision.
 
     Works on any module through forward hooks, which are removed afterwards, also after an exception. Partners within
     the batch cost nothing but the mean. Stack partners from outside under the batch: N rows enter the layer, B leave.
@@ -94,11 +76,18 @@ def fuse_at(
         What is called inside the context.
     layer : str or nn.Module
         "input" (the first argument), "output", a dotted name as in `module.get_submodule`, or the submodule itself.
-    partners : Tensor, (B,), int64, or int
+    partners : Tensor, (B,), int64, or int, or None
         The first B <= N rows meet these rows. With a member axis (M, B), for outputs (M, N, ...). A number means the
-        row so many places further on, cyclically, which is quicker.
-    weights : Tensor, (B, 2) or (M, B, 2)
-        On the simplex over the last axis.
+        row so many places further on, cyclically, which is quicker. None: rows do not meet, a draw from the
+        `embedding` of each goes on.
+    weights : Tensor, (B, 2) or (M, B, 2), or None
+        On the simplex over the last axis; None where `partners` is.
+    embedding : callable, optional
+        The layer's output (*L, N, *F) and the first argument of the module to the precision of each coordinate, of the
+        shape of that output or one that broadcasts to it, such as a `probmix.GaussianEmbedding`.
+    noise : callable, optional
+        A shape to standard normal numbers of that shape or one that broadcasts to it, such as `torch.randn`. Without it
+        the mean of the pooled density goes on.
     element : int or str, optional
         Which element meets, for a layer that returns a tuple, list, dict or dataclass; the others stay as they are.
     call : int, optional
@@ -109,7 +98,7 @@ def fuse_at(
     Raises
     ------
     ValueError
-        For an unknown layer, with the near misses.
+        For an unknown layer, with the near misses; or without both partners and an embedding.
     TypeError
         If the output, or its element, is no tensor.
     RuntimeError
@@ -118,6 +107,7 @@ def fuse_at(
     References
     ----------
     Verma et al. (2019), Manifold Mixup: Better Representations by Interpolating Hidden States, ICML.
+    El-Laham et al. (2025), Mixup Regularization: A Probabilistic Perspective, UAI, section 4.
 
     Examples
     --------
@@ -128,11 +118,21 @@ def fuse_at(
     >>> with fuse_at(network, "1", partners, weights):
     ...     network(torch.zeros(2, 1)).shape
     torch.Size([2, 1])
+
+    As densities, with a precision of 25 everywhere:
+
+    >>> def precise(mean, x):
+    ...     return torch.full_like(mean, 25.0)
+    >>> with fuse_at(network, "1", partners, weights, embedding=precise, noise=torch.randn):
+    ...     network(torch.zeros(2, 1)).shape
+    torch.Size([2, 1])
     """
     target = find_layer(module, layer)
     name = layer if isinstance(layer, str) else type(layer).__name__
-    row_dim = weights.ndim - 2
+    if (partners is None) != (weights is None) or (partners is None and embedding is None):
+        raise ValueError("`partners` and `weights` come together, and only an `embedding` can do without both.")
     calls, fused, passes = 0, 0, 0
+    given: Any = None
 
     def fuse(values: Any) -> Tensor:
         nonlocal fused
@@ -142,20 +142,19 @@ def fuse_at(
             )
         fused += 1
         rows = values.movedim(batch_dim, 0) if batch_dim else values
-        if rows.shape[row_dim] < weights.shape[row_dim]:
+        if weights is not None and rows.shape[weights.ndim - 2] < weights.shape[-2]:
             raise ValueError(
-                f"the layer {name!r} gives {rows.shape[row_dim]} rows along dim {batch_dim}, fewer than the "
-                f"{weights.shape[row_dim]} that meet. Set `batch_dim`, or meet at a layer that keeps the rows."
+                f"the layer {name!r} gives {rows.shape[weights.ndim - 2]} rows along dim {batch_dim}, fewer than the "
+                f"{weights.shape[-2]} that meet. Set `batch_dim`, or meet at a layer that keeps the rows."
             )
-        met = meet(*pair_up(rows, partners, row_dim), weights)
+        met = _meet(rows, None if embedding is None else embedding(rows, given), partners, weights, noise)
         return met.movedim(0, batch_dim) if batch_dim else met
 
     def before_pass(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        nonlocal calls, passes
+        nonlocal calls, passes, given
         calls, passes = 0, passes + 1
-        if layer != "input":
-            return None
-        return (fuse(arguments[0] if arguments else None), *arguments[1:])
+        given = arguments[0] if arguments else None
+        return None if layer != "input" else (fuse(given), *arguments[1:])
 
     def after_layer(_: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
         nonlocal calls
@@ -177,6 +176,34 @@ def fuse_at(
     if passes and not fused:
         reached = f"runs {calls} time(s), and call={call} is asked for" if call is not None else "does not run"
         raise RuntimeError(f"nothing met: the layer {name!r} {reached} in the forward pass.")
+
+
+@torch.no_grad()
+def layer_shape(module: nn.Module, layer: str | nn.Module, x: Tensor) -> torch.Size:
+    """Shape of what a layer gives for an input of the module."""
+    shapes = []
+
+    def record(mean: Tensor, _: Any) -> Tensor:
+        shapes.append(mean.shape)
+        return torch.ones_like(mean)
+
+    with fuse_at(module, layer, None, None, embedding=record):
+        module(x)
+    return shapes[0]
+
+
+def _meet(
+    mean: Tensor, precision: Tensor | None, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
+) -> Tensor:
+    """What goes on through a module, (*L, B, *F): weighted means of rows, or draws from their pooled densities."""
+    if partners is not None and weights is not None:
+        row_dim = weights.ndim - 2
+        if precision is None:
+            return meet(*pair_up(mean, partners, row_dim), weights)
+        mean, precision = meet_densities(mean, precision.expand_as(mean), partners, weights, row_dim)
+    if noise is None or precision is None:
+        return mean
+    return torch.addcmul(mean, precision.rsqrt(), noise(mean.shape).to(mean))
 
 
 def _replace(output: Any, element: int | str | None, fuse: Callable[[Any], Tensor]) -> Any:

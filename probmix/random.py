@@ -4,7 +4,8 @@ Members trained as one must see the numbers they would see alone, on any device,
 stood. A generator with a hidden state gives neither without a loop over members; a hash of (key, counter) gives both.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -74,6 +75,11 @@ class KeyedRandom:
         high_bits = (halves >> (32 - _UNIFORM_BITS)) & ((1 << _UNIFORM_BITS) - 1)
         return ((high_bits.to(torch.float32) + 0.5) * 2.0**-_UNIFORM_BITS).reshape(-1, *shape)
 
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal numbers, (M, *shape), float32, at most 5.4 in size."""
+        normal: Tensor = torch.special.ndtri(self.uniform(shape))
+        return normal
+
     def permutations(self, n: int) -> Tensor:
         """One random permutation of 0 .. n - 1 per member, (M, n)."""
         return self.bits((n,)).argsort(-1)
@@ -92,3 +98,15 @@ def generator_uniform(generator: torch.Generator | None, device: torch.device) -
         return numbers.clamp(min=2.0 ** -(_UNIFORM_BITS + 1))
 
     return uniform
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """While it lasts, torch's own generator of a device (the CPU) draws from a seed; afterwards it is as it was."""
+    on_cuda = device is not None and device.type == "cuda"
+    with torch.random.fork_rng([device] if on_cuda else []):
+        # torch.manual_seed would reach the generators of all devices, forked or not
+        index = (device.index or 0) if device is not None else 0
+        generator = torch.cuda.default_generators[index] if on_cuda else torch.default_generator
+        generator.manual_seed(seed & (2**63 - 1))
+        yield

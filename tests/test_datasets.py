@@ -10,6 +10,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 from probmix import datasets
+from probmix.datasets.named import _LEFT_OUT
 
 VISITS = """gender,age,income,visits
 female,0.19,0.5,1
@@ -254,7 +255,7 @@ def test_real_files_have_the_rows_and_features_of_their_description(real_data):
 def test_columns_to_leave_out_exist_in_the_real_files(real_data):
     present = set(datasets.names(real_data))
     checked = 0
-    for name, columns in datasets._LEFT_OUT.items():
+    for name, columns in _LEFT_OUT.items():
         if name in present:
             path = next((real_data / name).parent.glob(f"{Path(name).name}.csv*"))
             header = pd.read_csv(path, nrows=0).columns

@@ -109,7 +109,7 @@ def test_the_first_members_do_not_depend_on_how_many_there_are(problem):
     many = DensityRegressor(n_members=4, **SETTINGS).fit(X, y)
     one = DensityRegressor(n_members=1, **SETTINGS).fit(X, y)
     np.testing.assert_allclose(
-        many._member_params(X)[0].numpy(), one.predict_natural_params(X).numpy(), rtol=1e-3, atol=1e-4
+        many._component_params(X)[0, 0].numpy(), one.predict_natural_params(X).numpy(), rtol=1e-3, atol=1e-4
     )
 
 
@@ -140,7 +140,7 @@ def test_members_are_pooled_log_linearly_into_their_family(problem, family):
 def test_class_probabilities_of_an_ensemble(classes, pool):
     X, y = classes
     model = DensityClassifier(n_members=3, pool=pool, **SETTINGS).fit(X, y)
-    logits = model._member_params(X)
+    logits = model._component_params(X)[:, 0]
     expected = logits.softmax(-1).mean(0) if pool == "linear" else logits.mean(0).softmax(-1)
     np.testing.assert_allclose(model.predict_proba(X), expected.numpy())
 

@@ -83,24 +83,30 @@ def test_drawn_neighbours_are_neighbours_and_all_of_them_occur():
 def test_presets_are_what_the_papers_call_them():
     assert preset_names() == [
         "erm",
+        "local-m-probmix",
+        "local-m-probmix-star",
         "local-manifold-mixup",
         "local-mixup",
         "local-probmix",
+        "m-probmix",
+        "m-probmix-star",
         "manifold-mixup",
         "mixup",
         "probmix",
     ]
     assert preset("erm").at is None
     assert (preset("mixup").at, preset("mixup").partners) == ("input", UniformPartners())
+    assert (preset("m-probmix").at, preset("m-probmix").embedding) == ("embedding", "gaussian")
+    assert preset("local-m-probmix-star").embedding == "gaussian-separate"
+    assert preset("local-m-probmix-star").partners == NearestNeighbours(5)
     assert (preset("local-probmix").at, preset("local-probmix").partners) == ("output", NearestNeighbours(5))
     changed = preset("probmix", alpha=0.7, label_spread=0.01)
     assert changed == Mixup(at="output", weights=BetaWeights(0.7), label_spread=0.01)
 
 
 def test_unknown_names_are_answered_with_near_misses():
-    with pytest.raises(
-        ValueError, match=r"^unknown mixup preset 'probmx'; did you mean 'probmix' or 'local-probmix'\?$"
-    ):
+    message = r"^unknown mixup preset 'probmx'; did you mean 'probmix' or 'm-probmix' or 'local-probmix'\?$"
+    with pytest.raises(ValueError, match=message):
         preset("probmx")
     for at in ("", (), ("input", 3), 3):
         with pytest.raises(ValueError, match=r"^`at` must be 'output', 'input', names of layers, or None; got "):

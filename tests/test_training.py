@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from probmix import families
-from probmix.fusion import pair_up
 from probmix.mixup import Mixup, preset, preset_names
 from probmix.networks import MLP, DensityNetwork
+from probmix.pairs import pair_up
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import TrainingData, TrainingOptions, checkpoint, train
 from probmix.training.data import BatchSource, target_scaler
@@ -72,7 +72,7 @@ def test_a_fresh_network_predicts_the_marginal_distribution():
     family = network.family
     scaler = target_scaler(family, data)
     marginal = family.marginal_params(scaler.transform(data.y[data.train_rows]), dim=1)
-    network.initialize_(KeyedRandom(member_keys(0, MEMBERS)), *data.feature_moments(), marginal)
+    network.initialize_(member_keys(0, MEMBERS), *data.feature_moments(), marginal)
     nn.init.zeros_(network.mlp.output.weight)
     predicted = family.distribution(family.rescale(network(data.x[:1]), scaler))
     for m in range(MEMBERS):
@@ -104,7 +104,7 @@ METHODS = [
     *preset_names(),
     preset("probmix", label_pool="calibrated"),
     preset("manifold-mixup", label_pool="calibrated"),
-    Mixup(at=("input", "mlp.hidden.0", "mlp.hidden.1", "output")),
+    Mixup(at=("input", "hidden.0", "hidden.1", "output")),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What the density estimators share: validation, training, and prediction in the user's units."""
+"""What the density estimators share: validation and training."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -7,34 +7,31 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pyro.distributions as dist
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
 from torch import Tensor
 
-from ..distributions import Independent
 from ..families import ExponentialFamily
 from ..mixup import Mixup, as_mixup
-from ..networks import DensityNetwork
-from ..pooling import linear_pool, log_linear_pool
+from ..networks import NetworkLike
 from ..random import KeyedRandom, member_keys
 from ..training import TrainingData, TrainingOptions, train
-from .checks import check_device, check_integer, check_layer_sizes, check_pool, check_real, check_seed
+from .building import build_network
+from .checks import check_device, check_integer, check_layer_sizes, check_network, check_pool, check_real, check_seed
 from .persistence import save_estimator
+from .predictions import Predictions
 from .rows import as_numpy, canonical_rows, split_rows
 
-# Rows and members per forward pass in prediction: bounds the activations.
-_ROWS_AT_ONCE = 1 << 16
 
-
-class DensityEstimator(BaseEstimator, ABC):
+class DensityEstimator(Predictions, BaseEstimator, ABC):
     """Base of `DensityRegressor` and `DensityClassifier`; not for use by itself."""
 
     def __init__(
         self,
         mixup: str | Mixup = "probmix",
+        network: NetworkLike | None = None,
         hidden_layer_sizes: Sequence[int] = (128, 64),
         n_members: int = 1,
         pool: str = "linear",
@@ -48,8 +45,10 @@ class DensityEstimator(BaseEstimator, ABC):
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         verbose: bool = False,
         checkpoint: str | Path | None = None,
+        n_draws: int = 64,
     ) -> None:
         self.mixup = mixup
+        self.network = network
         self.hidden_layer_sizes = hidden_layer_sizes
         self.n_members = n_members
         self.pool = pool
@@ -63,6 +62,7 @@ class DensityEstimator(BaseEstimator, ABC):
         self.random_state = random_state
         self.verbose = verbose
         self.checkpoint = checkpoint
+        self.n_draws = n_draws
 
     # -- what a subclass adds ------------------------------------------------------------------------------------------
 
@@ -70,21 +70,27 @@ class DensityEstimator(BaseEstimator, ABC):
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], ExponentialFamily]:
         """Features, numerical targets and the family, all checked; sets what describes the targets."""
 
-    @abstractmethod
-    def _validate_targets(self, y: Any) -> NDArray[Any]:
-        """Numerical targets for scoring."""
-
     # -- fitting -------------------------------------------------------------------------------------------------------
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
         """Fit the conditional density of y given X.
 
         Parameters
         ----------
-        X : array-like, (n, F)
+        X : array-like, (n, F), or (n, ...) for a `network` of your own
         y : array-like, (n,); for a regressor also (n, d)
         sample_weight : array-like, (n,), optional
             Non-negative. A row of weight two counts exactly like the row twice, a row of weight zero not at all.
+        X_val, y_val : array-like, optional
+            Rows by which every member's best epoch is chosen, in place of a random part of X, which is no fair judge
+            where rows depend on each other: in time, or within groups.
 
         Returns
         -------
@@ -104,7 +110,7 @@ class DensityEstimator(BaseEstimator, ABC):
         """
         self._forget()
         try:
-            self._fit(X, y, sample_weight)
+            self._fit(X, y, sample_weight, X_val, y_val)
         except BaseException:
             self._forget()
             raise
@@ -114,36 +120,69 @@ class DensityEstimator(BaseEstimator, ABC):
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> None:
         mixup, options, device = self._check_parameters()
+        if (X_val is None) != (y_val is None):
+            raise ValueError("`X_val` and `y_val` are features and targets of the same rows: pass both or none.")
         x, targets, family = self._validate_fit(as_numpy(X), as_numpy(y))
         if sample_weight is not None:
             sample_weight = _check_sample_weight(as_numpy(sample_weight), x, dtype=np.float64, ensure_non_negative=True)
         family.check_targets(torch.tensor(targets))
-        x, targets, sample_weight = canonical_rows(x, targets, sample_weight)
-        classes = self._strata(targets)
+        held_out = None if X_val is None else self._validate_held_out(X_val, y_val, x, targets, family)
 
-        keys = member_keys(check_seed(self.random_state), self.n_members)
-        train_rows, validation_rows = split_rows(len(x), self.validation_fraction, KeyedRandom(keys), classes)
-        data = TrainingData(
-            x=torch.from_numpy(x).to(device),
-            y=torch.from_numpy(targets).to(device),
-            sample_weight=None if sample_weight is None else torch.from_numpy(sample_weight).to(device),
-            train_rows=train_rows.to(device),
-            validation_rows=validation_rows.to(device),
-        )
+        self.seed_ = check_seed(self.random_state)
+        keys = member_keys(self.seed_, self.n_members)
+        data = self._training_data(x, targets, sample_weight, held_out, keys)
         num_targets = targets.shape[1] if targets.ndim == 2 else None
         sizes = check_layer_sizes(self.hidden_layer_sizes)
-        network = DensityNetwork(family, x.shape[1], sizes, num_targets, self.n_members).to(device)
+        network = build_network(self.network, sizes, family, x.shape[1:], num_targets, keys, mixup)
         with torch.enable_grad():
-            scaler, result = train(network, family, data, mixup, options, keys.to(device))
+            scaler, result = train(network.to(device), family, data.to(device), mixup, options, keys.to(device))
 
         self.family_ = family
+        self.mixup_ = mixup
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
         self.best_epoch_ = result.best_epoch
-        # In float64 the prediction for a row does not depend, to the digits shown, on the rows it comes with.
-        self.network_ = network.double().eval()
+        if self.network is None:
+            # In float64 the prediction for a row does not depend, to the digits shown, on the rows it comes with.
+            network = network.double()
+        self.network_ = network.eval()
+
+    def _validate_held_out(
+        self, X_val: Any, y_val: Any, x: NDArray[Any], targets: NDArray[Any], family: ExponentialFamily
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        x_val = check_array(as_numpy(X_val), dtype=np.float64, allow_nd=self.network is not None, input_name="X_val")
+        y_val = self._validate_targets(as_numpy(y_val))
+        for name, one, other, rows in (("X_val", x_val, x, len(x_val)), ("y_val", y_val, targets, len(x_val))):
+            expected = (rows, *other.shape[1:])
+            if one.shape != expected:
+                raise ValueError(f"`{name}` must have shape {expected}, as X, y and X_val say; got {one.shape}.")
+        family.check_targets(torch.tensor(y_val))
+        return x_val, y_val
+
+    def _training_data(
+        self,
+        x: NDArray[Any],
+        targets: NDArray[Any],
+        sample_weight: NDArray[Any] | None,
+        held_out: tuple[NDArray[Any], NDArray[Any]] | None,
+        keys: Tensor,
+    ) -> TrainingData:
+        x, targets, sample_weight = canonical_rows(x, targets, sample_weight)
+        classes = self._strata(targets)
+        if held_out is None:
+            parts = split_rows(len(x), self.validation_fraction, KeyedRandom(keys), classes)
+        else:
+            n = len(x)
+            x_val, y_val, _ = canonical_rows(*held_out, None)
+            x, targets = np.concatenate([x, x_val]), np.concatenate([targets, y_val])
+            if sample_weight is not None:
+                sample_weight = np.concatenate([sample_weight / sample_weight.mean(), np.ones(len(x_val))])
+            rows = torch.arange(len(x)).expand(len(keys), -1)
+            parts = rows[:, :n], rows[:, n:]
+        weights = None if sample_weight is None else torch.from_numpy(sample_weight)
+        return TrainingData(torch.from_numpy(x), torch.from_numpy(targets), weights, *parts)
 
     def _strata(self, y: NDArray[Any]) -> Tensor | None:
         """Classes that have their share of the validation rows each; raises if there is just one."""
@@ -153,6 +192,8 @@ class DensityEstimator(BaseEstimator, ABC):
         check_integer("n_members", self.n_members, 1)
         check_pool(self.pool)
         check_layer_sizes(self.hidden_layer_sizes)
+        check_integer("n_draws", self.n_draws, 1)
+        check_network(self.network)
         check_integer("max_epochs", self.max_epochs, 1)
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size, 1)
@@ -178,112 +219,6 @@ class DensityEstimator(BaseEstimator, ABC):
             checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
         )
         return mixup, options, check_device(self.device)
-
-    # -- prediction ----------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def _member_params(self, X: Any) -> Tensor:
-        """Natural parameters of the members in the user's units, float64, (M, n, [d,] K)."""
-        check_is_fitted(self)
-        x = torch.tensor(validate_data(self, as_numpy(X), dtype=np.float64, reset=False))
-        device = check_device(self.device)
-        network = self.network_.to(device)
-        step = max(1, _ROWS_AT_ONCE // self.n_members_)
-        parts = [network(rows.to(device)) for rows in x.split(step)]
-        rescaled: Tensor = self.family_.rescale(torch.cat(parts, 1), self.scaler_.to(device))
-        return rescaled
-
-    @property
-    def n_members_(self) -> int:
-        """Number of fitted members."""
-        members: int = self.network_.loc.shape[0]
-        return members
-
-    def predict_natural_params(self, X: ArrayLike) -> Tensor:
-        """Natural parameters in the user's units.
-
-        Parameters
-        ----------
-        X : array-like, (n, F)
-
-        Returns
-        -------
-        Tensor, (n, [d,] K), float64
-            Of the one member, or of the log-linear pool of several; with ``pool="linear"`` those of each member,
-            (n_members, n, [d,] K), since their mixture has none of its own.
-        """
-        eta = self._member_params(X)
-        if self.n_members_ == 1:
-            return eta[0]
-        return self._log_linear(eta) if self.pool == "log-linear" else eta
-
-    def predict_dist(self, X: ArrayLike) -> dist.TorchDistribution:
-        """The predicted distribution of each row, in the user's units.
-
-        Parameters
-        ----------
-        X : array-like, (n, F)
-
-        Returns
-        -------
-        Pyro distribution, float64, batch shape (n,)
-            Event shape (d,) with several targets. For several members their linear pool (a mixture) or log-linear pool.
-        """
-        check_pool(self.pool)
-        eta = self._member_params(X)
-        if self.n_members_ == 1:
-            return self._distribution(eta[0])
-        if self.pool == "log-linear":
-            return self._distribution(self._log_linear(eta))
-        members = self._distribution(eta.movedim(0, 1))
-        weights = torch.full(members.batch_shape, 1 / self.n_members_, dtype=eta.dtype, device=eta.device)
-        return linear_pool(members, weights)
-
-    def _distribution(self, eta: Tensor) -> dist.TorchDistribution:
-        distribution = self.family_.distribution(eta)
-        return distribution if self.network_.num_targets is None else Independent(distribution, 1)
-
-    def _log_linear(self, eta: Tensor) -> Tensor:
-        weights = torch.full((self.n_members_,), 1 / self.n_members_, dtype=eta.dtype, device=eta.device)
-        return log_linear_pool(eta.movedim(0, -2), weights)
-
-    def log_prob(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-        """Log-density or log-probability of each target, in the user's units: (n, F), (n,) or (n, d) -> (n,)."""
-        distribution = self.predict_dist(X)
-        targets = torch.tensor(self._validate_targets(as_numpy(y)))
-        expected = distribution.batch_shape + distribution.event_shape
-        if targets.shape != expected:
-            raise ValueError(f"y must have shape {tuple(expected)}, as X and the fit say; got {tuple(targets.shape)}.")
-        self.family_.check_targets(targets)
-        device = check_device(self.device)
-        log_prob: NDArray[np.float64] = distribution.log_prob(targets.to(device)).cpu().numpy()
-        return log_prob
-
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Mean log-likelihood in the user's units; larger is better.
-
-        Parameters
-        ----------
-        X : array-like, (n, F)
-        y : array-like, (n,) or (n, d)
-        sample_weight : array-like, (n,), optional
-        """
-        weights = None if sample_weight is None else np.asarray(as_numpy(sample_weight), dtype=np.float64)
-        return float(np.average(self.log_prob(X, y), weights=weights))
-
-    def _sample(self, X: ArrayLike, n_samples: int, random_state: Any) -> Tensor:
-        """Draws from the predicted distributions, (n_samples, n[, d]); torch's own generator is left as it was."""
-        check_integer("n_samples", n_samples, 1)
-        distribution = self.predict_dist(X)
-        device = check_device(self.device)
-        on_cuda = device.type == "cuda"
-        with torch.random.fork_rng([device] if on_cuda else []):
-            # torch.manual_seed would reach the generators of all devices, forked or not
-            index = device.index or 0
-            generator = torch.cuda.default_generators[index] if on_cuda else torch.default_generator
-            generator.manual_seed(check_seed(random_state))
-            draws: Tensor = distribution.sample(torch.Size([n_samples]))
-        return draws
 
     # -- bookkeeping ---------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,12 @@ def check_layer_sizes(sizes: object) -> tuple[int, ...]:
     return sizes
 
 
+def check_network(network: object) -> None:
+    """Raise unless the parameter is a network, a builder of one, or None."""
+    if network is not None and not callable(network):
+        raise TypeError(f"`network` must be an nn.Module or build one from the shape of a row; got {network!r}.")
+
+
 def check_pool(pool: object) -> None:
     """Raise unless members can be pooled that way."""
     if pool not in _POOLS:

@@ -22,17 +22,17 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     Parameters
     ----------
     mixup : str or Mixup
-        The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix" or "local-probmix", or a `Mixup`; see
-        `probmix.mixup.preset`.
-    hidden_layer_sizes, n_members, pool, max_epochs, batch_size, learning_rate, weight_decay, validation_fraction, \
-    patience, device, random_state, verbose, checkpoint
+        The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
+        `Mixup`; see `probmix.mixup.preset`.
+    network, hidden_layer_sizes, n_members, pool, max_epochs, batch_size, learning_rate, weight_decay, \
+    validation_fraction, patience, device, random_state, verbose, checkpoint, n_draws
         As in `DensityRegressor`.
 
     Attributes
     ----------
     classes_ : ndarray, (n_classes,)
         Sorted; class k of the predicted distribution is ``classes_[k]``.
-    family_, network_, validation_curve_, best_epoch_, n_features_in_, feature_names_in_
+    family_, mixup_, network_, seed_, validation_curve_, best_epoch_, n_features_in_, feature_names_in_
         As in `DensityRegressor`.
 
     Examples
@@ -49,7 +49,7 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     score = DensityEstimator.score
 
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], ExponentialFamily]:
-        x, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
+        x, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, allow_nd=self.network is not None)
         labels = column_or_1d(labels, warn=True)
         check_classification_targets(labels)
         self.classes_, indices = np.unique(labels, return_inverse=True)

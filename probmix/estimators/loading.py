@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..networks import NetworkLike
 from .classifier import DensityClassifier
 from .persistence import decode, read, restore
 from .regressor import DensityRegressor
@@ -12,12 +13,15 @@ _CLASSES: dict[str, type[DensityRegressor] | type[DensityClassifier]] = {
 }
 
 
-def load(path: str | Path) -> DensityRegressor | DensityClassifier:
+def load(path: str | Path, network: NetworkLike | None = None) -> DensityRegressor | DensityClassifier:
     """Load an estimator that `save` wrote.
 
     Parameters
     ----------
     path : str or Path
+    network : nn.Module or callable, optional
+        For an estimator with a network of your own: that network, or what built it. The file has its weights, but no
+        code.
 
     Returns
     -------
@@ -27,7 +31,7 @@ def load(path: str | Path) -> DensityRegressor | DensityClassifier:
     Raises
     ------
     ValueError
-        If the file is not one of ours, or names a family that is not registered.
+        If the file is not one of ours, names a family that is not registered, or needs a `network` and has none.
 
     Examples
     --------
@@ -43,6 +47,9 @@ def load(path: str | Path) -> DensityRegressor | DensityClassifier:
     """
     header, tensors = read(path)
     params = {name: decode(value) for name, value in header["params"].items()}
-    estimator = _CLASSES[header["class"]](**params)
-    restore(estimator, header, tensors)
+    if (header["hidden_layer_sizes"] is None) != (network is not None):
+        fitted = "a network of its own" if network is None else "the built-in network"
+        raise ValueError(f"the estimator was fitted with {fitted}: pass `network` if, and only if, you did so then.")
+    estimator = _CLASSES[header["class"]](**params, network=network)
+    restore(estimator, header, tensors, network)
     return estimator

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from ..families import ExponentialFamily, TargetScaler, get
 from ..mixup import BetaWeights, Mixup, NearestNeighbours, UniformPartners
-from ..networks import DensityNetwork
+from ..networks import DensityNetwork, MemberNetwork, NetworkLike
+from ..random import member_keys
 from ..training.checkpoint import write_atomically
+from .building import build_network
 
-_FORMAT = "probmix-1"
+_FORMAT = "probmix-2"
 _MIXUP_PARTS: dict[str, type] = {one.__name__: one for one in (Mixup, BetaWeights, UniformPartners, NearestNeighbours)}
 
 
@@ -25,7 +27,9 @@ class FittedEstimator(Protocol):
     """What there is to save of an estimator."""
 
     family_: ExponentialFamily
-    network_: DensityNetwork
+    mixup_: Mixup
+    network_: MemberNetwork
+    seed_: int
     scaler_: TargetScaler
     validation_curve_: NDArray[np.float64]
     best_epoch_: NDArray[np.int64]
@@ -47,17 +51,20 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         "validation_curve": torch.from_numpy(estimator.validation_curve_),
         "best_epoch": torch.from_numpy(estimator.best_epoch_),
     }
+    params = estimator.get_params(deep=False)
+    network = estimator.network_
     header = {
         "class": type(estimator).__name__,
-        "params": {name: _encode(name, value) for name, value in estimator.get_params(deep=False).items()},
+        "params": {name: _encode(name, value) for name, value in params.items() if name != "network"},
         "family": _encode("family", estimator.family_),
         "fitted": {
             name: _encode(name, getattr(estimator, name))
-            for name in ("n_features_in_", "feature_names_in_", "classes_")
+            for name in ("n_features_in_", "feature_names_in_", "classes_", "mixup_", "seed_")
             if name in vars(estimator)
         },
-        "num_targets": estimator.network_.num_targets,
-        "hidden_layer_sizes": list(estimator.network_.mlp.hidden_layer_sizes),
+        "num_targets": network.num_targets,
+        "input_shape": list(network.input_shape),
+        "hidden_layer_sizes": list(network.hidden_layer_sizes) if isinstance(network, DensityNetwork) else None,
     }
     contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     write_atomically(path, save(contiguous, {"format": _FORMAT, "estimator": json.dumps(header)}))
@@ -87,15 +94,20 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return json.loads(metadata["estimator"]), tensors
 
 
-def restore(estimator: FittedEstimator, header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Give an estimator the fitted state that `read` found."""
+def restore(
+    estimator: FittedEstimator, header: dict[str, Any], tensors: dict[str, Tensor], own: NetworkLike | None
+) -> None:
+    """Give an estimator the fitted state that `read` found, with the network of the user's that it was fitted with."""
     for name, value in header["fitted"].items():
         setattr(estimator, name, decode(value))
     family = decode(header["family"])
     state = _under("network.", tensors)
-    members, _, in_features = state["loc"].shape
-    network = DensityNetwork(family, in_features, header["hidden_layer_sizes"], header["num_targets"], members)
-    network.double().load_state_dict(state)
+    n_members, input_shape, num_targets = len(state["loc"]), tuple(header["input_shape"]), header["num_targets"]
+    keys, sizes = member_keys(estimator.seed_, n_members), header["hidden_layer_sizes"] or ()
+    network = build_network(own, sizes, family, input_shape, num_targets, keys, estimator.mixup_)
+    if own is None:
+        network = network.double()
+    network.load_state_dict(state)
     estimator.family_ = family
     estimator.scaler_ = TargetScaler(**_under("scaler.", tensors))
     estimator.validation_curve_ = tensors["validation_curve"].numpy()
@@ -109,7 +121,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _narrow(name: str, tensor: Tensor) -> Tensor:
     """Weights were trained in float32 and are stored so; the standardiser needs its float64."""
-    return tensor.float() if name.startswith("mlp.") else tensor
+    return tensor if name in ("loc", "scale") or not tensor.is_floating_point() else tensor.float()
 
 
 def _encode(name: str, value: Any) -> Any:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_array, validate_data
 from ..distributions import icdf
 from ..families import Categorical, ExponentialFamily, get
 from ..mixup import Mixup
+from ..networks import NetworkLike
 from .base import DensityEstimator
 from .checks import check_real
 
@@ -31,10 +32,15 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     family : str or ExponentialFamily
         "gaussian", "poisson", "gamma", or a family of your own.
     mixup : str or Mixup
-        The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix" or "local-probmix", or a `Mixup`; see
-        `probmix.mixup.preset`.
+        The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
+        `Mixup`; see `probmix.mixup.preset`.
+    network : nn.Module or callable, optional
+        A network of your own in place of the built-in perceptron: rows (N, ...) to features (N, d); the head is put on.
+        X may then have more than two dimensions. Every member starts from the weights of a module, which itself is left
+        alone; a callable is given the shape of a row and builds each member afresh, which ensembles need. Inputs are
+        standardised inside: by column, by the last axis of (time, channels), or the first of (channels, height, width).
     hidden_layer_sizes : sequence of int
-        Empty for a linear model.
+        Of the built-in perceptron. Empty for a linear model.
     n_members : int
         Number of networks in the ensemble; each has a validation part of its own. They are trained as one.
     pool : {"linear", "log-linear"}
@@ -56,12 +62,18 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     checkpoint : path or None
         A file in which the run is kept while it lasts, and from which the same fit goes on after it was killed. Needs a
         fixed `random_state`.
+    n_draws : int
+        Draws of the embedding in a prediction after M-ProbMix, which is the mixture over them. May be changed after the
+        fit.
 
     Attributes
     ----------
     family_ : ExponentialFamily
-    network_ : DensityNetwork
-        The trained network, in float64; its output is in training units.
+    mixup_ : Mixup
+    network_ : MemberNetwork
+        The trained network; its output is in training units. The built-in one is in float64.
+    seed_ : int
+        What `random_state` said.
     scaler_ : TargetScaler
     validation_curve_ : ndarray, (epochs, n_members)
         Mean validation NLL in the user's units.
@@ -96,6 +108,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         self,
         family: str | ExponentialFamily = "gaussian",
         mixup: str | Mixup = "probmix",
+        network: NetworkLike | None = None,
         hidden_layer_sizes: Sequence[int] = (128, 64),
         n_members: int = 1,
         pool: str = "linear",
@@ -109,9 +122,11 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         verbose: bool = False,
         checkpoint: str | Path | None = None,
+        n_draws: int = 64,
     ) -> None:
         super().__init__(
             mixup=mixup,
+            network=network,
             hidden_layer_sizes=hidden_layer_sizes,
             n_members=n_members,
             pool=pool,
@@ -125,6 +140,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
             random_state=random_state,
             verbose=verbose,
             checkpoint=checkpoint,
+            n_draws=n_draws,
         )
         self.family = family
 
@@ -133,7 +149,14 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
             raise ValueError("the categorical family is for classes; use DensityClassifier.")
         family = get(self.family)
         x, targets = validate_data(
-            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
+            self,
+            X,
+            y,
+            dtype=np.float64,
+            multi_output=True,
+            y_numeric=True,
+            ensure_min_samples=2,
+            allow_nd=self.network is not None,
         )
         return x, targets.astype(np.float64), family
 

@@ -24,7 +24,7 @@ def canonical_rows(x: Array, y: Array, sample_weight: Array | None) -> tuple[Arr
 
     Parameters
     ----------
-    x, y : ndarray, (n, F) and (n,) or (n, d)
+    x, y : ndarray, (n, ...) and (n,) or (n, d)
     sample_weight : ndarray, (n,), non-negative, or None
 
     Returns
@@ -40,7 +40,7 @@ def canonical_rows(x: Array, y: Array, sample_weight: Array | None) -> tuple[Arr
             x, y, sample_weight = x.repeat(copies, axis=0), y.repeat(copies, axis=0), None
         elif np.all(sample_weight == sample_weight[0]):
             sample_weight = None
-    keys = [*x.T, *np.atleast_2d(y.T)] + ([] if sample_weight is None else [sample_weight])
+    keys = [*x.reshape(len(x), -1).T, *np.atleast_2d(y.T)] + ([] if sample_weight is None else [sample_weight])
     order = np.lexsort(keys)
     return x[order], y[order], None if sample_weight is None else sample_weight[order]
 

@@ -35,6 +35,14 @@ class Label:
             None if self.log_base_excess is None else self.log_base_excess.narrow(axis, start, length),
         )
 
+    def repeat(self, axis: int, copies: int) -> "Label":
+        """Copies of the labels, one after the other along a batch axis."""
+        return Label(
+            torch.cat([self.value] * copies, axis),
+            None if self.excess is None else torch.cat([self.excess] * copies, axis),
+            None if self.log_base_excess is None else torch.cat([self.log_base_excess] * copies, axis),
+        )
+
 
 @dataclass(frozen=True)
 class TargetScaler:

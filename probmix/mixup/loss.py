@@ -1,108 +1,17 @@
-"""The loss of a batch in which rows meet."""
+"""The loss of a batch, for a network and a training loop of one's own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ..families import ExponentialFamily, Label, get
-from ..fusion import fuse_at, meet, pair_up
+from ..families import ExponentialFamily, get
+from ..fusion import Embedding, Noise, fuse_at
+from ..networks import EMBEDDING
+from ..pairs import pair_up
 from ..random import Uniform, generator_uniform
 from .config import Mixup, as_mixup
-
-
-@dataclass(frozen=True)
-class Meeting:
-    """Who meets whom and where, with what weight, and what label they have; L is empty or the member axis.
-
-    Attributes
-    ----------
-    place : str
-        One of the places of a mixup.
-    partners : Tensor, (*L, B), or int
-        The first B rows of a batch meet these rows; as a number, the rows so many places further on, cyclically.
-    weights : Tensor, (*L, B, 2)
-    pairs : Tensor, (*L, B, [d,] 2)
-        Targets of the rows and of their partners.
-    label : Label or None
-        What `pool_pairs` makes of them.
-    """
-
-    place: str
-    partners: Tensor | int
-    weights: Tensor
-    pairs: Tensor
-    label: Label | None
-
-    def narrow(self, axis: int, start: int, length: int) -> "Meeting":
-        """The meetings of a range of rows along a batch axis."""
-        partners = self.partners
-        return Meeting(
-            self.place,
-            partners if isinstance(partners, int) else partners.narrow(axis, start, length),
-            self.weights.narrow(axis, start, length),
-            self.pairs.narrow(axis, start, length),
-            None if self.label is None else self.label.narrow(axis, start, length),
-        )
-
-
-def pool_pairs(family: ExponentialFamily, mixup: Mixup, pairs: Tensor, weights: Tensor) -> Label | None:
-    """Pool the targets of pairs, (*L, B, [d,] 2), (*L, B, 2); None where the label depends on the predictions."""
-    if mixup.label_pool == "calibrated":
-        return None
-    return family.pool_labels(pairs, _over_targets(weights, pairs), mixup.label_spread, mixup.label_pool)
-
-
-def fused_nll(
-    module: Callable[[Tensor], Tensor], family: ExponentialFamily, mixup: Mixup, x: Tensor, meeting: Meeting
-) -> Tensor:
-    """Expected negative log-likelihood of rows that meet, in one forward pass.
-
-    Parameters
-    ----------
-    module : nn.Module, or a callable for the places "input" and "output"
-        Inputs (*L, N, *F) to natural parameters (*L, N, [d,] K).
-    x : Tensor, (*L, N, *F)
-    meeting : Meeting
-        Of B <= N rows.
-
-    Returns
-    -------
-    Tensor, (*L, B), summed over the targets d
-    """
-    place, weights, label, points = meeting.place, meeting.weights, meeting.label, None
-    row_dim = weights.ndim - 2
-    if place == "input":
-        eta = module(meet(*pair_up(x, meeting.partners, row_dim), weights))
-    elif place != "output":
-        with fuse_at(_as_module(module, place), place, meeting.partners, weights):
-            eta = module(x)
-    else:
-        one, other = pair_up(module(x), meeting.partners, row_dim)
-        eta = meet(one, other, weights)
-        points = torch.stack([one, other], -2) if label is None else None
-    _check_params(family, eta, meeting.pairs.shape[:-1])
-    if label is None:
-        over_targets = _over_targets(weights, meeting.pairs)
-        label = family.calibrated_label(meeting.pairs, over_targets, eta, mixup.label_spread, points)
-    return sum_targets(family.expected_nll(eta, label), row_dim + 1)
-
-
-def _as_module(module: Callable[[Tensor], Tensor], place: str) -> nn.Module:
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be an nn.Module for rows to meet at its layer {place!r}; got {module!r}.")
-    return module
-
-
-def sum_targets(losses: Tensor, row_ndim: int) -> Tensor:
-    """Losses of rows from losses of targets: (*L, B[, d]) -> (*L, B)."""
-    return losses.sum(-1) if losses.ndim > row_ndim else losses
-
-
-def _over_targets(weights: Tensor, pairs: Tensor) -> Tensor:
-    """Weights of pairs, (*L, B, 2), with an axis for several targets where there are such."""
-    return weights.unsqueeze(-2) if pairs.ndim > weights.ndim else weights
+from .meeting import Meeting, check_params, fused_nll, pool_pairs, sum_targets
 
 
 def mixup_loss(
@@ -112,6 +21,7 @@ def mixup_loss(
     y: Tensor,
     mixup: str | Mixup = "probmix",
     *,
+    embedding: Embedding | None = None,
     partners: Tensor | None = None,
     sample_weight: Tensor | None = None,
     generator: torch.Generator | None = None,
@@ -130,7 +40,10 @@ def mixup_loss(
     x, y : Tensor, (N, ...) and (N,) or (N, d)
         Targets in the units in which the network is trained.
     mixup : str or Mixup
-        A preset name or a `Mixup`.
+        A preset name or a `Mixup`. Name the layer of your module at which rows meet: ``preset("m-probmix", at="2")``.
+    embedding : callable, optional
+        Where rows meet as densities: the precision of the layer's output, such as a `GaussianEmbedding`, whose
+        parameters the optimiser must have as well.
     partners : Tensor, (B,), int64, optional
         Row numbers: the first B <= N rows meet these rows. By default all rows meet and partners are drawn within the
         batch. Stack partners from outside the batch under it and name their rows here.
@@ -147,7 +60,10 @@ def mixup_loss(
     Raises
     ------
     ValueError
-        For an unknown family or preset, row counts that differ, or targets outside the support.
+        For an unknown family, preset or layer, row counts that differ, targets outside the support, or densities that
+        meet without an `embedding`.
+    TypeError
+        If rows meet at a layer of something that is no module.
 
     Examples
     --------
@@ -166,11 +82,12 @@ def mixup_loss(
     family, mixup = get(family), as_mixup(mixup)
     _check_rows(x, y, sample_weight, partners)
     family.check_targets(y.detach())
+    network = _Own(module, mixup, embedding)
 
     if mixup.at is None:
         rows = len(x) if partners is None else len(partners)
         eta = module(x[:rows])
-        _check_params(family, eta, y[:rows].shape)
+        check_params(family, eta, y[:rows].shape)
         losses = sum_targets(family.expected_nll(eta, family.point_label(y[:rows])), 1)
         weight = None if sample_weight is None else sample_weight[:rows]
     else:
@@ -182,13 +99,48 @@ def mixup_loss(
         places = mixup.places
         place = places[0] if len(places) == 1 else places[int(len(places) * uniform((1,)).item())]
         meeting = Meeting(place, partners, weights, pairs, pool_pairs(family, mixup, pairs, weights))
-        losses = fused_nll(module, family, mixup, x, meeting)
+
+        def noise(shape: torch.Size) -> Tensor:
+            return torch.randn(shape, generator=generator, device=x.device)
+
+        losses = fused_nll(network, family, mixup, x, meeting, noise)
         weight = None if sample_weight is None else torch.mul(*pair_up(sample_weight, partners, 0))
     if weight is None:
         return losses.mean()
     if not bool(weight.sum() > 0):
         raise ValueError("`sample_weight` must leave a row, or a pair of rows that meet, of positive weight.")
     return (weight * losses).sum() / weight.sum()
+
+
+class _Own:
+    """A module of the user's, as rows meet in it."""
+
+    def __init__(self, module: Callable[[Tensor], Tensor], mixup: Mixup, embedding: Embedding | None) -> None:
+        if (mixup.embedding == "point") != (embedding is None):
+            raise ValueError(
+                f"`embedding` is the variance network of rows that meet as densities; got {embedding!r} with a mixup "
+                f"whose embedding is {mixup.embedding!r}. Pass GaussianEmbedding(features), or a mixup without."
+            )
+        self._module = module
+        self._embedding = embedding
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._module(x)
+
+    def fused(
+        self, x: Tensor, place: str, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
+    ) -> Tensor:
+        module = self._module
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"`module` must be an nn.Module for rows to meet at its layer {place!r}; got {module!r}.")
+        if place == EMBEDDING and EMBEDDING not in dict(module.named_modules()):
+            raise ValueError(
+                "rows meet at the embedding, which is a layer only for the networks of an estimator. Name a layer of "
+                "yours: preset('m-probmix', at='encoder.2')."
+            )
+        with fuse_at(module, place, partners, weights, embedding=self._embedding, noise=noise):
+            eta: Tensor = module(x)
+        return eta
 
 
 def draw_partners(mixup: Mixup, x: Tensor, uniform: Uniform) -> Tensor:
@@ -215,12 +167,3 @@ def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Te
                 f"`partners` must be an int64 vector of at most {len(x)} row numbers from 0 to {len(x) - 1}; got "
                 f"{partners.dtype} of shape {tuple(partners.shape)}. Stack partners from outside the batch under `x`."
             )
-
-
-def _check_params(family: ExponentialFamily, eta: Tensor, targets: torch.Size) -> None:
-    shape = (*targets, family.num_params)
-    if eta.shape != shape:
-        raise ValueError(
-            f"`module` must give natural parameters of the family {family.name!r} of shape {shape}: rows, targets as "
-            f"in `y`, parameters; got {tuple(eta.shape)}. End it in NaturalHead, with `num_targets` for a matrix `y`."
-        )

@@ -1,6 +1,23 @@
-"""Networks with a member axis."""
+"""Networks with a member axis, and encoders to build on."""
 
 from .density import DensityNetwork
+from .embedding import EmbeddingKind, GaussianEmbedding
+from .members import EMBEDDING, MemberNetwork, channel_axis
 from .mlp import MLP, MemberLinear
+from .sequences import LSTMEncoder, TransformerEncoder
+from .stacked import NetworkLike, StackedNetwork
 
-__all__ = ["MLP", "DensityNetwork", "MemberLinear"]
+__all__ = [
+    "EMBEDDING",
+    "MLP",
+    "DensityNetwork",
+    "EmbeddingKind",
+    "GaussianEmbedding",
+    "LSTMEncoder",
+    "MemberLinear",
+    "MemberNetwork",
+    "NetworkLike",
+    "StackedNetwork",
+    "TransformerEncoder",
+    "channel_axis",
+]

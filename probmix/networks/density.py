@@ -1,17 +1,22 @@
-"""From features in the user's units to natural parameters in training units, for all members at once."""
+"""The built-in perceptron with its natural-parameter link, for all members at once."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..families import ExponentialFamily
+from ..fusion import find_layer, fuse_at, layer_shape
 from ..heads import marginal_bias, natural_params_from
 from ..random import KeyedRandom
+from .embedding import EmbeddingKind, GaussianEmbedding
+from .members import EMBEDDING, MemberNetwork
 from .mlp import MLP
 
 
-class DensityNetwork(nn.Module):
+class DensityNetwork(MemberNetwork):
     """Standardiser, perceptron and natural-parameter link of M members.
 
     Parameters
@@ -23,15 +28,12 @@ class DensityNetwork(nn.Module):
         With several targets d the natural parameters have an axis d before their last one.
     n_members : int
         M.
-
-    Notes
-    -----
-    Features enter in float64 and in the user's units; the standardiser brings them to the dtype of the weights. Plain
-    mixup commutes with it.
+    embedding : {"point", "gaussian", "gaussian-separate", "gaussian-constant"}
+        Variance network of the layer `place`. With a separate one the first hidden layer has half its width, since a
+        second network of that width stands beside it.
+    place : str
+        The layer at which rows meet as densities; "embedding" is the first hidden one, "hidden.0".
     """
-
-    loc: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -40,25 +42,68 @@ class DensityNetwork(nn.Module):
         hidden_layer_sizes: Sequence[int],
         num_targets: int | None = None,
         n_members: int = 1,
+        embedding: EmbeddingKind = "point",
+        place: str = EMBEDDING,
     ) -> None:
-        super().__init__()
-        self.family = family
-        self.num_targets = num_targets
-        self.mlp = MLP(in_features, hidden_layer_sizes, family.num_raw * (num_targets or 1), n_members)
-        self.register_buffer("loc", torch.zeros(n_members, 1, in_features, dtype=torch.float64))
-        self.register_buffer("scale", torch.ones(n_members, 1, in_features, dtype=torch.float64))
+        super().__init__(family, (in_features,), num_targets, n_members)
+        self.hidden_layer_sizes = tuple(hidden_layer_sizes)
+        sizes = list(hidden_layer_sizes)
+        if embedding == "gaussian-separate" and sizes:
+            sizes[0] = max(1, sizes[0] // 2)
+        self.mlp = MLP(in_features, sizes, family.num_raw * (num_targets or 1), n_members)
+        self.embedding: GaussianEmbedding | None = None
+        if embedding != "point":
+            self.check_place(place)
+            width = layer_shape(self.mlp, self._layer(place), torch.zeros(n_members, 1, in_features))[-1]
+            self.embedding = GaussianEmbedding(width, embedding, in_features, n_members)
+            self.density_place, self.feature_shape = place, (width,)
 
-    def standardize(self, x: Tensor) -> Tensor:
-        """Features in training units: (B, F) or (M, B, F) -> (M, B, F)."""
-        return ((x - self.loc) / self.scale).to(self.mlp.output.weight.dtype)
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.mlp.output.weight.dtype
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Natural parameters in training units: (B, F) or (M, B, F) -> (M, B, [d,] K)."""
-        return natural_params_from(self.mlp(self.standardize(x)), self.family, self.num_targets)
+    @property
+    def state(self) -> dict[str, Tensor]:
+        return dict(self.named_parameters())
 
-    @torch.no_grad()
-    def initialize_(self, random: KeyedRandom, loc: Tensor, scale: Tensor, marginal: Tensor) -> None:
-        """Set the standardiser, (M, 1, F), and start from the marginal distribution of the targets, (M, 1, [d,] K)."""
-        self.loc.copy_(loc)
-        self.scale.copy_(scale)
+    def check_place(self, place: str) -> None:
+        if place == EMBEDDING and not len(self.mlp.hidden):
+            raise ValueError(
+                "rows meet at the first hidden layer, and this network has none. "
+                "Add hidden layers, or meet at 'input' or 'output'."
+            )
+        find_layer(self.mlp, self._layer(place))
+
+    def _layer(self, place: str) -> str:
+        return "hidden.0" if place == EMBEDDING else place
+
+    def _evaluate(
+        self,
+        x: Tensor,
+        place: str | None = None,
+        partners: Tensor | int | None = None,
+        weights: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        meeting: AbstractContextManager[None] = nullcontext()
+        if place is not None:
+            layer = self._layer(place) if self.embedding is not None else self._narrower(self._layer(place))
+            source = None if noise is None else lambda _: noise
+            meeting = fuse_at(self.mlp, layer, partners, weights, embedding=self.embedding, noise=source)
+        with meeting:
+            raw = self.mlp(x)
+        return natural_params_from(raw, self.family, self.num_targets)
+
+    def _narrower(self, layer: str) -> str:
+        """Where points may as well meet: behind the linear layer that follows, if that has fewer numbers to average."""
+        widths = [*self.mlp.hidden_layer_sizes, self.mlp.output.weight.shape[2]]
+        for number, (width, after) in enumerate(pairwise(widths)):
+            if layer == f"hidden.{number}" and after < width:
+                return "output" if number + 2 == len(widths) else f"hidden.{number + 1}.0"
+        return layer
+
+    def _initialize_weights_(self, keys: Tensor, marginal: Tensor) -> None:
+        random = KeyedRandom(keys).stream(0)
         self.mlp.initialize_(random, marginal_bias(self.family, marginal, self.num_targets))
+        if self.embedding is not None:
+            self.embedding.initialize_(random)

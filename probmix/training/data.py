@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from ..families import ExponentialFamily, Label, TargetScaler
-from ..fusion import take_rows
+from ..fusion import Noise
 from ..mixup import Mixup
-from ..mixup.loss import Meeting, pool_pairs
-from ..networks import DensityNetwork
+from ..mixup.meeting import Meeting, pool_pairs
+from ..networks import MemberNetwork, channel_axis
+from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
 
 
@@ -21,7 +22,7 @@ class TrainingData:
 
     Attributes
     ----------
-    x : Tensor, (n, F), float64
+    x : Tensor, (n, *F), float64
     y : Tensor, (n,) or (n, d), float64
     sample_weight : Tensor, (n,), float64, or None
     train_rows : Tensor, (M, n_train), int64
@@ -33,6 +34,13 @@ class TrainingData:
     sample_weight: Tensor | None
     train_rows: Tensor
     validation_rows: Tensor
+
+    def to(self, device: torch.device) -> "TrainingData":
+        """The data on a device."""
+        weight = None if self.sample_weight is None else self.sample_weight.to(device)
+        tensors = (self.x, self.y, self.train_rows, self.validation_rows)
+        x, y, train_rows, validation_rows = (tensor.to(device) for tensor in tensors)
+        return TrainingData(x, y, weight, train_rows, validation_rows)
 
     def weights(self, rows: Tensor) -> Tensor | None:
         """Sample weights of rows, with mean one in each member: (M, R) -> (M, R)."""
@@ -47,20 +55,27 @@ class TrainingData:
         return torch.cat([self.train_rows, self.validation_rows], 1)
 
     def feature_moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the features over each member's rows, (M, 1, F); 1 for constants."""
+        """Mean and standard deviation of each channel over each member's rows, (M, 1, *F); 1 for constants.
+
+        Axes of F along which there is one unit, all but the `channel_axis`, have length 1 and are averaged over.
+        """
         rows = self.rows
+        axis = channel_axis(tuple(self.x.shape[1:]))
+        x = self.x.movedim(axis + 1, -1).flatten(1, -2) if self.x.ndim > 2 else self.x.unsqueeze(1)
         share = torch.zeros(len(rows), len(self.x), dtype=self.x.dtype, device=self.x.device)
         weights = self.weights(rows)
         share.scatter_(1, rows, torch.ones_like(share[:, : rows.shape[1]]) if weights is None else weights)
         share /= rows.shape[1]
-        centre = self.x.mean(0)
-        widest = (self.x - centre).abs().amax(0)
+        centre = x.mean((0, 1))
+        widest = (x - centre).abs().amax((0, 1))
         widest = torch.where(widest <= 1e-12 * centre.abs(), torch.ones_like(widest), widest)
-        relative = (self.x - centre) / widest
-        offset = share @ relative
-        variance = share @ relative.square() - offset.square()
+        relative = (x - centre) / widest
+        offset = share @ relative.mean(1)
+        variance = share @ relative.square().mean(1) - offset.square()
         scale = widest * torch.where(variance > 1e-24, variance, torch.ones_like(variance)).sqrt()
-        return (centre + widest * offset).unsqueeze(1), scale.unsqueeze(1)
+        unit = [1] * (self.x.ndim - 1)
+        unit[axis] = len(centre)
+        return (centre + widest * offset).view(-1, 1, *unit), scale.view(-1, 1, *unit)
 
 
 @dataclass(frozen=True)
@@ -69,17 +84,20 @@ class Batch:
 
     Attributes
     ----------
-    x : Tensor, (M, N, F)
+    x : Tensor, (M, N, *F)
         In the user's units.
     target : Label or Meeting
         The labels of the rows where they meet nobody, else who meets whom; in training units.
     row_weight : Tensor, (M, B), or None
         Weight of a row, or of the pair in which it meets its partner.
+    noise : callable
+        Source of the draws of Gaussian embeddings, (B, *feature_shape), for all members alike.
     """
 
     x: Tensor
     target: Label | Meeting
     row_weight: Tensor | None
+    noise: Noise
 
 
 class BatchSource:
@@ -88,7 +106,7 @@ class BatchSource:
     Parameters
     ----------
     data : TrainingData
-    network : DensityNetwork
+    network : MemberNetwork
         Initialised; partner laws see standardised features.
     scaler : TargetScaler
         Of each member's targets, (M, 1[, d]).
@@ -97,7 +115,7 @@ class BatchSource:
     """
 
     def __init__(
-        self, data: TrainingData, network: DensityNetwork, scaler: TargetScaler, mixup: Mixup, batch_size: int | None
+        self, data: TrainingData, network: MemberNetwork, scaler: TargetScaler, mixup: Mixup, batch_size: int | None
     ) -> None:
         self._x = data.x
         self._rows = data.train_rows
@@ -118,7 +136,7 @@ class BatchSource:
         self._shared = KeyedRandom(member_keys(0, 1))
         self._neighbours = None if mixup.at is None else self._find_neighbours(network)
 
-    def _find_neighbours(self, network: DensityNetwork) -> Tensor | None:
+    def _find_neighbours(self, network: MemberNetwork) -> Tensor | None:
         """Partner candidates as positions among a member's training rows, (M, n_train, K)."""
         features = network.standardize(self._x[self._rows])
         found = [self._mixup.partners.neighbours(member) for member in features]
@@ -155,7 +173,13 @@ class BatchSource:
                 x=self._inputs(order[:, rows], mates[:, rows]),
                 target=batch_target,
                 row_weight=None if row_weight is None else row_weight[:, rows],
+                noise=self._noise(epoch, number),
             )
+
+    def _noise(self, epoch: int, batch: int) -> Noise:
+        """Of a batch: the same for all members, whose rows have orders of their own; one for each would cost a step."""
+        stream = self._shared.stream(epoch).stream(batch).stream(0)
+        return lambda shape: stream.normal(tuple(shape))[0]
 
     def _draw_place(self, epoch: int, batch: int) -> str:
         """Where the rows of a batch meet: the same for all members, since they share the forward pass."""

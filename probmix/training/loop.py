@@ -7,11 +7,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..families import ExponentialFamily, Label, TargetScaler
-from ..fusion import find_layer
 from ..mixup import Mixup
-from ..mixup.loss import fused_nll, sum_targets
-from ..networks import DensityNetwork
-from ..random import KeyedRandom
+from ..mixup.meeting import fused_nll, nll_of_mean, sum_targets
+from ..networks import MemberNetwork
+from ..random import KeyedRandom, seeded
 from .checkpoint import Checkpoint, fingerprint
 from .data import Batch, BatchSource, TrainingData, marginal, target_scaler
 from .options import TrainingOptions, TrainingResult
@@ -19,10 +18,12 @@ from .stopping import BestWeights
 
 # Rows per forward pass outside training: bounds the activations without slowing the products down.
 _ROWS_AT_ONCE = 1 << 16
+# Draws of a Gaussian embedding by which an epoch is judged.
+_VALIDATION_DRAWS = 16
 
 
 def train(
-    network: DensityNetwork,
+    network: MemberNetwork,
     family: ExponentialFamily,
     data: TrainingData,
     mixup: Mixup,
@@ -35,7 +36,7 @@ def train(
 
     Parameters
     ----------
-    network : DensityNetwork
+    network : MemberNetwork
         With M members, on the device of the data; initialised here and trained in place.
     family : ExponentialFamily
     data : TrainingData
@@ -59,24 +60,26 @@ def train(
         If features or targets are too large for float64.
     """
     random = KeyedRandom(keys)
-    for place in mixup.places:
-        find_layer(network, place)
     scaler, moments = target_scaler(family, data), data.feature_moments()
     _check_units(scaler, moments)
-    network.initialize_(random.stream(0), *moments, marginal(family, data, scaler))
+    network.initialize_(keys, *moments, marginal(family, data, scaler))
     batches = BatchSource(data, network, scaler, mixup, options.batch_size)
-    optimizer = _adamw(network, options)
-    parameters: dict[str, Tensor] = dict(network.named_parameters())
-    best = BestWeights(parameters, options.patience)
+    state = network.state
+    optimizer = _adamw(state, options)
+    best = BestWeights(state, options.patience)
+    noise = None
+    if network.density_place is not None and mixup.draws:
+        noise = network.draw_noise(keys, _VALIDATION_DRAWS)
+    first_key = int(keys[0])
     validates = data.validation_rows.shape[1] > 0
     if validates:
         # the network starts near the marginal distribution, and nothing worse than that is ever kept
-        best.update(0, _validation_nll(network, family, data, scaler))
+        best.update(0, _validation_nll(network, family, data, scaler, noise))
     curve: list[Tensor] = []
 
-    checkpoint = None if options.checkpoint is None else _checkpoint(family, data, mixup, options, keys, parameters)
-    if checkpoint is not None and (state := checkpoint.load(data.x.device)) is not None:
-        curve = _load_(state, parameters, best, optimizer)
+    checkpoint = None if options.checkpoint is None else _checkpoint(family, data, mixup, options, keys, state)
+    if checkpoint is not None and (stored := checkpoint.load(data.x.device)) is not None:
+        curve = _load_(stored, state, best, optimizer)
 
     epochs = tqdm(
         range(len(curve) + 1, options.max_epochs + 1),
@@ -89,11 +92,14 @@ def train(
     for epoch in epochs:
         if validates and bool(best.stopped.all()):
             break
-        for batch in batches.epoch(epoch, random):
-            optimizer.zero_grad()
-            _loss(network, family, mixup, batch).backward()
-            optimizer.step()
-        nll = _validation_nll(network, family, data, scaler)
+        network.train()
+        # what a network of the user's draws itself, for dropout, depends on the epoch and so survives a restart
+        with seeded(first_key + epoch, data.x.device):
+            for batch in batches.epoch(epoch, random):
+                optimizer.zero_grad()
+                _loss(network, family, mixup, batch).backward()
+                optimizer.step()
+        nll = _validation_nll(network, family, data, scaler, noise)
         curve.append(nll)
         if validates:
             best.update(epoch, nll)
@@ -101,9 +107,9 @@ def train(
             running = int((~best.stopped).sum())
             epochs.set_postfix(validation_nll=f"{best.score.mean().item():.4f}", members=running, refresh=False)
         if checkpoint is not None:
-            checkpoint.write(_state(parameters, best, optimizer, curve))
+            checkpoint.write(_state(state, best, optimizer, curve))
 
-    _check_finite(parameters, best, curve)
+    _check_finite(state, best, curve)
     if validates:
         best.restore_()
     if checkpoint is not None:
@@ -112,45 +118,59 @@ def train(
     return scaler, TrainingResult(torch.stack(curve).cpu().numpy(), best_epoch.cpu().numpy())
 
 
-def _loss(network: DensityNetwork, family: ExponentialFamily, mixup: Mixup, batch: Batch) -> Tensor:
+def _loss(network: MemberNetwork, family: ExponentialFamily, mixup: Mixup, batch: Batch) -> Tensor:
     """Sum over members of the mean loss of their rows; no gradient crosses from one member to another."""
     if isinstance(batch.target, Label):
         losses = sum_targets(family.expected_nll(network(batch.x), batch.target), 2)
     else:
-        losses = fused_nll(network, family, mixup, batch.x, batch.target)
+        losses = fused_nll(network, family, mixup, batch.x, batch.target, batch.noise)
     return (losses if batch.row_weight is None else batch.row_weight * losses).mean(1).sum()
 
 
 @torch.no_grad()
 def _validation_nll(
-    network: DensityNetwork, family: ExponentialFamily, data: TrainingData, scaler: TargetScaler
+    network: MemberNetwork, family: ExponentialFamily, data: TrainingData, scaler: TargetScaler, noise: Tensor | None
 ) -> Tensor:
-    """Mean clean NLL of each member's validation rows in the user's units, (M,); empty without validation rows."""
+    """Mean clean NLL of each member's validation rows in the user's units, (M,); empty without validation rows.
+
+    With noise, (M, S, *feature_shape), that of the mixture over draws of a Gaussian embedding.
+    """
+    network.eval()
     members, n = data.validation_rows.shape
     if n == 0:
         return torch.empty(0, dtype=torch.float64, device=data.x.device)
     weights = data.weights(data.validation_rows)
     total = torch.zeros(members, dtype=torch.float64, device=data.x.device)
-    step = max(1, _ROWS_AT_ONCE // members)
+    step = max(1, _ROWS_AT_ONCE // (members * (1 if noise is None else noise.shape[1])))
     for start in range(0, n, step):
         rows = data.validation_rows[:, start : start + step]
-        label = family.point_label(scaler.transform(data.y[rows]))
-        losses = sum_targets(family.expected_nll(network(data.x[rows]), label), 2).double()
+        y = scaler.transform(data.y[rows])
+        if noise is None:
+            losses = sum_targets(family.expected_nll(network(data.x[rows]), family.point_label(y)), 2).double()
+        else:
+            eta, label = network.draws(data.x[rows], noise), family.point_label(y.unsqueeze(1))
+            losses = nll_of_mean(sum_targets(family.expected_nll(eta, label), 3).double(), 1)
         total += (losses if weights is None else weights[:, start : start + step] * losses).sum(1)
     return total / n + scaler.scale.log().flatten(1).sum(1)
 
 
-def _adamw(network: DensityNetwork, options: TrainingOptions) -> torch.optim.AdamW:
-    named = list(network.named_parameters())
-    biases = [parameter for name, parameter in named if name.endswith("bias")]
-    weights = [parameter for name, parameter in named if not name.endswith("bias")]
-    groups = [{"params": weights, "weight_decay": options.weight_decay}, {"params": biases, "weight_decay": 0.0}]
+def _adamw(state: dict[str, Tensor], options: TrainingOptions) -> torch.optim.AdamW:
+    """Biases, and the scales of normalising layers, do not decay."""
+    trained = {name: tensor for name, tensor in state.items() if tensor.requires_grad}
+    decaying = {name for name, tensor in trained.items() if tensor.ndim > 2 and not name.endswith("bias")}
+    groups = [
+        {
+            "params": [tensor for name, tensor in trained.items() if name in decaying],
+            "weight_decay": options.weight_decay,
+        },
+        {"params": [tensor for name, tensor in trained.items() if name not in decaying], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
 
 
-def _check_finite(parameters: dict[str, Tensor], best: BestWeights, curve: list[Tensor]) -> None:
+def _check_finite(state: dict[str, Tensor], best: BestWeights, curve: list[Tensor]) -> None:
     """Raise if a member came to nothing: one that learned before it diverged has weights to go back to."""
-    finite = torch.stack([parameter.isfinite().flatten(1).all(1) for parameter in parameters.values()]).all(0)
+    finite = torch.stack([tensor.isfinite().reshape(len(tensor), -1).all(1) for tensor in state.values()]).all(0)
     if curve[0].numel():
         finite &= torch.stack(curve).isfinite().all(0)
     failed = ~finite & (best.epoch == 0)
@@ -173,35 +193,37 @@ def _checkpoint(
     mixup: Mixup,
     options: TrainingOptions,
     keys: Tensor,
-    parameters: dict[str, Tensor],
+    state: dict[str, Tensor],
 ) -> Checkpoint:
     assert options.checkpoint is not None  # the caller asked
     # where a run may go on is decided by what it computes, not by how long it may take or how it looks
     settings = replace(options, checkpoint=None, verbose=False)
-    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     rows = (data.x, data.y, data.sample_weight, data.train_rows, data.validation_rows)
-    return Checkpoint(options.checkpoint, fingerprint(repr((family, mixup, settings, shapes)), keys, *rows))
+    run = fingerprint(repr((family, mixup, settings, list(state))), keys, *rows, *state.values())
+    return Checkpoint(options.checkpoint, run)
 
 
 def _state(
-    parameters: dict[str, Tensor], best: BestWeights, optimizer: torch.optim.Optimizer, curve: list[Tensor]
+    state: dict[str, Tensor], best: BestWeights, optimizer: torch.optim.Optimizer, curve: list[Tensor]
 ) -> dict[str, Tensor]:
-    state = {f"parameter.{name}": parameter for name, parameter in parameters.items()}
-    for name, parameter in parameters.items():
-        state |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
-    return state | {f"best.{name}": value for name, value in best.state().items()} | {"curve": torch.stack(curve)}
+    stored = {f"network.{name}": tensor for name, tensor in state.items()}
+    for name, tensor in state.items():
+        if tensor.requires_grad:
+            stored |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[tensor].items()}
+    return stored | {f"best.{name}": value for name, value in best.state().items()} | {"curve": torch.stack(curve)}
 
 
 @torch.no_grad()
 def _load_(
-    state: dict[str, Tensor], parameters: dict[str, Tensor], best: BestWeights, optimizer: torch.optim.Optimizer
+    stored: dict[str, Tensor], state: dict[str, Tensor], best: BestWeights, optimizer: torch.optim.Optimizer
 ) -> list[Tensor]:
     """Take over what `_state` returned; gives the validation curve so far."""
-    for name, parameter in parameters.items():
-        parameter.copy_(state[f"parameter.{name}"])
-        prefix = f"optimizer.{name}."
-        optimizer.state[parameter] = {
-            key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
-        }
-    best.load_({key.removeprefix("best."): value for key, value in state.items() if key.startswith("best.")})
-    return list(state["curve"].unbind(0))
+    for name, tensor in state.items():
+        tensor.copy_(stored[f"network.{name}"])
+        if tensor.requires_grad:
+            prefix = f"optimizer.{name}."
+            optimizer.state[tensor] = {
+                key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)
+            }
+    best.load_({key.removeprefix("best."): value for key, value in stored.items() if key.startswith("best.")})
+    return list(stored["curve"].unbind(0))

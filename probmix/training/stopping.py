@@ -10,7 +10,7 @@ class BestWeights:
     Parameters
     ----------
     parameters : dict of str to Tensor
-        Live parameters with a leading member axis (M, ...).
+        Live parameters and buffers with a leading member axis (M, ...).
     patience : int or None
         Epochs without improvement after which a member stops.
 

@@ -1,0 +1,160 @@
+"""Prediction and scoring in the user's units, which the density estimators share."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from ..distributions import Independent
+from ..families import ExponentialFamily, TargetScaler
+from ..mixup import Mixup
+from ..networks import MemberNetwork
+from ..pooling import linear_pool
+from ..random import member_keys, seeded
+from .checks import check_device, check_integer, check_pool, check_seed
+from .rows import as_numpy
+
+# Rows, members and draws per forward pass: bounds the activations.
+_ROWS_AT_ONCE = 1 << 16
+
+
+class Predictions(ABC):
+    """What a fitted density estimator says of new rows."""
+
+    pool: str
+    n_draws: int
+    device: str | torch.device
+    network: Any
+    family_: ExponentialFamily
+    mixup_: Mixup
+    network_: MemberNetwork
+    scaler_: TargetScaler
+    seed_: int
+
+    @abstractmethod
+    def _validate_targets(self, y: Any) -> NDArray[Any]:
+        """Numerical targets for scoring."""
+
+    def _validate_rows(self, X: Any) -> NDArray[np.float64]:
+        """Features of new rows, of the shape that the fit saw."""
+        x: NDArray[np.float64] = validate_data(
+            self, as_numpy(X), dtype=np.float64, reset=False, allow_nd=self.network is not None
+        )
+        if x.shape[1:] != self.input_shape_:
+            raise ValueError(f"X must have rows of shape {self.input_shape_}, as in the fit; got {x.shape[1:]}.")
+        return x
+
+    @torch.no_grad()
+    def _component_params(self, X: Any) -> Tensor:
+        """Natural parameters in the user's units, float64, (M, S, n, [d,] K): of the members, at S draws of each."""
+        check_is_fitted(self)
+        check_integer("n_draws", self.n_draws, 1)
+        x, device = torch.tensor(self._validate_rows(X)), check_device(self.device)
+        network = self.network_.to(device)
+        if network.density_place is None or not self.mixup_.draws:
+            step = max(1, _ROWS_AT_ONCE // self.n_members_)
+            parts = [network(rows.to(device)).unsqueeze(1) for rows in x.split(step)]
+        else:
+            noise = network.draw_noise(member_keys(self.seed_, self.n_members_).to(device), self.n_draws)
+            step = max(1, _ROWS_AT_ONCE // (self.n_members_ * self.n_draws))
+            parts = [network.draws(rows.to(device), noise) for rows in x.split(step)]
+        eta = torch.cat(parts, 2)
+        scaler = self.scaler_.to(device)
+        # the scaler has one entry per member: a draw is to it what a row is
+        rescaled: Tensor = self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape)
+        return rescaled
+
+    @property
+    def input_shape_(self) -> tuple[int, ...]:
+        """Shape of a row of X."""
+        return self.network_.input_shape
+
+    @property
+    def n_members_(self) -> int:
+        """Number of fitted members."""
+        return self.network_.n_members
+
+    def predict_natural_params(self, X: ArrayLike) -> Tensor:
+        """Natural parameters in the user's units.
+
+        Parameters
+        ----------
+        X : array-like, (n, F)
+
+        Returns
+        -------
+        Tensor, (n, [d,] K), float64
+            Of the one member, or of the log-linear pool of several; with ``pool="linear"`` those of each member,
+            (n_members, n, [d,] K), since their mixture has none of its own. After M-ProbMix those at each draw of the
+            embedding, with an axis of length `n_draws` before that of the rows.
+        """
+        check_pool(self.pool)
+        eta = self._component_params(X)
+        if self.n_members_ == 1 or self.pool == "log-linear":
+            eta = eta.mean(0, keepdim=True)
+        shape = [size for size in eta.shape[:2] if size > 1]
+        return eta.reshape(*shape, *eta.shape[2:])
+
+    def predict_dist(self, X: ArrayLike) -> dist.TorchDistribution:
+        """The predicted distribution of each row, in the user's units.
+
+        Parameters
+        ----------
+        X : array-like, (n, F)
+
+        Returns
+        -------
+        Pyro distribution, float64, batch shape (n,)
+            Event shape (d,) with several targets. For several members their linear pool (a mixture) or log-linear pool.
+            After M-ProbMix the mixture over `n_draws` draws of the embedding, from the density of the row by itself;
+            members that are pooled log-linearly are so draw by draw. The draws follow from `random_state`.
+        """
+        check_pool(self.pool)
+        eta = self._component_params(X)
+        components = (eta.mean(0) if self.pool == "log-linear" else eta.flatten(0, 1)).movedim(0, 1)
+        if components.shape[1] == 1:
+            return self._distribution(components.squeeze(1))
+        weights = torch.full(components.shape[:2], 1 / components.shape[1], dtype=eta.dtype, device=eta.device)
+        return linear_pool(self._distribution(components), weights)
+
+    def _distribution(self, eta: Tensor) -> dist.TorchDistribution:
+        distribution = self.family_.distribution(eta)
+        return distribution if self.network_.num_targets is None else Independent(distribution, 1)
+
+    def log_prob(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Log-density or log-probability of each target, in the user's units: (n, F), (n,) or (n, d) -> (n,)."""
+        distribution = self.predict_dist(X)
+        targets = torch.tensor(self._validate_targets(as_numpy(y)))
+        expected = distribution.batch_shape + distribution.event_shape
+        if targets.shape != expected:
+            raise ValueError(f"y must have shape {tuple(expected)}, as X and the fit say; got {tuple(targets.shape)}.")
+        self.family_.check_targets(targets)
+        device = check_device(self.device)
+        log_prob: NDArray[np.float64] = distribution.log_prob(targets.to(device)).cpu().numpy()
+        return log_prob
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Mean log-likelihood in the user's units; larger is better.
+
+        Parameters
+        ----------
+        X : array-like, (n, F)
+        y : array-like, (n,) or (n, d)
+        sample_weight : array-like, (n,), optional
+        """
+        weights = None if sample_weight is None else np.asarray(as_numpy(sample_weight), dtype=np.float64)
+        return float(np.average(self.log_prob(X, y), weights=weights))
+
+    def _sample(self, X: ArrayLike, n_samples: int, random_state: Any) -> Tensor:
+        """Draws from the predicted distributions, (n_samples, n[, d]); torch's own generator is left as it was."""
+        check_integer("n_samples", n_samples, 1)
+        distribution = self.predict_dist(X)
+        device = check_device(self.device)
+        with seeded(check_seed(random_state), device):
+            draws: Tensor = distribution.sample(torch.Size([n_samples]))
+        return draws

@@ -1,0 +1,165 @@
+"""What the training loop and the estimators ask of a network: many members that are called as one."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from ..families import ExponentialFamily
+from ..fusion import Noise
+from ..random import KeyedRandom
+from .vectorize import Vectorizer
+
+# Name of the layer at which the presets meet, unless a network has a layer of its own by that name.
+EMBEDDING = "embedding"
+# Beside the streams of the epochs, which are numbered from 0.
+_DRAW_STREAM = -3
+
+
+def channel_axis(input_shape: tuple[int, ...]) -> int:
+    """The axis of a row along which features have units of their own, for the shapes that torch's layers expect.
+
+    The last one of features (F,) and of sequences (T, C), the first one of images (C, H, W) and of volumes.
+    """
+    return len(input_shape) - 1 if len(input_shape) <= 2 else 0
+
+
+class MemberNetwork(nn.Module, ABC):
+    """Standardiser and network of M members: inputs in the user's units to natural parameters in training units.
+
+    Parameters
+    ----------
+    family : ExponentialFamily
+    input_shape : tuple of int
+        Shape F of one row.
+    num_targets : int or None
+        With several targets d the natural parameters have an axis d before their last one.
+    n_members : int
+        M.
+
+    Attributes
+    ----------
+    loc, scale : Tensor, (M, 1, *F), float64
+        The standardiser, of length 1 along the axes of F that are no `channel_axis`. Plain mixup commutes with it.
+    density_place : str or None
+        The layer at which rows meet as densities, if there is one.
+    feature_shape : tuple of int
+        Shape of a row of that layer's output.
+    """
+
+    loc: Tensor
+    scale: Tensor
+    density_place: str | None
+    feature_shape: tuple[int, ...]
+
+    def __init__(
+        self, family: ExponentialFamily, input_shape: tuple[int, ...], num_targets: int | None, n_members: int
+    ) -> None:
+        super().__init__()
+        self.family = family
+        self.input_shape = input_shape
+        self.num_targets = num_targets
+        unit = [1] * len(input_shape)
+        unit[channel_axis(input_shape)] = input_shape[channel_axis(input_shape)]
+        self.density_place = None
+        self.feature_shape = ()
+        self._draw_by_draw = Vectorizer("the draws of the embedding")
+        self.register_buffer("loc", torch.zeros(n_members, 1, *unit, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(n_members, 1, *unit, dtype=torch.float64))
+
+    # -- what a subclass adds ------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+
+    @property
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training changes, by name, with a leading member axis; what needs a gradient is trained."""
+
+    @abstractmethod
+    def check_place(self, place: str) -> None:
+        """Raise a ValueError with the near misses unless rows can meet there."""
+
+    @abstractmethod
+    def _initialize_weights_(self, keys: Tensor, marginal: Tensor) -> None:
+        """Draw the weights of the members, each from its key; zero weights of the last layer predict `marginal`."""
+
+    @abstractmethod
+    def _evaluate(
+        self,
+        x: Tensor,
+        place: str | None = None,
+        partners: Tensor | int | None = None,
+        weights: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """Natural parameters of standardised rows (M, N, *F); inside `fuse_at` if a place is given.
+
+        Noise (M or 1, B or 1, *feature_shape) makes draws of the embeddings at that place.
+        """
+
+    # -- what they share -----------------------------------------------------------------------------------------------
+
+    @property
+    def n_members(self) -> int:
+        """The number of members, M."""
+        return len(self.loc)
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """Inputs in training units: (N, *F) or (M, N, *F) -> (M, N, *F)."""
+        return ((x - self.loc) / self.scale).to(self.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Natural parameters in training units: (N, *F) or (M, N, *F) -> (M, N, [d,] K); embeddings are their means."""
+        return self._evaluate(self.standardize(x))
+
+    def fused(
+        self, x: Tensor, place: str, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
+    ) -> Tensor:
+        """Natural parameters of rows that meet at a layer: (M, N, *F) -> (M, B, [d,] K); see `fuse_at`.
+
+        The noise of a row is the same in all members, which have different rows there.
+        """
+        drawn = None
+        if self.density_place is not None and noise is not None:
+            rows = x.shape[1] if weights is None else weights.shape[1]
+            drawn = noise(torch.Size([rows, *self.feature_shape])).unsqueeze(0)
+        return self._evaluate(self.standardize(x), place, partners, weights, drawn)
+
+    def draws(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Natural parameters at draws of the embedding: (M, N, *F), (M, S, *feature_shape) -> (M, S, N, [d,] K)."""
+        standardized = self.standardize(x)
+
+        def at(noise: Tensor) -> Tensor:
+            return self._evaluate(standardized, self.density_place, noise=noise.unsqueeze(1))
+
+        # what comes before the layer has no draws and is evaluated once
+        eta = self._draw_by_draw(at, (noise.to(self.dtype).movedim(1, 0),), self.training)
+        return eta.movedim(0, 1)
+
+    def draw_noise(self, keys: Tensor, n_draws: int) -> Tensor:
+        """Noise of the draws of a prediction, (M, n_draws, *feature_shape), the same for all rows.
+
+        So a prediction is a smooth function of the row, and depends on no other row. More draws begin with the fewer.
+        """
+        return KeyedRandom(keys).stream(_DRAW_STREAM).normal((n_draws, *self.feature_shape))
+
+    @torch.no_grad()
+    def initialize_(self, keys: Tensor, loc: Tensor, scale: Tensor, marginal: Tensor) -> None:
+        """Set the standardiser and draw the weights.
+
+        Parameters
+        ----------
+        keys : Tensor, (M,)
+            Of `member_keys`; a member depends on its own.
+        loc, scale : Tensor
+            As the attributes.
+        marginal : Tensor, (M, 1, [d,] K)
+            Natural parameters of the targets without features, in training units: where the network starts.
+        """
+        self.loc.copy_(loc)
+        self.scale.copy_(scale)
+        self._initialize_weights_(keys, marginal)
