@@ -6,7 +6,8 @@ Compares, on one regression problem with an MLP of 128 and 32 hidden units:
 
 - a plain PyTorch loop over a DataLoader, one network at a time;
 - a plain PyTorch loop over slices of a permutation, one network at a time;
-- probmix at M = 1 and M = 20, ERM and ProbMix (and what else `--methods` names);
+- probmix at M = 1 and M = 20, ERM and the methods that `--methods` names;
+- for m-probmix, whose variance network adds products, ERM with a second layer that is wider by as many;
 - the matrix products of M = 20 alone, forward and backward: what no other bookkeeping could beat.
 
 All variants train the same network on the same number of rows with AdamW. They take turns within every round, so that
@@ -32,6 +33,8 @@ from probmix.random import KeyedRandom, member_keys
 from probmix.training import TrainingData, TrainingOptions, train
 
 ROWS, FEATURES, HIDDEN = 512, 13, (128, 32)
+# a variance network of 128 x 128 on the first layer costs as much as so many more units in the second
+WIDER = (128, round((128 * 128 + 128 * 32 + 32 * 2) / (128 + 2)))
 FEW, MORE = 2, 12
 
 
@@ -77,12 +80,14 @@ def sliced_epochs(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
 
 
 def probmix_epochs(x: Tensor, y: Tensor, batch_size: int, members: int, method: str, epochs: int) -> None:
+    mixup = preset("erm" if method == "wider erm" else method)
     family, keys = families.get("gaussian"), member_keys(0, members).to(x.device)
     rows = KeyedRandom(keys).permutations(len(x))
-    network = DensityNetwork(family, FEATURES, HIDDEN, None, members).to(x.device)
+    hidden = WIDER if method == "wider erm" else HIDDEN
+    network = DensityNetwork(family, FEATURES, hidden, None, members, mixup.embedding).to(x.device)
     data = TrainingData(x, y, None, rows, rows[:, :0])
     options = TrainingOptions(max_epochs=epochs, batch_size=batch_size, patience=None)
-    train(network, family, data, preset(method), options, keys)
+    train(network, family, data, mixup, options, keys)
 
 
 def product_epochs(x: Tensor, batch_size: int, members: int, epochs: int) -> None:
@@ -114,13 +119,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--members", type=int, default=20)
-    parser.add_argument("--methods", default="erm,mixup,probmix,local-probmix")
+    parser.add_argument("--methods", default="erm,mixup,probmix,local-probmix,manifold-mixup,m-probmix")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device, batch_size, many = torch.device(arguments.device), arguments.batch_size, arguments.members
     x, y = make_problem(device)
     methods = arguments.methods.split(",")
+    if "m-probmix" in methods:
+        methods.insert(methods.index("m-probmix"), "wider erm")
 
     variants: dict[str, tuple[int, Callable[[int], None]]] = {
         "DataLoader loop": (1, lambda epochs: dataloader_epochs(x, y, batch_size, epochs)),
@@ -153,10 +160,14 @@ def main() -> None:
     for name, value in medians.items():
         print(f"{name:34s}{1e3 * value:20.3f}{loader / value:19.1f}{value / products:17.2f}")
     for members in (1, many):
-        erm = medians.get(f"probmix erm, M = {members}")
-        for method in methods if erm else []:
-            ratio = medians[f"probmix {method}, M = {members}"] / erm
-            print(f"step of {method} / step of erm at M = {members}: {ratio:.2f}")
+        for method in methods if "erm" in methods else []:
+            other = "wider erm" if method == "m-probmix" else "erm"
+            rounds = zip(
+                seconds[f"probmix {method}, M = {members}"], seconds[f"probmix {other}, M = {members}"], strict=True
+            )
+            ratios = sorted(one / two for one, two in rounds)
+            spread = f"{ratios[len(ratios) // 4]:.2f} to {ratios[-1 - len(ratios) // 4]:.2f}"
+            print(f"step of {method} / step of {other} at M = {members}: {median(ratios):.2f} (quartiles {spread})")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ._names import unknown_name
-from .pairs import meet, meet_densities, pair_up
+from .pairs import draw, meet_partners
 
 # Precision of an embedding from its mean and from the input of the module, such as a `GaussianEmbedding`.
 Embedding = Callable[[Tensor, Any], Tensor]
@@ -29,23 +29,28 @@ def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
     """
     if layer in ("input", "output"):
         return module
-    named: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
-    if isinstance(layer, nn.Module):
-        names = [name for name, one in named.items() if one is layer]
-        if not names:
-            raise ValueError(
-                f"`layer` must be a submodule of `module` itself, not a copy; got a {type(layer).__name__} that is "
-                f"none of its {len(named)} modules. Name it, or take it from the module."
-            )
-        layer = names[0]
-    elif layer not in named or not layer:
-        raise unknown_name("layer", layer, ["input", "output", *filter(None, named)])
+    layer = layer if isinstance(layer, str) else _name_in(module, layer)
     if _COMPILED in layer.split("."):
         raise ValueError(
             f"the layer {layer!r} is inside a compiled module, whose graph knows no new hooks. "
             f"Meet at 'input' or 'output', or train the original module, `module.{_COMPILED}`."
         )
-    return named[layer]
+    try:
+        # quicker than listing all modules, in every step
+        return module.get_submodule(layer or " ")
+    except AttributeError:
+        names = [name for name, _ in module.named_modules(remove_duplicate=False) if name]
+        raise unknown_name("layer", layer, ["input", "output", *names]) from None
+
+
+def _name_in(module: nn.Module, layer: nn.Module) -> str:
+    names: list[str] = [name for name, one in module.named_modules(remove_duplicate=False) if one is layer]
+    if names:
+        return names[0]
+    raise ValueError(
+        f"`layer` must be a submodule of `module` itself, not a copy; got a {type(layer).__name__} that is none of its "
+        "modules. Name it, or take it from the module."
+    )
 
 
 @contextmanager
@@ -147,7 +152,10 @@ def fuse_at(
                 f"the layer {name!r} gives {rows.shape[weights.ndim - 2]} rows along dim {batch_dim}, fewer than the "
                 f"{weights.shape[-2]} that meet. Set `batch_dim`, or meet at a layer that keeps the rows."
             )
-        met = _meet(rows, None if embedding is None else embedding(rows, given), partners, weights, noise)
+        if embedding is not None:
+            met = draw(rows, embedding(rows, given).expand_as(rows), partners, weights, noise)
+        elif partners is not None and weights is not None:
+            met = meet_partners(rows, partners, weights)
         return met.movedim(0, batch_dim) if batch_dim else met
 
     def before_pass(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -190,20 +198,6 @@ def layer_shape(module: nn.Module, layer: str | nn.Module, x: Tensor) -> torch.S
     with fuse_at(module, layer, None, None, embedding=record):
         module(x)
     return shapes[0]
-
-
-def _meet(
-    mean: Tensor, precision: Tensor | None, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
-) -> Tensor:
-    """What goes on through a module, (*L, B, *F): weighted means of rows, or draws from their pooled densities."""
-    if partners is not None and weights is not None:
-        row_dim = weights.ndim - 2
-        if precision is None:
-            return meet(*pair_up(mean, partners, row_dim), weights)
-        mean, precision = meet_densities(mean, precision.expand_as(mean), partners, weights, row_dim)
-    if noise is None or precision is None:
-        return mean
-    return torch.addcmul(mean, precision.rsqrt(), noise(mean.shape).to(mean))
 
 
 def _replace(output: Any, element: int | str | None, fuse: Callable[[Any], Tensor]) -> Any:

@@ -1,5 +1,8 @@
 """The arithmetic of rows that meet in pairs: as points, or as Gaussian densities."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -30,30 +33,101 @@ def pair_up(values: Tensor, partners: Tensor | int, row_dim: int) -> tuple[Tenso
 
 def meet(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
     """The weighted mean of two points, (*L, B, *F) twice and (*L, B, 2) -> (*L, B, *F), exact where they are equal."""
-    share = weights[..., 1].to(one.dtype)
-    return torch.lerp(one, other, share.reshape(share.shape + (1,) * (one.ndim - share.ndim)))
+    return torch.lerp(one, other, _share(weights, one))
 
 
-def meet_densities(
-    mean: Tensor, precision: Tensor, partners: Tensor | int, weights: Tensor, row_dim: int
-) -> tuple[Tensor, Tensor]:
-    r"""The log-linear pool of the diagonal Gaussian densities of rows and their partners.
+def meet_partners(values: Tensor, partners: Tensor | int, weights: Tensor) -> Tensor:
+    """The weighted mean of rows and their partners: (*L, N, *F), (*L, B) or int, (*L, B, 2) -> (*L, B, *F)."""
+    return meet(*pair_up(values, partners, weights.ndim - 2), weights)
 
-    .. math:: \tilde p = w_1 p_b + w_2 p_{j(b)},\qquad \tilde\mu = (w_1 p_b\mu_b + w_2 p_{j(b)}\mu_{j(b)}) / \tilde p
+
+def _share(weights: Tensor, values: Tensor) -> Tensor:
+    """The partner's weight, broadcast against values."""
+    share = weights[..., 1].to(values.dtype)
+    return share.reshape(share.shape + (1,) * (values.ndim - share.ndim))
+
+
+class _TurnedDraw(torch.autograd.Function):
+    r"""`draw` for partners that stand `turn` places further on, in half the passes that autograd would take.
+
+    With :math:`q = \tilde p^{-1/2}`, :math:`t = q\,(w_1 p_b\mu_b + w_2 p_{j(b)}\mu_{j(b)})` and noise e the draw is
+    :math:`z = q\,(t + e)`, so that for a gradient g the pooled :math:`p\mu` has the gradient :math:`g q^2`, and the
+    pooled p has :math:`-\tfrac12 g q^3 (2 t + e)`.
+    """
+
+    @staticmethod
+    def forward(context: Any, mean: Tensor, precision: Tensor, turn: int, share: Tensor, noise: Tensor) -> Tensor:
+        scale = _turned(precision, turn, share).rsqrt_()
+        centre = _turned(precision * mean, turn, share).mul_(scale)
+        sum_ = centre + noise
+        context.turn = turn
+        context.save_for_backward(mean, precision, share, scale, centre, sum_)
+        return scale * sum_
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        mean, precision, share, scale, centre, sum_ = context.saved_tensors
+        weighted = (gradients[0] * scale).mul_(scale)
+        pooled = (sum_ + centre).mul_(weighted).mul_(scale)
+        weighted = _turned_back(weighted, context.turn, share)
+        pooled = _turned_back(pooled, context.turn, share, -0.5)
+        return weighted * precision, pooled.addcmul_(weighted, mean), None, None, None
+
+
+def _turned(values: Tensor, turn: int, share: Tensor) -> Tensor:
+    """Means of rows (M, N, *F) and of those so many places further on."""
+    met = torch.empty_like(values)
+    for here, there in _turns(values.shape[1], turn):
+        torch.lerp(values[:, here], values[:, there], share[:, here], out=met[:, here])
+    return met
+
+
+def _turned_back(gradient: Tensor, turn: int, share: Tensor, factor: float = 1.0) -> Tensor:
+    """The gradient of `_turned`, times a factor."""
+    result = gradient * (factor * (1 - share))
+    for here, there in _turns(gradient.shape[1], turn):
+        result[:, there].addcmul_(gradient[:, here], share[:, here], value=factor)
+    return result
+
+
+def _turns(n: int, turn: int) -> tuple[tuple[slice, slice], ...]:
+    """Rows, and those so many places further on, cyclically, as slices."""
+    turn %= n
+    pieces = (slice(0, n - turn), slice(turn, n)), (slice(n - turn, n), slice(0, turn))
+    return pieces if turn else pieces[:1]
+
+
+def draw(
+    mean: Tensor,
+    precision: Tensor,
+    partners: Tensor | int | None,
+    weights: Tensor | None,
+    noise: Callable[[torch.Size], Tensor] | None,
+) -> Tensor:
+    r"""A draw from the log-linear pool of the diagonal Gaussian densities of rows and their partners.
+
+    .. math:: z = \tilde\mu + \varepsilon\,\tilde p^{-1/2},\quad \tilde p = w_1 p_b + w_2 p_{j(b)},\quad
+        \tilde\mu = (w_1 p_b\mu_b + w_2 p_{j(b)}\mu_{j(b)}) / \tilde p
 
     Parameters
     ----------
     mean, precision : Tensor, (*L, N, *F)
-    partners : Tensor, (*L, B), or int
-    weights : Tensor, (*L, B, 2)
-    row_dim : int
-        The axis of the rows, that is the number of axes L.
+    partners : Tensor, (*L, B), or int, or None
+        None: rows do not meet, and each draw is from the density of its own row.
+    weights : Tensor, (*L, B, 2), or None
+    noise : callable
+        A shape to standard normal numbers; without it the mean of the pool is returned.
 
     Returns
     -------
-    mean, precision : Tensor, (*L, B, *F)
+    Tensor, (*L, B, *F)
     """
-    # the natural parameters of a Gaussian, but for a factor: one meeting for both
-    eta = torch.stack([precision * mean, precision], -1)
-    weighted, pooled = meet(*pair_up(eta, partners, row_dim), weights).unbind(-1)
-    return weighted / pooled, pooled
+    if partners is not None and weights is not None:
+        if isinstance(partners, int) and weights.ndim == 3 and noise is not None:
+            numbers, share = noise(mean.shape).to(mean), _share(weights, mean)
+            drawn: Tensor = _TurnedDraw.apply(mean, precision, partners, share, numbers)
+            return drawn
+        weighted = meet_partners(precision * mean, partners, weights)
+        precision = meet_partners(precision, partners, weights)
+        mean = weighted / precision
+    return mean if noise is None else torch.addcmul(mean, precision.rsqrt(), noise(mean.shape).to(mean))

@@ -27,13 +27,13 @@ class Label:
     excess: Tensor | None = None
     log_base_excess: Tensor | None = None
 
-    def narrow(self, axis: int, start: int, length: int) -> "Label":
-        """The labels of a range of rows along a batch axis."""
-        return Label(
-            self.value.narrow(axis, start, length),
-            None if self.excess is None else self.excess.narrow(axis, start, length),
-            None if self.log_base_excess is None else self.log_base_excess.narrow(axis, start, length),
-        )
+    def split(self, axis: int, sizes: list[int]) -> list["Label"]:
+        """The labels of ranges of rows that follow each other along a batch axis."""
+        columns = [
+            [None] * len(sizes) if one is None else one.split(sizes, axis)
+            for one in (self.excess, self.log_base_excess)
+        ]
+        return [Label(*parts) for parts in zip(self.value.split(sizes, axis), *columns, strict=True)]
 
     def repeat(self, axis: int, copies: int) -> "Label":
         """Copies of the labels, one after the other along a batch axis."""

@@ -1,6 +1,7 @@
 """Rows that meet: who, where, with what weight and label, and the likelihood of it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ..families import ExponentialFamily, Label
 from ..fusion import Noise
-from ..pairs import meet, pair_up
+from ..pairs import meet_partners, pair_up
 from .config import ENDS, Mixup
 
 
@@ -50,16 +51,6 @@ class Meeting:
     pairs: Tensor
     label: Label | None
 
-    def narrow(self, axis: int, start: int, length: int) -> "Meeting":
-        """The meetings of a range of rows along a batch axis."""
-        return replace(
-            self,
-            partners=self.partners if isinstance(self.partners, int) else self.partners.narrow(axis, start, length),
-            weights=self.weights.narrow(axis, start, length),
-            pairs=self.pairs.narrow(axis, start, length),
-            label=None if self.label is None else self.label.narrow(axis, start, length),
-        )
-
     def repeat(self, axis: int, copies: int, n: int) -> "Meeting":
         """The same meetings among copies of n rows each, one copy under the other along a batch axis."""
         partners = self.partners
@@ -73,6 +64,20 @@ class Meeting:
             pairs=torch.cat([self.pairs] * copies, axis),
             label=None if self.label is None else self.label.repeat(axis, copies),
         )
+
+
+def split_meetings(
+    sizes: list[int],
+    places: Sequence[str],
+    partners: Sequence[Tensor | int],
+    weights: Tensor,
+    pairs: Tensor,
+    label: Label | None,
+) -> list[Meeting]:
+    """The meetings of batches whose rows follow each other along axis 1, behind the member axis."""
+    labels = [None] * len(sizes) if label is None else label.split(1, sizes)
+    batches = zip(places, partners, weights.split(sizes, 1), pairs.split(sizes, 1), labels, strict=True)
+    return [Meeting(*batch) for batch in batches]
 
 
 def pool_pairs(family: ExponentialFamily, mixup: Mixup, pairs: Tensor, weights: Tensor) -> Label | None:
@@ -131,13 +136,13 @@ def _log_linear_nll(
     place, weights, label, points = meeting.place, meeting.weights, meeting.label, None
     row_dim = weights.ndim - 2
     if place == "input":
-        eta = network(meet(*pair_up(x, meeting.partners, row_dim), weights))
+        eta = network(meet_partners(x, meeting.partners, weights))
     elif place != "output":
         eta = network.fused(x, place, meeting.partners, weights, noise)
     else:
-        one, other = pair_up(network(x), meeting.partners, row_dim)
-        eta = meet(one, other, weights)
-        points = torch.stack([one, other], -2) if label is None else None
+        single = network(x)
+        eta = meet_partners(single, meeting.partners, weights)
+        points = torch.stack(pair_up(single, meeting.partners, row_dim), -2) if label is None else None
     check_params(family, eta, meeting.pairs.shape[:-1])
     if label is None:
         over_targets = _over_targets(weights, meeting.pairs)

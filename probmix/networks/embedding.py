@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from .._names import unknown_name
-from ..families.links import soft_limit
 from ..random import KeyedRandom
 from .mlp import MemberLinear
 
 EmbeddingKind = Literal["point", "gaussian", "gaussian-separate", "gaussian-constant"]
 
-# The standard deviation stays within a factor of a thousand or so of one, smoothly.
+# The standard deviation stays within a factor of a thousand or so of one. A clamp will do, where families have smooth
+# links: at these ends the noise is nothing, or everything.
 _LOG_PRECISION_LIMIT = 14.0
 # Little noise to begin with, so that the mean has something to say: a standard deviation of 0.14.
 _FIRST_LOG_PRECISION = 4.0
@@ -23,7 +23,7 @@ _FIRST_LOG_PRECISION = 4.0
 class GaussianEmbedding(nn.Module):
     r"""Precision of a Gaussian embedding :math:`q(z \mid x) = N(h(x), \operatorname{diag} s^2(x))` of mean h.
 
-    .. math:: s^{-2} = \exp(14 \tanh(r / 14))
+    .. math:: s^{-2} = \exp(r),\qquad -14 \le r \le 14
 
     where r is what the variance network says. Its parameters are no part of the network that has the layer: give them
     to the optimiser as well.
@@ -103,7 +103,7 @@ class GaussianEmbedding(nn.Module):
         else:
             raw = self.output(self.hidden(x.flatten(self._row_axes)))
             raw = raw.view(*raw.shape[:-1], *[1] * (mean.ndim - raw.ndim), self.features)
-        return soft_limit(raw, _LOG_PRECISION_LIMIT).exp()
+        return raw.clamp(-_LOG_PRECISION_LIMIT, _LOG_PRECISION_LIMIT).exp()
 
     @torch.no_grad()
     def initialize_(self, random: KeyedRandom) -> None:

@@ -1,16 +1,18 @@
 """The rows of a run: one copy of the data on the device, index tensors for the members."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from random import Random
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..families import ExponentialFamily, Label, TargetScaler
 from ..fusion import Noise
 from ..mixup import Mixup
-from ..mixup.meeting import Meeting, pool_pairs
+from ..mixup.meeting import Meeting, pool_pairs, split_meetings
 from ..networks import MemberNetwork, channel_axis
 from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
@@ -126,14 +128,17 @@ class BatchSource:
         self._n = self._rows.shape[1]
         batches = -(-self._n // (batch_size or self._n))
         # of one size, up to a row: a small rest would take a step as long as any other
-        self._bounds = [batch * self._n // batches for batch in range(batches + 1)]
+        bounds = [batch * self._n // batches for batch in range(batches + 1)]
+        self._sizes = [stop - start for start, stop in pairwise(bounds)]
         self._is_full = batches == 1
-        bounds = torch.tensor(self._bounds, device=data.x.device)
-        self._start, self._size = bounds[:-1], bounds.diff()
-        self._batch_of_place = torch.repeat_interleave(self._size)
+        device_bounds = torch.tensor(bounds, device=data.x.device)
+        batch_of_place = torch.repeat_interleave(device_bounds.diff())
+        self._start, self._size = device_bounds[:-1][batch_of_place], device_bounds.diff()[batch_of_place]
         self._full_x = self._x[self._rows] if self._is_full else None
-        # what all members and seeds have in common
-        self._shared = KeyedRandom(member_keys(0, 1))
+        # What members and seeds draw in common, since their rows have orders of their own: weights and noise for each
+        # would cost as much as the rest of a step, and the place and the turn are those of the one forward pass.
+        self._shared = KeyedRandom(member_keys(0, 1).to(data.x.device))
+        self._generator = torch.Generator(data.x.device)
         self._neighbours = None if mixup.at is None else self._find_neighbours(network)
 
     def _find_neighbours(self, network: MemberNetwork) -> Tensor | None:
@@ -144,87 +149,65 @@ class BatchSource:
 
     def epoch(self, epoch: int, random: KeyedRandom) -> Iterator[Batch]:
         """The batches of an epoch, drawn from its own streams of the members' random numbers."""
-        random = random.stream(epoch)
+        random, host = random.stream(epoch), Random(epoch)
+        self._generator.manual_seed(epoch)
         places = torch.arange(self._n, device=self._rows.device).expand_as(self._rows)
         order = places if self._is_full else random.permutations(self._n)
         y, row_weight = take_rows(self._y, order), self._weights_of(order)
-        target: Label | Meeting
+        targets: Sequence[Label | Meeting]
         if self._mixup.at is None:
-            mates, target = order, self._family.point_label(y)
+            mates, targets = order, self._family.point_label(y).split(1, self._sizes)
         else:
-            turns = self._draw_turns(epoch)
+            turns = [host.randrange(size) for size in self._sizes]
             mates, partners = self._draw_partners(order, places, turns, random)
-            weights = self._mixup.weights.sample((self._n,), random.uniform)
+            weights = self._mixup.weights.sample((self._n,), self._shared.stream(epoch).uniform)
+            weights = weights.expand(len(order), -1, -1)
             pairs = torch.stack([y, take_rows(self._y, mates)], -1)
             label = pool_pairs(self._family, self._mixup, pairs, weights)
-            target = Meeting(self._mixup.places[0], partners, weights, pairs, label)
+            places_of_meeting = [host.choice(self._mixup.places) for _ in self._sizes]
+            met_by = turns if partners is None else partners.split(self._sizes, 1)
+            targets = split_meetings(self._sizes, places_of_meeting, met_by, weights, pairs, label)
             mate_weight = self._weights_of(mates)
             if row_weight is not None and mate_weight is not None:
                 # as often as they would meet if every row were there as many times as it weighs
                 row_weight = row_weight * mate_weight
-        for number, (start, stop) in enumerate(pairwise(self._bounds)):
-            rows = slice(start, stop)
-            batch_target = target.narrow(1, start, stop - start)
-            if isinstance(batch_target, Meeting):
-                batch_target = replace(batch_target, place=self._draw_place(epoch, number))
-                if isinstance(batch_target.partners, int):
-                    batch_target = replace(batch_target, partners=turns[number])
-            yield Batch(
-                x=self._inputs(order[:, rows], mates[:, rows]),
-                target=batch_target,
-                row_weight=None if row_weight is None else row_weight[:, rows],
-                noise=self._noise(epoch, number),
-            )
+        row_weights: Sequence[Tensor | None] = [None] * len(self._sizes)
+        if row_weight is not None:
+            row_weights = row_weight.split(self._sizes, 1)
+        for x, target, weight in zip(self._inputs(order, mates), targets, row_weights, strict=True):
+            yield Batch(x, target, weight, self._noise)
 
-    def _noise(self, epoch: int, batch: int) -> Noise:
-        """Of a batch: the same for all members, whose rows have orders of their own; one for each would cost a step."""
-        stream = self._shared.stream(epoch).stream(batch).stream(0)
-        return lambda shape: stream.normal(tuple(shape))[0]
-
-    def _draw_place(self, epoch: int, batch: int) -> str:
-        """Where the rows of a batch meet: the same for all members, since they share the forward pass."""
-        places = self._mixup.places
-        if len(places) == 1:
-            return places[0]
-        return places[int(len(places) * self._shared.stream(epoch).stream(batch).uniform((1,)).item())]
-
-    def _draw_turns(self, epoch: int) -> list[int]:
-        """How far on in its batch a row has its partner, in all members alike: their rows have orders of their own."""
-        sizes = [stop - start for start, stop in pairwise(self._bounds)]
-        shares = self._shared.stream(epoch).uniform((len(sizes),))[0].tolist()
-        return [int(share * size) for share, size in zip(shares, sizes, strict=True)]
+    def _noise(self, shape: torch.Size) -> Tensor:
+        return torch.randn(shape, generator=self._generator, device=self._x.device)
 
     def _weights_of(self, rows: Tensor) -> Tensor | None:
         return None if self._sample_weight is None else take_rows(self._sample_weight, rows)
 
-    def _inputs(self, rows: Tensor, mates: Tensor) -> Tensor:
-        """Features of the rows of a batch, with those of their partners under them if these may be elsewhere."""
+    def _inputs(self, order: Tensor, mates: Tensor) -> Iterator[Tensor]:
+        """Features of the rows of each batch, with those of their partners under them if these may be elsewhere."""
         if self._full_x is not None:
-            return self._full_x
-        rows = torch.cat([rows, mates], 1) if self._neighbours is not None else rows
-        chosen = take_rows(self._rows, rows)
-        return self._x.index_select(0, chosen.flatten()).view(*chosen.shape, *self._x.shape[1:])
+            yield self._full_x
+            return
+        parts = [order] if self._neighbours is None else [order, mates]
+        for batch in zip(*(take_rows(self._rows, part).split(self._sizes, 1) for part in parts), strict=True):
+            rows = torch.cat(batch, 1)
+            yield self._x.index_select(0, rows.flatten()).view(*rows.shape, *self._x.shape[1:])
 
     def _draw_partners(
         self, order: Tensor, places: Tensor, turns: list[int], random: KeyedRandom
-    ) -> tuple[Tensor, Tensor | int]:
-        """Each row's partner as a training row, and as a row of the batch's features; both (M, n).
-
-        Partners that are found by a turn of the batch have no row numbers; which turn it is says each batch.
-        """
-        batch = self._batch_of_place
-        start, size = self._start[batch], self._size[batch]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Each row's partner as a training row, and as a row of the batch's features unless a turn finds it; (M, n)."""
         if self._neighbours is not None:
             k = self._neighbours.shape[-1]
             choice = (random.uniform((self._n, 1)) * k).long().clamp(max=k - 1)
             mates = take_rows(self._neighbours, order).gather(2, choice).squeeze(2)
-            return mates, mates if self._is_full else places - start + size
+            return mates, mates if self._is_full else places - self._start + self._size
         if self._is_full:  # the rows are sorted
             shuffled = random.permutations(self._n)
             return shuffled, shuffled
         # the rows of a batch are in random order, so turning it by a random number of places pairs them uniformly
-        turn = torch.tensor(turns, device=order.device)[batch]
-        return order[:, start + (places[0] - start + turn) % size], 0
+        turn = torch.from_numpy(np.repeat(turns, self._sizes)).to(order.device)
+        return order[:, self._start + (places[0] - self._start + turn) % self._size], None
 
 
 def target_scaler(family: ExponentialFamily, data: TrainingData) -> TargetScaler:
