@@ -85,7 +85,7 @@ def probmix_epochs(x: Tensor, y: Tensor, batch_size: int, members: int, method: 
     rows = KeyedRandom(keys).permutations(len(x))
     hidden = WIDER if method == "wider erm" else HIDDEN
     network = DensityNetwork(family, FEATURES, hidden, None, members, mixup.embedding).to(x.device)
-    data = TrainingData(x, y, None, rows, rows[:, :0])
+    data = TrainingData(x, y, None, rows, rows[:, :0], rows)
     options = TrainingOptions(max_epochs=epochs, batch_size=batch_size, patience=None)
     train(network, family, data, mixup, options, keys)
 

@@ -28,7 +28,7 @@ def test_weights_that_depend_on_the_target_are_honoured(mixup):
     X, y = rng.normal(size=(1500, 1)), rng.poisson(0.8, 1500)
     weight = np.where(y > 0, 0.25, 1.5) + 0.01 * rng.random(1500)
     hidden = (4,) if "m-probmix" in mixup or "manifold" in mixup else ()
-    settings = {"max_epochs": 40, "hidden_layer_sizes": hidden, "random_state": 0}
+    settings = {"max_epochs": 40, "hidden_layer_sizes": hidden, "n_members": 4, "random_state": 0}
     model = DensityRegressor("poisson", mixup, **settings).fit(X, y, sample_weight=weight)
     assert model.predict(X).mean() == pytest.approx(np.average(y, weights=weight), rel=0.12)
 

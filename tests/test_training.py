@@ -29,7 +29,7 @@ def make_data(family="gaussian", members=slice(None), n_validation=20, several=F
         y = torch.stack([y, 2 * y], 1)
     order = KeyedRandom(member_keys(1, MEMBERS)).permutations(N)[members]
     weight = torch.rand(N, generator=draw, dtype=torch.float64) if sample_weight else None
-    return TrainingData(x, y, weight, order[:, n_validation:], order[:, :n_validation])
+    return TrainingData(x, y, weight, order[:, n_validation:], order[:, :n_validation], order)
 
 
 def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(None)):
@@ -86,8 +86,8 @@ def test_features_are_standardised_over_each_members_rows(weighted):
     data = make_data(sample_weight=weighted)
     loc, scale = data.feature_moments()
     for m in range(MEMBERS):
-        rows = data.x[data.rows[m]]
-        w = torch.ones(len(rows)) if data.sample_weight is None else data.sample_weight[data.rows[m]]
+        rows = data.x[data.unit_rows[m]]
+        w = torch.ones(len(rows)) if data.sample_weight is None else data.sample_weight[data.unit_rows[m]]
         w = (w / w.sum()).unsqueeze(1)
         mean = (w * rows).sum(0)
         torch.testing.assert_close(loc[m, 0], mean)
@@ -290,7 +290,7 @@ def test_numbers_beyond_float64_are_an_error_before_training():
 def test_cuda_trains_the_same_members(mixup):
     family, keys = families.get("gaussian"), member_keys(0, MEMBERS)
     data = make_data()
-    on_gpu = TrainingData(data.x.cuda(), data.y.cuda(), None, data.train_rows.cuda(), data.validation_rows.cuda())
+    on_gpu = data.to(torch.device("cuda"))
     network = DensityNetwork(family, FEATURES, (16, 8), None, MEMBERS).cuda()
     mixup = mixup if isinstance(mixup, Mixup) else preset(mixup)
     train(network, family, on_gpu, mixup, OPTIONS, keys.cuda())

@@ -173,6 +173,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         classes = self._strata(targets)
         if held_out is None:
             parts = split_rows(len(x), self.validation_fraction, KeyedRandom(keys), classes)
+            units = torch.cat(parts, 1)
         else:
             n = len(x)
             x_val, y_val, _ = canonical_rows(*held_out, None)
@@ -181,8 +182,9 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
                 sample_weight = np.concatenate([sample_weight / sample_weight.mean(), np.ones(len(x_val))])
             rows = torch.arange(len(x)).expand(len(keys), -1)
             parts = rows[:, :n], rows[:, n:]
+            units = parts[0]
         weights = None if sample_weight is None else torch.from_numpy(sample_weight)
-        return TrainingData(torch.from_numpy(x), torch.from_numpy(targets), weights, *parts)
+        return TrainingData(torch.from_numpy(x), torch.from_numpy(targets), weights, *parts, units)
 
     def _strata(self, y: NDArray[Any]) -> Tensor | None:
         """Classes that have their share of the validation rows each; raises if there is just one."""

@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from .._files import write_atomically
 from ..families import ExponentialFamily, TargetScaler, get
 from ..mixup import BetaWeights, Mixup, NearestNeighbours, UniformPartners
 from ..networks import DensityNetwork, MemberNetwork, NetworkLike
 from ..random import member_keys
-from ..training.checkpoint import write_atomically
 from .building import build_network
 
 _FORMAT = "probmix-2"

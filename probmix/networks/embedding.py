@@ -16,8 +16,9 @@ EmbeddingKind = Literal["point", "gaussian", "gaussian-separate", "gaussian-cons
 # The standard deviation stays within a factor of a thousand or so of one. A clamp will do, where families have smooth
 # links: at these ends the noise is nothing, or everything.
 _LOG_PRECISION_LIMIT = 14.0
-# Little noise to begin with, so that the mean has something to say: a standard deviation of 0.14.
-_FIRST_LOG_PRECISION = 4.0
+# A standard deviation of 0.37 to begin with: at 1 little is learned on precise targets, and what starts below 0.15 stays
+# there, so that the noise widens no prediction away from the data.
+_FIRST_LOG_PRECISION = 2.0
 
 
 class GaussianEmbedding(nn.Module):
@@ -44,7 +45,7 @@ class GaussianEmbedding(nn.Module):
     References
     ----------
     El-Laham et al. (2025), Mixup Regularization: A Probabilistic Perspective, UAI, section 4. The paper does not state
-    the link, nor where the variance starts (here at a standard deviation of 0.14).
+    the link, nor where the variance starts (here at a standard deviation of 0.37).
 
     Examples
     --------

@@ -1,8 +1,6 @@
 """A file from which a killed run goes on as if nothing had happened."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from time import monotonic
 
@@ -10,6 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from .._files import write_atomically
 
 # Often enough to lose little, rarely enough to cost nothing.
 _SECONDS_BETWEEN = 10.0
@@ -23,20 +23,6 @@ def fingerprint(settings: str, *tensors: Tensor | None) -> str:
         if tensor is not None:
             digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step: whoever reads it sees the old content or the new one, never a part."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class Checkpoint:

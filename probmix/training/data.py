@@ -29,6 +29,8 @@ class TrainingData:
     sample_weight : Tensor, (n,), float64, or None
     train_rows : Tensor, (M, n_train), int64
     validation_rows : Tensor, (M, n_validation), int64
+    unit_rows : Tensor, (M, n_units), int64
+        Rows from which the units of features and targets come.
     """
 
     x: Tensor
@@ -36,13 +38,13 @@ class TrainingData:
     sample_weight: Tensor | None
     train_rows: Tensor
     validation_rows: Tensor
+    unit_rows: Tensor
 
     def to(self, device: torch.device) -> "TrainingData":
         """The data on a device."""
         weight = None if self.sample_weight is None else self.sample_weight.to(device)
-        tensors = (self.x, self.y, self.train_rows, self.validation_rows)
-        x, y, train_rows, validation_rows = (tensor.to(device) for tensor in tensors)
-        return TrainingData(x, y, weight, train_rows, validation_rows)
+        rows = (self.train_rows.to(device), self.validation_rows.to(device), self.unit_rows.to(device))
+        return TrainingData(self.x.to(device), self.y.to(device), weight, *rows)
 
     def weights(self, rows: Tensor) -> Tensor | None:
         """Sample weights of rows, with mean one in each member: (M, R) -> (M, R)."""
@@ -51,17 +53,12 @@ class TrainingData:
         weights = self.sample_weight[rows]
         return weights / weights.mean(1, keepdim=True)
 
-    @property
-    def rows(self) -> Tensor:
-        """All rows of each member, (M, n_train + n_validation); units come from all, weights from the first part."""
-        return torch.cat([self.train_rows, self.validation_rows], 1)
-
     def feature_moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each channel over each member's rows, (M, 1, *F); 1 for constants.
 
         Axes of F along which there is one unit, all but the `channel_axis`, have length 1 and are averaged over.
         """
-        rows = self.rows
+        rows = self.unit_rows
         axis = channel_axis(tuple(self.x.shape[1:]))
         x = self.x.movedim(axis + 1, -1).flatten(1, -2) if self.x.ndim > 2 else self.x.unsqueeze(1)
         share = torch.zeros(len(rows), len(self.x), dtype=self.x.dtype, device=self.x.device)
@@ -153,35 +150,43 @@ class BatchSource:
         self._generator.manual_seed(epoch)
         places = torch.arange(self._n, device=self._rows.device).expand_as(self._rows)
         order = places if self._is_full else random.permutations(self._n)
-        y, row_weight = take_rows(self._y, order), self._weights_of(order)
-        targets: Sequence[Label | Meeting]
         if self._mixup.at is None:
-            mates, targets = order, self._family.point_label(y).split(1, self._sizes)
+            mates, targets = order, self._labels(order)
         else:
-            turns = [host.randrange(size) for size in self._sizes]
-            mates, partners = self._draw_partners(order, places, turns, random)
-            weights = self._mixup.weights.sample((self._n,), self._shared.stream(epoch).uniform)
-            weights = weights.expand(len(order), -1, -1)
-            pairs = torch.stack([y, take_rows(self._y, mates)], -1)
-            label = pool_pairs(self._family, self._mixup, pairs, weights)
-            places_of_meeting = [host.choice(self._mixup.places) for _ in self._sizes]
-            met_by = turns if partners is None else partners.split(self._sizes, 1)
-            targets = split_meetings(self._sizes, places_of_meeting, met_by, weights, pairs, label)
-            mate_weight = self._weights_of(mates)
-            if row_weight is not None and mate_weight is not None:
-                # as often as they would meet if every row were there as many times as it weighs
-                row_weight = row_weight * mate_weight
-        row_weights: Sequence[Tensor | None] = [None] * len(self._sizes)
-        if row_weight is not None:
-            row_weights = row_weight.split(self._sizes, 1)
-        for x, target, weight in zip(self._inputs(order, mates), targets, row_weights, strict=True):
+            mates, targets = self._meetings(epoch, order, places, host, random)
+        weights = self._row_weights(order, mates)
+        for x, target, weight in zip(self._inputs(order, mates), targets, weights, strict=True):
             yield Batch(x, target, weight, self._noise)
+
+    def _labels(self, order: Tensor) -> Sequence[Label | Meeting]:
+        return self._family.point_label(take_rows(self._y, order)).split(1, self._sizes)
+
+    def _meetings(
+        self, epoch: int, order: Tensor, places: Tensor, host: Random, random: KeyedRandom
+    ) -> tuple[Tensor, Sequence[Label | Meeting]]:
+        """Each row's partner as a training row, (M, n), and who meets whom in each batch."""
+        turns = [host.randrange(size) for size in self._sizes]
+        mates, partners = self._draw_partners(order, places, turns, random)
+        weights = self._mixup.weights.sample((self._n,), self._shared.stream(epoch).uniform)
+        weights = weights.expand(len(order), -1, -1)
+        pairs = torch.stack([take_rows(self._y, order), take_rows(self._y, mates)], -1)
+        label = pool_pairs(self._family, self._mixup, pairs, weights)
+        layers = [host.choice(self._mixup.places) for _ in self._sizes]
+        whom = turns if partners is None else partners.split(self._sizes, 1)
+        return mates, split_meetings(self._sizes, layers, whom, weights, pairs, label)
+
+    def _row_weights(self, order: Tensor, mates: Tensor) -> Sequence[Tensor | None]:
+        """Of a pair: as often as they would meet if every row were there as many times as it weighs."""
+        if self._sample_weight is None:
+            return [None] * len(self._sizes)
+        weights = take_rows(self._sample_weight, order)
+        if self._mixup.at is not None:
+            weights = weights * take_rows(self._sample_weight, mates)
+        batches: tuple[Tensor, ...] = weights.split(self._sizes, 1)
+        return batches
 
     def _noise(self, shape: torch.Size) -> Tensor:
         return torch.randn(shape, generator=self._generator, device=self._x.device)
-
-    def _weights_of(self, rows: Tensor) -> Tensor | None:
-        return None if self._sample_weight is None else take_rows(self._sample_weight, rows)
 
     def _inputs(self, order: Tensor, mates: Tensor) -> Iterator[Tensor]:
         """Features of the rows of each batch, with those of their partners under them if these may be elsewhere."""
@@ -212,13 +217,13 @@ class BatchSource:
 
 def target_scaler(family: ExponentialFamily, data: TrainingData) -> TargetScaler:
     """The family's scaling of each member's targets, (M, 1[, d])."""
-    return family.scaler(data.y[data.rows], _along_targets(data.weights(data.rows), data.y), dim=1)
+    return family.scaler(data.y[data.unit_rows], _along_targets(data.weights(data.unit_rows), data.y), dim=1)
 
 
 def marginal(family: ExponentialFamily, data: TrainingData, scaler: TargetScaler) -> Tensor:
     """Natural parameters of each member's targets without features, in training units, (M, 1, [d,] K)."""
-    y = scaler.transform(data.y[data.rows])
-    return family.marginal_params(y, _along_targets(data.weights(data.rows), data.y), dim=1)
+    y = scaler.transform(data.y[data.unit_rows])
+    return family.marginal_params(y, _along_targets(data.weights(data.unit_rows), data.y), dim=1)
 
 
 def _along_targets(weights: Tensor | None, y: Tensor) -> Tensor | None:
