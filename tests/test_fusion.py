@@ -1,146 +1,15 @@
 """fuse_at over a zoo of architectures: the activations at the layer really meet, and nothing else is changed."""
 
-from collections import namedtuple
-from dataclasses import dataclass
-
 import pytest
 import torch
+from fusion_zoo import ROWS, VECTOR, WINDOW, ZOO, Output, Residual, Tied, seeded
 from torch import nn
-from torch.nn.functional import relu
 
 from probmix import fuse_at
 
-ROWS, FEATURES = 6, 8
 PARTNERS = torch.tensor([3, 3, 0, 5, 1, 2])
 SHARE = torch.linspace(0, 1, ROWS)
 WEIGHTS = torch.stack([1 - SHARE, SHARE], -1)
-
-
-class Residual(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first, self.block, self.last = (nn.Linear(FEATURES, FEATURES) for _ in range(3))
-
-    def forward(self, x):
-        hidden = relu(self.first(x))
-        return self.last(hidden + self.block(hidden))
-
-
-class Recurrent(nn.Module):
-    def __init__(self, kind, batch_first):
-        super().__init__()
-        self.batch_first = batch_first
-        self.rnn = kind(FEATURES, 5, batch_first=batch_first)
-        self.last = nn.Linear(5, 2)
-
-    def forward(self, x):  # (B, T, F)
-        output = self.rnn(x if self.batch_first else x.transpose(0, 1))[0]
-        return self.last(output[:, -1] if self.batch_first else output[-1])
-
-
-class Attention(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.attention = nn.MultiheadAttention(FEATURES, 2, batch_first=True)
-        self.last = nn.Linear(FEATURES, 2)
-
-    def forward(self, x):
-        return self.last(self.attention(x, x, x)[0].mean(1))
-
-
-class Dictionary(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.ModuleDict({"one": nn.Linear(FEATURES, 4), "two": nn.Linear(4, 2)})
-
-    def forward(self, x):
-        return self.layers["two"](relu(self.layers["one"](x)))
-
-
-@dataclass
-class Output:
-    hidden: torch.Tensor
-    extra: int
-
-
-Named = namedtuple("Named", ["extra", "hidden"])
-
-
-class Structured(nn.Module):
-    """A layer that wraps its output."""
-
-    def __init__(self, kind):
-        super().__init__()
-        self.inner, self.last, self.kind = Wrapping(kind), nn.Linear(4, 2), kind
-
-    def forward(self, x):
-        out = self.inner(x)
-        return self.last(out["hidden"] if self.kind is dict else out.hidden)
-
-
-class Wrapping(nn.Module):
-    def __init__(self, kind):
-        super().__init__()
-        self.linear, self.kind = nn.Linear(FEATURES, 4), kind
-
-    def forward(self, x):
-        return self.kind(hidden=self.linear(x), extra=1)
-
-
-class Tied(nn.Module):
-    """One layer under two names, run twice."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = self.second = nn.Linear(FEATURES, FEATURES)
-
-    def forward(self, x):
-        return self.second(relu(self.first(x)))
-
-
-def seeded(build):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return build()
-
-
-def sequential(*layers):
-    return lambda: nn.Sequential(*(layer() for layer in layers))
-
-
-VECTOR, WINDOW = (ROWS, FEATURES), (ROWS, 7, FEATURES)
-# builder, shape of the input, layer, options
-ZOO = {
-    "MLP": (sequential(lambda: nn.Linear(FEATURES, 5), nn.ReLU, lambda: nn.Linear(5, 2)), VECTOR, "1", {}),
-    "residual block": (Residual, VECTOR, "block", {}),
-    "Conv1d with BatchNorm": (
-        sequential(
-            lambda: nn.Conv1d(7, 4, 3), lambda: nn.BatchNorm1d(4), nn.ReLU, nn.Flatten, lambda: nn.Linear(24, 2)
-        ), WINDOW, "1", {},
-    ),
-    "Conv2d with BatchNorm": (
-        sequential(
-            lambda: nn.Conv2d(3, 4, 3), lambda: nn.BatchNorm2d(4), nn.ReLU, nn.Flatten, lambda: nn.Linear(64, 2)
-        ), (ROWS, 3, 6, 6), "0", {},
-    ),
-    "LSTM": (lambda: Recurrent(nn.LSTM, True), WINDOW, "rnn", {"element": 0}),
-    "LSTM, sequence first": (lambda: Recurrent(nn.LSTM, False), WINDOW, "rnn", {"element": 0, "batch_dim": 1}),
-    "GRU": (lambda: Recurrent(nn.GRU, True), WINDOW, "rnn", {"element": 0}),
-    "transformer encoder": (
-        lambda: nn.TransformerEncoder(
-            nn.TransformerEncoderLayer(FEATURES, 2, 16, dropout=0.0, batch_first=True), 2, enable_nested_tensor=False
-        ), WINDOW, "layers.0", {},
-    ),
-    "attention": (Attention, WINDOW, "attention", {"element": 0}),
-    "ModuleDict": (Dictionary, VECTOR, "layers.one", {}),
-    "dict output": (lambda: Structured(dict), VECTOR, "inner", {"element": "hidden"}),
-    "dataclass output": (lambda: Structured(Output), VECTOR, "inner", {"element": "hidden"}),
-    "named tuple output": (lambda: Structured(Named), VECTOR, "inner", {"element": 1}),
-    "tied, first call": (Tied, VECTOR, "first", {"call": 0}),
-    "tied, second call": (Tied, VECTOR, "second", {"call": 1}),
-    "input": (Residual, VECTOR, "input", {}),
-    "output": (Residual, VECTOR, "output", {}),
-}  # fmt: skip
 
 
 def inputs(shape, seed=0):
@@ -192,6 +61,42 @@ def test_rows_meet_at_the_layer_and_everything_else_stays(case, training):
     assert not torch.allclose(fused, plain)
     assert (list(module.state_dict()), hooks(module), module.training) == (keys, number, training)
     module.load_state_dict(before)
+    assert torch.equal(module(x), plain)
+
+
+@pytest.mark.parametrize("case", [case for case in ZOO if case != "input"])
+def test_rows_meet_as_densities_at_the_layer_and_everything_else_stays(case):
+    """Of equal variances the means are those of points; a draw adds the noise of the pooled precision."""
+    build, shape, layer, options = ZOO[case]
+    module, x = seeded(build).eval(), inputs(shape)
+    before, number, plain = (
+        {name: value.clone() for name, value in module.state_dict().items()},
+        hooks(module),
+        module(x),
+    )
+    target = module if layer == "output" else module.get_submodule(layer)
+    given, outputs = [], []
+
+    def precise(mean, first_argument):
+        given.append(first_argument)
+        return torch.full_like(mean, 4.0)
+
+    for arguments in ({}, {"embedding": precise}, {"embedding": precise, "noise": torch.ones}):
+        with fuse_at(module, layer, PARTNERS, WEIGHTS, **arguments, **options):
+            calls = []
+            handle = target.register_forward_hook(
+                lambda _, __, output, calls=calls: calls.append(element_of(output, options.get("element")))
+            )
+            module(x)
+            handle.remove()
+        outputs.append(calls[options.get("call", 0)])
+    points, means, drawn = outputs
+    torch.testing.assert_close(means, points)
+    torch.testing.assert_close(drawn, points + 0.5)
+    assert all(one is x for one in given)
+    assert hooks(module) == number
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])
     assert torch.equal(module(x), plain)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from probmix import families
+from probmix.fusion import fuse_at
 from probmix.mixup import Mixup, preset, preset_names
 from probmix.networks import MLP, DensityNetwork
 from probmix.pairs import pair_up
@@ -36,9 +37,11 @@ def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(Non
     family = families.get(family)
     keys = member_keys(0, MEMBERS)[members]
     targets = data.y.shape[1] if data.y.ndim == 2 else None
-    network = DensityNetwork(family, FEATURES, (16, 8), targets, len(keys))
     mixup = mixup if isinstance(mixup, Mixup) else preset(mixup)
-    scaler, result = train(network, family, data, mixup, options, keys)
+    place = mixup.places[0] if mixup.places else "embedding"
+    network = DensityNetwork(family, FEATURES, (16, 8), targets, len(keys), mixup.embedding, place)
+    device = data.x.device
+    scaler, result = train(network.to(device), family, data, mixup, options, keys.to(device))
     return network, scaler, result
 
 
@@ -105,7 +108,33 @@ METHODS = [
     preset("probmix", label_pool="calibrated"),
     preset("manifold-mixup", label_pool="calibrated"),
     Mixup(at=("input", "hidden.0", "hidden.1", "output")),
+    preset("probmix", pool="linear"),
+    preset("m-probmix", pool="linear", label_pool="linear"),
+    preset("m-probmix", at="hidden.1", embedding="gaussian-constant", draws=3, criterion="log-expected"),
+    preset("local-m-probmix", draws=0),
 ]
+
+
+@pytest.mark.parametrize("place", ["hidden.0", "hidden.1", "embedding"])
+def test_points_may_as_well_meet_behind_the_next_linear_layer(place):
+    """Where the network averages fewer numbers, it computes what `fuse_at` does at the layer itself."""
+    data = make_data()
+    network, _, _ = run(data)
+    partners, share = KeyedRandom(member_keys(2, MEMBERS)).permutations(N), torch.rand(MEMBERS, N)
+    weights = torch.stack([1 - share, share], -1)
+    with fuse_at(network.mlp, "hidden.0" if place == "embedding" else place, partners, weights):
+        expected = network(data.x)
+    torch.testing.assert_close(network.fused(data.x, place, partners, weights, None), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_separate_variance_network_halves_the_first_hidden_layer():
+    star = preset("m-probmix-star")
+    network = DensityNetwork(families.get("gaussian"), 13, (128, 32), None, 2, star.embedding)
+    plain = DensityNetwork(families.get("gaussian"), 13, (128, 32), None, 2)
+    assert network.mlp.hidden_layer_sizes == (64, 32)
+    assert network.embedding.output.weight.shape == (2, 64, 64)
+    count = [sum(parameter.numel() for parameter in one.parameters()) for one in (network, plain)]
+    assert 0.7 < count[0] / count[1] < 1.5
 
 
 @pytest.mark.parametrize("batch_size", [None, 16])
@@ -288,12 +317,10 @@ def test_numbers_beyond_float64_are_an_error_before_training():
 @pytest.mark.cuda
 @pytest.mark.parametrize("mixup", METHODS, ids=str)
 def test_cuda_trains_the_same_members(mixup):
-    family, keys = families.get("gaussian"), member_keys(0, MEMBERS)
-    data = make_data()
-    on_gpu = data.to(torch.device("cuda"))
-    network = DensityNetwork(family, FEATURES, (16, 8), None, MEMBERS).cuda()
     mixup = mixup if isinstance(mixup, Mixup) else preset(mixup)
-    train(network, family, on_gpu, mixup, OPTIONS, keys.cuda())
-    cpu, _, _ = run(data, mixup)
+    # the noise of embeddings comes from the generator of the device
+    mixup = dataclasses.replace(mixup, draws=0)
+    network, _, _ = run(make_data().to(torch.device("cuda")), mixup)
+    cpu, _, _ = run(make_data(), mixup)
     for a, b in zip(network.parameters(), cpu.parameters(), strict=True):
         torch.testing.assert_close(a.cpu(), b, rtol=0, atol=1e-3)

@@ -157,7 +157,8 @@ def _linear_nll(
     row_dim, pairs = meeting.weights.ndim - 2, meeting.pairs
     at_layer = mixup.embedding != "point" and meeting.place not in ENDS
     eta = network.fused(x, meeting.place, None, None, noise) if at_layer else network(x)
-    log_weights = meeting.weights.log().unbind(-1)
+    weights = meeting.weights.to(eta.dtype)
+    log_weights = weights.log().unbind(-1)
     points = pair_up(eta, meeting.partners, row_dim)
     check_params(family, points[0], pairs.shape[:-1])
 
@@ -169,7 +170,7 @@ def _linear_nll(
         return nll(meeting.label)
     alone = torch.ones_like(pairs[..., :1])
     kernels = [family.pool_labels(pairs[..., k : k + 1], alone, mixup.label_spread) for k in range(2)]
-    return (meeting.weights * torch.stack([nll(kernel) for kernel in kernels], -1)).sum(-1)
+    return (weights * torch.stack([nll(kernel) for kernel in kernels], -1)).sum(-1)
 
 
 def sum_targets(losses: Tensor, row_ndim: int) -> Tensor:

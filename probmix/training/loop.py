@@ -57,9 +57,11 @@ def train(
     RuntimeError
         If a member diverged before it learned anything.
     ValueError
-        If features or targets are too large for float64.
+        If features or targets are too large for float64, or the network was built for another kind of embedding.
     """
     random = KeyedRandom(keys)
+    if (mixup.embedding == "point") != (network.density_place is None):
+        raise ValueError(f"the network must be built for the embedding {mixup.embedding!r} of the mixup; it is not.")
     scaler, moments = target_scaler(family, data), data.feature_moments()
     _check_units(scaler, moments)
     network.initialize_(keys, *moments, marginal(family, data, scaler))

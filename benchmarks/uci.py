@@ -1,6 +1,6 @@
-"""Test NLL on the 20 standard splits of the Boston housing data, with the network and schedule of the ProbMix paper.
+"""Test NLL on the 20 standard splits of a UCI set, with the network and schedule of the ProbMix paper.
 
-    PROBMIX_DATA=... python benchmarks/boston.py [--methods erm,probmix] [--splits 20]
+    PROBMIX_DATA=... python benchmarks/uci.py [--dataset bostonHousing] [--methods erm,probmix] [--splits 20]
 
 MLP of 128 and 32 hidden units, full batches, AdamW without decay at a rate of 0.005, 1000 epochs, 20 % of the training
 part for choosing the epoch. The seed of a split is its number. Means with standard errors over splits, and the paired
@@ -20,10 +20,11 @@ from probmix.datasets import load, uci_splits
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=None, help="folder of the data sets; default: the variable PROBMIX_DATA")
+    parser.add_argument("--dataset", default="bostonHousing")
     parser.add_argument("--methods", default="erm,probmix")
     parser.add_argument("--splits", type=int, default=20)
     arguments = parser.parse_args()
-    data = load("uci/bostonHousing", arguments.data)
+    data = load(f"uci/{arguments.dataset}", arguments.data)
     X, y = data.X.to_numpy(), data.y
     splits = list(uci_splits(len(y)))[: arguments.splits]
 
@@ -37,7 +38,7 @@ def main() -> None:
             )  # fmt: skip
             scores.append(-model.fit(X[train], y[train]).score(X[test], y[test]))
         nll[method] = np.array(scores)
-        print(f"{method:14s} NLL {described(nll[method])}, {time.perf_counter() - start:.0f} s", end="")
+        print(f"{method:22s} NLL {described(nll[method])}, {time.perf_counter() - start:.0f} s", end="")
         print(f", minus ERM {described(nll[method] - nll['erm'])}" if "erm" in nll and method != "erm" else "")
 
 
