@@ -13,7 +13,7 @@ def test_the_readme_runs(monkeypatch):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setitem(mpl.rcParams, "backend", "agg")
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     namespace = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), namespace)
