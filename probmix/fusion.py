@@ -1,5 +1,6 @@
 """Making rows meet at a named layer of any module, as points or as densities."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
@@ -17,6 +18,7 @@ Embedding = Callable[[Tensor, Any], Tensor]
 Noise = Callable[[torch.Size], Tensor]
 
 _COMPILED = "_orig_mod"
+_ELEMENT = re.compile(r"(.+)\[(-?\w+)\]")
 
 
 def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
@@ -29,7 +31,7 @@ def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
     """
     if layer in ("input", "output"):
         return module
-    layer = layer if isinstance(layer, str) else _name_in(module, layer)
+    layer = _parse(layer)[0] if isinstance(layer, str) else _name_in(module, layer)
     if _COMPILED in layer.split("."):
         raise ValueError(
             f"the layer {layer!r} is inside a compiled module, whose graph knows no new hooks. "
@@ -41,6 +43,14 @@ def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
     except AttributeError:
         names = [name for name, _ in module.named_modules(remove_duplicate=False) if name]
         raise unknown_name("layer", layer, ["input", "output", *names]) from None
+
+
+def _parse(place: str) -> tuple[str, int | str | None]:
+    """The layer, and the element of its output, that a place such as "rnn[0]" or "encoder[hidden]" names."""
+    match = _ELEMENT.fullmatch(place)
+    if match is None:
+        return place, None
+    return match[1], int(match[2]) if match[2].lstrip("-").isdigit() else match[2]
 
 
 def _name_in(module: nn.Module, layer: nn.Module) -> str:
@@ -81,6 +91,7 @@ def fuse_at(
         What is called inside the context.
     layer : str or nn.Module
         "input" (the first argument), "output", a dotted name as in `module.get_submodule`, or the submodule itself.
+        A name may carry the element, as in "rnn[0]".
     partners : Tensor, (B,), int64, or int, or None
         The first B <= N rows meet these rows. With a member axis (M, B), for outputs (M, N, ...). A number means the
         row so many places further on, cyclically, which is quicker. None: rows do not meet, a draw from the
@@ -133,6 +144,8 @@ def fuse_at(
     torch.Size([2, 1])
     """
     target = find_layer(module, layer)
+    if isinstance(layer, str) and element is None:
+        layer, element = _parse(layer)
     name = layer if isinstance(layer, str) else type(layer).__name__
     if (partners is None) != (weights is None) or (partners is None and embedding is None):
         raise ValueError("`partners` and `weights` come together, and only an `embedding` can do without both.")

@@ -140,6 +140,20 @@ def test_the_submodule_itself_is_a_layer():
     assert torch.equal(*results)
 
 
+@pytest.mark.parametrize(
+    ("case", "place"), [("LSTM", "rnn[0]"), ("dict output", "inner[hidden]"), ("named tuple output", "inner[-1]")]
+)
+def test_a_place_may_carry_the_element(case, place):
+    build, shape, layer, options = ZOO[case]
+    module, x, results = seeded(build), inputs(shape), []
+    for name, arguments in ((place, {}), (layer, options)):
+        with fuse_at(module, name, PARTNERS, WEIGHTS, **arguments):
+            results.append(module(x))
+    assert torch.equal(*results)
+    with pytest.raises(ValueError, match=r"^unknown layer 'inn'"), fuse_at(module, "inn[0]", PARTNERS, WEIGHTS):
+        pass
+
+
 def test_gradients_flow_to_both_rows():
     module, x = seeded(Residual), inputs(VECTOR).requires_grad_()
     with fuse_at(module, "block", PARTNERS, WEIGHTS):

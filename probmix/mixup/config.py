@@ -27,8 +27,9 @@ class Mixup:
         "output": the natural parameters of the points are pooled log-linearly (ProbMix). "input": the inputs are
         averaged (plain mixup). The dotted name of a layer: its outputs are averaged (manifold mixup). In an estimator
         "embedding" is the first hidden layer of the built-in perceptron, whose layers are "hidden.0", "hidden.1", ...;
-        of a network of your own it is the output, on which the head sits. Several places: one is drawn for every
-        batch. None: rows do not meet (empirical risk minimisation).
+        of a network of your own it is the output, on which the head sits. For a layer that returns a tuple or a dict
+        say which element meets, "rnn[0]". Several places: one is drawn for every batch. None: rows do not meet
+        (empirical risk minimisation).
     embedding : {"point", "gaussian", "gaussian-separate", "gaussian-constant"}
         As what rows meet at a layer: as its outputs, or as Gaussian densities around them (M-ProbMix), from which the
         rest of the network sees a draw. The variance comes from a linear layer on the layer's output, from a network of
