@@ -9,7 +9,8 @@ Windows whose target lies across a boundary are dropped: the last target of trai
 origin of validation, and the last target of validation at the first origin of the test.
 
 Scaling: each input channel by its mean and standard deviation over the rows that training windows see. Inputs, once
-more, and targets are then standardised by the estimator, which takes the units from the training windows too. Scores and pictures are in US dollars per share, adjusted for splits as the file is.
+more, and targets are then standardised by the estimator, which takes the units from the training windows too. Scores
+and pictures are in US dollars per share, adjusted for splits as the file is.
 
 Training: full batches, AdamW without decay, which is Adam. The validation part chooses the epoch, by its mean NLL;
 nothing else is chosen by any data, and no run stops early. Mixing weights are Beta(alpha, alpha), beta is the variance

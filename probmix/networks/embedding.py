@@ -16,8 +16,8 @@ EmbeddingKind = Literal["point", "gaussian", "gaussian-separate", "gaussian-cons
 # The standard deviation stays within a factor of a thousand or so of one. A clamp will do, where families have smooth
 # links: at these ends the noise is nothing, or everything.
 _LOG_PRECISION_LIMIT = 14.0
-# A standard deviation of 0.37 to begin with, a compromise: fits of the energy data were worse from 1 on, and from 0.14 on
-# the noise widened the predictions of the toy regression less where there are no data.
+# A standard deviation of 0.37 to begin with, a compromise: from 1 on fits of the energy data were worse, and from 0.14
+# on the noise widened predictions away from the data less.
 _FIRST_LOG_PRECISION = 2.0
 
 
