@@ -30,7 +30,7 @@ def check_weights(weights: Tensor) -> None:
         raise ValueError(f"`weights` must sum to 1 over dim -1; largest |sum - 1| was {off:.3g}. Pass softmax(w).")
 
 
-def log_linear_pool(eta: Tensor, weights: Tensor) -> Tensor:
+def log_linear_pool(eta: Tensor, weights: Tensor | None = None) -> Tensor:
     r"""Log-linear pool of M members of one exponential family.
 
     .. math:: \tilde p \propto \prod_k p_k^{w_k} \quad\Longleftrightarrow\quad \tilde\eta = \sum_k w_k\,\eta_k
@@ -41,8 +41,8 @@ def log_linear_pool(eta: Tensor, weights: Tensor) -> Tensor:
     ----------
     eta : Tensor, (*B, M, K)
         Natural parameters of the M points.
-    weights : Tensor, (*B, M)
-        On the simplex over the last axis; leading axes broadcast.
+    weights : Tensor, (*B, M), optional
+        On the simplex over the last axis; leading axes broadcast. Equal by default.
 
     Returns
     -------
@@ -68,20 +68,22 @@ def log_linear_pool(eta: Tensor, weights: Tensor) -> Tensor:
     >>> gaussian.distribution(log_linear_pool(eta, torch.tensor([0.5, 0.5]))).mean
     tensor(2.4000)
     """
+    if weights is None:
+        return eta.mean(-2)
     _check_points(eta.shape[:-1], weights)
     check_weights(weights)
     return (weights.unsqueeze(-1) * eta).sum(-2)
 
 
-def linear_pool(distribution: Distribution, weights: Tensor) -> dist.TorchDistribution:
+def linear_pool(distribution: Distribution, weights: Tensor | None = None) -> dist.TorchDistribution:
     r"""Linear pool (mixture) of M distributions, :math:`\tilde p = \sum_k w_k p_k`.
 
     Parameters
     ----------
     distribution : torch or Pyro distribution
         Its last batch axis holds the M points.
-    weights : Tensor, (*B, M)
-        On the simplex over the last axis; leading axes broadcast.
+    weights : Tensor, (*B, M), optional
+        On the simplex over the last axis; leading axes broadcast. Equal by default.
 
     Returns
     -------
@@ -101,6 +103,8 @@ def linear_pool(distribution: Distribution, weights: Tensor) -> dist.TorchDistri
     >>> linear_pool(Poisson(torch.tensor([1.0, 3.0])), torch.tensor([0.5, 0.5])).mean
     tensor(2.)
     """
+    if weights is None:
+        weights = _equal_weights(distribution)
     _check_points(distribution.batch_shape, weights)
     check_weights(weights)
     if isinstance(distribution, torch.distributions.Categorical):
@@ -113,6 +117,14 @@ def linear_pool(distribution: Distribution, weights: Tensor) -> dist.TorchDistri
             return Independent(Categorical(logits=logits), distribution.reinterpreted_batch_ndims)
     mixing = dist.Categorical(probs=weights.expand(distribution.batch_shape))
     return Mixture(mixing, distribution, validate_args=False)
+
+
+def _equal_weights(distribution: Distribution) -> Tensor:
+    if not distribution.batch_shape:
+        raise ValueError("a pool needs a batch axis of points; the distribution has none.")
+    parameter = distribution.mean
+    points = distribution.batch_shape[-1]
+    return torch.full(distribution.batch_shape, 1 / points, dtype=parameter.dtype, device=parameter.device)
 
 
 def _check_points(batch_shape: torch.Size, weights: Tensor) -> None:

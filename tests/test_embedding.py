@@ -227,11 +227,14 @@ def test_criteria_agree_for_one_draw_and_are_ordered_for_several():
     assert losses[8, "log-expected"] < losses[8, "expected-log"]
 
 
-def test_densities_need_a_variance_network_and_points_have_none():
+def test_points_do_not_look_at_a_variance_network():
+    assert_same(loss_and_gradients("probmix"), loss_and_gradients("probmix", GaussianEmbedding(FEATURES)))
+
+
+def test_densities_need_a_variance_network():
     x, y = batch()
-    for mixup, embedding in ((preset("m-probmix", at="first"), None), ("probmix", GaussianEmbedding(FEATURES))):
-        with pytest.raises(ValueError, match=r"^`embedding` is the variance network of rows that meet as densities;"):
-            mixup_loss(seeded(Residual), "gaussian", x, y, mixup, embedding=embedding)
+    with pytest.raises(ValueError, match=r"^rows that meet as densities, embedding='gaussian', need a variance"):
+        mixup_loss(seeded(Residual), "gaussian", x, y, preset("m-probmix", at="first"))
     with pytest.raises(ValueError, match=r"^rows meet at the embedding, which is a layer only for the networks of an"):
         mixup_loss(seeded(Residual), "gaussian", x, y, "m-probmix", embedding=GaussianEmbedding(FEATURES))
     message = r"^`partners` and `weights` come together, and only an `embedding` can do"

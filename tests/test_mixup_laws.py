@@ -104,6 +104,13 @@ def test_presets_are_what_the_papers_call_them():
     assert changed == Mixup(at="output", weights=BetaWeights(0.7), label_spread=0.01)
 
 
+def test_rows_of_erm_meet_nowhere():
+    with pytest.raises(
+        ValueError, match=r"^under the preset 'erm' rows meet nowhere; got at='2'\. Use another preset\.$"
+    ):
+        preset("erm", at="2")
+
+
 def test_unknown_names_are_answered_with_near_misses():
     message = r"^unknown mixup preset 'probmx'; did you mean 'probmix' or 'm-probmix' or 'local-probmix'\?$"
     with pytest.raises(ValueError, match=message):

@@ -208,3 +208,22 @@ def test_weights_off_the_simplex(weights: list[float] | float, message: str) -> 
 def test_float32_rounding_is_on_the_simplex() -> None:
     check_weights(torch.randn(1000, 50, generator=torch.Generator().manual_seed(0)).softmax(-1))
     check_weights(torch.empty(0, 3))
+
+
+@pytest.mark.parametrize("several", [False, True])
+@over_families
+def test_weights_are_equal_by_default(family: ExponentialFamily, several: bool) -> None:
+    eta = ordinary_params(family, 4, 3)
+    equal = torch.full((4, 3), 1 / 3, dtype=eta.dtype)
+    torch.testing.assert_close(log_linear_pool(eta), log_linear_pool(eta, equal))
+    distribution = family.distribution(eta.unsqueeze(-2).expand(4, 3, 2, -1) if several else eta)
+    if several:
+        distribution = torch.distributions.Independent(distribution, 1)
+    one, other = linear_pool(distribution), linear_pool(distribution, equal)
+    y = other.sample()
+    torch.testing.assert_close(one.log_prob(y), other.log_prob(y))
+
+
+def test_a_pool_without_points_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^a pool needs a batch axis of points; the distribution has none\.$"):
+        linear_pool(torch.distributions.Normal(0.0, 1.0))

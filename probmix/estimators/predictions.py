@@ -119,8 +119,7 @@ class Predictions(ABC):
         components = (eta.mean(0) if self.pool == "log-linear" else eta.flatten(0, 1)).movedim(0, 1)
         if components.shape[1] == 1:
             return self._distribution(components.squeeze(1))
-        weights = torch.full(components.shape[:2], 1 / components.shape[1], dtype=eta.dtype, device=eta.device)
-        return linear_pool(self._distribution(components), weights)
+        return linear_pool(self._distribution(components))
 
     def _distribution(self, eta: Tensor) -> dist.TorchDistribution:
         distribution = self.family_.distribution(eta)

@@ -160,7 +160,7 @@ def preset(name: str, *, alpha: float | None = None, **changes: Any) -> Mixup:
     Raises
     ------
     ValueError
-        For an unknown name, with the near misses.
+        For an unknown name, with the near misses, and for a place where rows of "erm" should meet.
 
     Examples
     --------
@@ -170,6 +170,8 @@ def preset(name: str, *, alpha: float | None = None, **changes: Any) -> Mixup:
     """
     if name not in _PRESETS:
         raise unknown_name("mixup preset", name, _PRESETS)
+    if name == "erm" and changes.get("at") is not None:
+        raise ValueError(f"under the preset 'erm' rows meet nowhere; got at={changes['at']!r}. Use another preset.")
     if alpha is not None:
         changes["weights"] = BetaWeights(alpha)
     return replace(_PRESETS[name], **changes)

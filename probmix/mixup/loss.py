@@ -43,7 +43,7 @@ def mixup_loss(
         A preset name or a `Mixup`. Name the layer of your module at which rows meet: ``preset("m-probmix", at="2")``.
     embedding : callable, optional
         Where rows meet as densities: the precision of the layer's output, such as a `GaussianEmbedding`, whose
-        parameters the optimiser must have as well.
+        parameters the optimiser must have as well. Where they meet as points it is not looked at.
     partners : Tensor, (B,), int64, optional
         Row numbers: the first B <= N rows meet these rows. By default all rows meet and partners are drawn within the
         batch. Stack partners from outside the batch under it and name their rows here.
@@ -116,13 +116,13 @@ class _Own:
     """A module of the user's, as rows meet in it."""
 
     def __init__(self, module: Callable[[Tensor], Tensor], mixup: Mixup, embedding: Embedding | None) -> None:
-        if (mixup.embedding == "point") != (embedding is None):
+        if mixup.embedding != "point" and embedding is None:
             raise ValueError(
-                f"`embedding` is the variance network of rows that meet as densities; got {embedding!r} with a mixup "
-                f"whose embedding is {mixup.embedding!r}. Pass GaussianEmbedding(features), or a mixup without."
+                f"rows that meet as densities, embedding={mixup.embedding!r}, need a variance network: pass "
+                "`embedding`, such as GaussianEmbedding(features), and its parameters to the optimiser."
             )
         self._module = module
-        self._embedding = embedding
+        self._embedding = None if mixup.embedding == "point" else embedding
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._module(x)
