@@ -160,8 +160,9 @@ def test_training_lowers_the_validation_score(family, several):
 def test_validation_curve_is_in_the_users_units():
     data = make_data()
     network, scaler, result = run(data)
-    family = network.family
-    for m in range(MEMBERS):
+    family, learned = network.family, result.best_epoch.nonzero()[0]
+    assert len(learned) >= 2  # the others kept the marginal distribution, from which they started
+    for m in learned:
         rows = data.validation_rows[m]
         eta = family.rescale(network(data.x[rows].expand(MEMBERS, -1, -1)), scaler)[m]
         nll = -family.distribution(eta).log_prob(data.y[rows]).mean()
@@ -174,7 +175,9 @@ def test_members_stop_by_themselves_and_keep_their_best_weights():
     epochs = len(result.validation_curve)
     assert epochs < 200
     assert result.best_epoch.max() == epochs - 3  # the last to stop
-    for m, best in enumerate(result.best_epoch):
+    learned = result.best_epoch.nonzero()[0]
+    assert len(learned) >= 2
+    for m, best in zip(learned, result.best_epoch[learned], strict=True):
         until_stop = result.validation_curve[: best + 3, m]
         assert until_stop.argmin() == best - 1
 
@@ -201,7 +204,9 @@ def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(ba
     network.loc.copy_(data.feature_moments()[0])
     network.scale.copy_(data.feature_moments()[1])
     scaler = target_scaler(network.family, data)
-    source = BatchSource(data, network, scaler, preset("local-probmix"), batch_size)
+    source = BatchSource(
+        data, network, scaler, preset("local-probmix"), batch_size, KeyedRandom(member_keys(0, MEMBERS))
+    )
     for batch in source.epoch(1, KeyedRandom(member_keys(0, MEMBERS))):
         for m in range(MEMBERS):
             rows = network.standardize(data.x[data.train_rows[m]].expand(MEMBERS, -1, -1))[m]
@@ -218,7 +223,7 @@ def test_uniform_partners_stay_in_their_batch_and_every_row_is_one(batch_size):
     data, family = make_data(), families.get("gaussian")
     scaler = target_scaler(family, data)
     network = DensityNetwork(family, FEATURES, (), None, MEMBERS)
-    source = BatchSource(data, network, scaler, preset("probmix"), batch_size)
+    source = BatchSource(data, network, scaler, preset("probmix"), batch_size, KeyedRandom(member_keys(0, MEMBERS)))
     sizes, turns = [], set()
     for epoch in range(1, 40):
         for batch in source.epoch(epoch, KeyedRandom(member_keys(0, MEMBERS))):
@@ -232,9 +237,9 @@ def test_uniform_partners_stay_in_their_batch_and_every_row_is_one(batch_size):
                 pairs = batch.target.pairs[m] * scaler.scale[m] + scaler.loc[m]
                 expected = [[known[tuple(x.tolist())] for x in pair] for pair in rows]
                 torch.testing.assert_close(pairs, torch.tensor(expected, dtype=torch.float64))
-            turns.add(batch.target.partners if isinstance(batch.target.partners, int) else None)
+            turns.add(batch.target.partners)
         assert set(sizes) == ({70} if batch_size is None else {14})
-    assert turns == ({None} if batch_size is None else set(range(14)))
+    assert turns == set(range(14)) if batch_size else len(turns) > 25
 
 
 class Killed(BaseException):

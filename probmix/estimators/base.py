@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
 from ..families import ExponentialFamily
 from ..mixup import Mixup, as_mixup
 from ..networks import NetworkLike
-from ..random import KeyedRandom, member_keys
+from ..random import KeyedRandom, member_keys, seeded
 from ..training import TrainingData, TrainingOptions, train
 from .building import build_network
 from .checks import check_device, check_integer, check_layer_sizes, check_network, check_pool, check_real, check_seed
 from .persistence import save_estimator
 from .predictions import Predictions
-from .rows import as_numpy, canonical_rows, split_rows
+from .rows import as_numpy, canonical_rows, check_rows, split_rows
 
 
 class DensityEstimator(Predictions, BaseEstimator, ABC):
@@ -124,7 +124,13 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         mixup, options, device = self._check_parameters()
         if (X_val is None) != (y_val is None):
             raise ValueError("`X_val` and `y_val` are features and targets of the same rows: pass both or none.")
-        x, targets, family = self._validate_fit(as_numpy(X), as_numpy(y))
+        X = as_numpy(X)
+        if self.network is None and getattr(X, "ndim", 2) > 2:
+            raise ValueError(
+                f"X must be a table (n, F) for the built-in perceptron; got shape {X.shape}. Pass a `network` that "
+                "takes such rows, or flatten them."
+            )
+        x, targets, family = self._validate_fit(X, as_numpy(y))
         if sample_weight is not None:
             sample_weight = _check_sample_weight(as_numpy(sample_weight), x, dtype=np.float64, ensure_non_negative=True)
         family.check_targets(torch.tensor(targets))
@@ -136,7 +142,8 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         num_targets = targets.shape[1] if targets.ndim == 2 else None
         sizes = check_layer_sizes(self.hidden_layer_sizes)
         network = build_network(self.network, sizes, family, x.shape[1:], num_targets, keys, mixup)
-        with torch.enable_grad():
+        # also what a network draws outside training mode leaves torch's own generator as it was
+        with torch.enable_grad(), seeded(self.seed_, device):
             scaler, result = train(network.to(device), family, data.to(device), mixup, options, keys.to(device))
 
         self.family_ = family
@@ -152,13 +159,15 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
     def _validate_held_out(
         self, X_val: Any, y_val: Any, x: NDArray[Any], targets: NDArray[Any], family: ExponentialFamily
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        x_val = check_array(as_numpy(X_val), dtype=np.float64, allow_nd=self.network is not None, input_name="X_val")
-        y_val = self._validate_targets(as_numpy(y_val))
-        for name, one, other, rows in (("X_val", x_val, x, len(x_val)), ("y_val", y_val, targets, len(x_val))):
-            expected = (rows, *other.shape[1:])
-            if one.shape != expected:
-                raise ValueError(f"`{name}` must have shape {expected}, as X, y and X_val say; got {one.shape}.")
-        family.check_targets(torch.tensor(y_val))
+        x_val = check_rows(self, as_numpy(X_val), x.shape[1:], "X_val")
+        y_val = self._validate_targets(as_numpy(y_val), "y_val")
+        expected = (len(x_val), *targets.shape[1:])
+        if y_val.shape != expected:
+            raise ValueError(f"y_val must have shape {expected}, as y and X_val say; got {y_val.shape}.")
+        try:
+            family.check_targets(torch.tensor(y_val))
+        except ValueError as error:
+            raise ValueError(f"y_val: {error}") from None
         return x_val, y_val
 
     def _training_data(

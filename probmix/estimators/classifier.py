@@ -66,12 +66,12 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
             )
         return torch.from_numpy(y).long()
 
-    def _validate_targets(self, y: Any) -> NDArray[Any]:
+    def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
         labels = column_or_1d(y)
         unknown = ~np.isin(labels, self.classes_)
         if unknown.any():
             raise ValueError(
-                f"y has the class {labels[unknown][0]!r}, which the fit did not see; classes are {self.classes_}."
+                f"{name} has the class {labels[unknown][0]!r}, which the fit did not see; classes are {self.classes_}."
             )
         indices: NDArray[np.float64] = np.searchsorted(self.classes_, labels).astype(np.float64)
         return indices

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..networks import NetworkLike
+from .checks import check_network
 from .classifier import DensityClassifier
 from .persistence import decode, read, restore
 from .regressor import DensityRegressor
@@ -31,7 +32,7 @@ def load(path: str | Path, network: NetworkLike | None = None) -> DensityRegress
     Raises
     ------
     ValueError
-        If the file is not one of ours, names a family that is not registered, or needs a `network` and has none.
+        If the file is not one of ours, names a family that is not registered, or needs another `network`.
 
     Examples
     --------
@@ -45,11 +46,13 @@ def load(path: str | Path, network: NetworkLike | None = None) -> DensityRegress
     >>> bool((loaded.predict(X) == model.predict(X)).all())
     True
     """
+    check_network(network)
     header, tensors = read(path)
     params = {name: decode(value) for name, value in header["params"].items()}
     if (header["hidden_layer_sizes"] is None) != (network is not None):
-        fitted = "a network of its own" if network is None else "the built-in network"
-        raise ValueError(f"the estimator was fitted with {fitted}: pass `network` if, and only if, you did so then.")
+        fitted = "a network of the user's own" if network is None else "the built-in network"
+        mend = "Pass it, or what built it, as `network`" if network is None else "Leave out `network`"
+        raise ValueError(f"{str(path)!r} holds an estimator that was fitted with {fitted}. {mend}.")
     estimator = _CLASSES[header["class"]](**params, network=network)
     restore(estimator, header, tensors, network)
     return estimator

@@ -107,12 +107,26 @@ def restore(
     network = build_network(own, sizes, family, input_shape, num_targets, keys, estimator.mixup_)
     if own is None:
         network = network.double()
+    _check_architecture(network.state_dict(), state)
     network.load_state_dict(state)
     estimator.family_ = family
     estimator.scaler_ = TargetScaler(**_under("scaler.", tensors))
     estimator.validation_curve_ = tensors["validation_curve"].numpy()
     estimator.best_epoch_ = tensors["best_epoch"].numpy()
     estimator.network_ = network.eval()
+
+
+def _check_architecture(expected: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
+    """Raise unless the tensors of a network have the names and shapes of those of the fitted one."""
+    # the user's own layers first: the head, for one, only follows them
+    for name in sorted(expected.keys() | stored.keys(), key=lambda name: (".network/" not in name, name)):
+        shapes = [f"shape {tuple(of[name].shape[1:])}" if name in of else "none" for of in (expected, stored)]
+        if shapes[0] != shapes[1]:
+            tensor = name.split(".")[-1].replace("/", ".").removeprefix("network.")
+            raise ValueError(
+                f"`network` must have the architecture of the saved one: of {tensor!r} it has {shapes[0]}, the saved "
+                f"one {shapes[1]}. Pass the network with which the estimator was fitted."
+            )
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

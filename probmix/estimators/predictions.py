@@ -1,5 +1,6 @@
 """Prediction and scoring in the user's units, which the density estimators share."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pyro.distributions as dist
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ..distributions import Independent
@@ -17,10 +18,10 @@ from ..networks import MemberNetwork
 from ..pooling import linear_pool
 from ..random import member_keys, seeded
 from .checks import check_device, check_integer, check_pool, check_seed
-from .rows import as_numpy
+from .rows import as_numpy, check_rows
 
-# Rows, members and draws per forward pass: bounds the activations.
-_ROWS_AT_ONCE = 1 << 16
+# Rows, members and draws per forward pass, and numbers in those rows: bounds the activations.
+_ROWS_AT_ONCE, _NUMBERS_AT_ONCE = 1 << 16, 1 << 20
 
 
 class Predictions(ABC):
@@ -37,37 +38,32 @@ class Predictions(ABC):
     seed_: int
 
     @abstractmethod
-    def _validate_targets(self, y: Any) -> NDArray[Any]:
+    def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
         """Numerical targets for scoring."""
-
-    def _validate_rows(self, X: Any) -> NDArray[np.float64]:
-        """Features of new rows, of the shape that the fit saw."""
-        x: NDArray[np.float64] = validate_data(
-            self, as_numpy(X), dtype=np.float64, reset=False, allow_nd=self.network is not None
-        )
-        if x.shape[1:] != self.input_shape_:
-            raise ValueError(f"X must have rows of shape {self.input_shape_}, as in the fit; got {x.shape[1:]}.")
-        return x
 
     @torch.no_grad()
     def _component_params(self, X: Any) -> Tensor:
         """Natural parameters in the user's units, float64, (M, S, n, [d,] K): of the members, at S draws of each."""
         check_is_fitted(self)
         check_integer("n_draws", self.n_draws, 1)
-        x, device = torch.tensor(self._validate_rows(X)), check_device(self.device)
-        network = self.network_.to(device)
-        if network.density_place is None or not self.mixup_.draws:
-            step = max(1, _ROWS_AT_ONCE // self.n_members_)
-            parts = [network(rows.to(device)).unsqueeze(1) for rows in x.split(step)]
-        else:
-            noise = network.draw_noise(member_keys(self.seed_, self.n_members_).to(device), self.n_draws)
-            step = max(1, _ROWS_AT_ONCE // (self.n_members_ * self.n_draws))
-            parts = [network.draws(rows.to(device), noise) for rows in x.split(step)]
-        eta = torch.cat(parts, 2)
-        scaler = self.scaler_.to(device)
-        # the scaler has one entry per member: a draw is to it what a row is
-        rescaled: Tensor = self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape)
-        return rescaled
+        x, device = torch.tensor(check_rows(self, as_numpy(X), self.input_shape_, "X")), check_device(self.device)
+        network, scaler = self.network_.to(device), self.scaler_.to(device)
+        draws = self.n_draws if self._has_draws else 1
+        at_once = max(1, min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // math.prod(self.input_shape_)))
+        noise = network.draw_noise(member_keys(self.seed_, self.n_members_).to(device), draws)
+        parts = []
+        with seeded(self.seed_, device):
+            for rows in x.split(max(1, at_once // (self.n_members_ * draws))):
+                rows = rows.to(device)
+                eta = network.draws(rows, noise) if self._has_draws else network(rows).unsqueeze(1)
+                # the scaler has one entry per member: a draw is to it what a row is
+                parts.append(self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape))
+        return torch.cat(parts, 2)
+
+    @property
+    def _has_draws(self) -> bool:
+        """Whether a prediction is a mixture over draws of an embedding."""
+        return self.network_.density_place is not None and self.mixup_.draws > 0
 
     @property
     def input_shape_(self) -> tuple[int, ...]:
@@ -95,10 +91,9 @@ class Predictions(ABC):
         """
         check_pool(self.pool)
         eta = self._component_params(X)
-        if self.n_members_ == 1 or self.pool == "log-linear":
-            eta = eta.mean(0, keepdim=True)
-        shape = [size for size in eta.shape[:2] if size > 1]
-        return eta.reshape(*shape, *eta.shape[2:])
+        if not self._has_draws:
+            eta = eta.squeeze(1)
+        return eta.mean(0) if self.n_members_ == 1 or self.pool == "log-linear" else eta
 
     def predict_dist(self, X: ArrayLike) -> dist.TorchDistribution:
         """The predicted distribution of each row, in the user's units.

@@ -160,8 +160,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         )
         return x, targets.astype(np.float64), family
 
-    def _validate_targets(self, y: Any) -> NDArray[Any]:
-        targets: NDArray[np.float64] = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+    def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
+        targets: NDArray[np.float64] = check_array(y, dtype=np.float64, ensure_2d=False, input_name=name)
         return targets
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:

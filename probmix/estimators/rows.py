@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.validation import _check_feature_names, check_array, validate_data
 from torch import Tensor
 
 from ..random import KeyedRandom
@@ -75,6 +76,26 @@ def split_rows(
     members = len(order)
     rows = [order[mask].view(members, -1).sort(1).values for mask in (~chosen, chosen)]
     return rows[0], rows[1]
+
+
+def check_rows(estimator: object, X: object, shape: tuple[int, ...], name: str) -> Array:
+    """Features of rows of the shape that the fit saw, under the same names.
+
+    Raises
+    ------
+    ValueError
+        For other shapes or names, NaN or infinite numbers.
+    """
+    if len(shape) == 1 and name == "X":
+        # a table: in scikit-learn's own words
+        table: Array = validate_data(estimator, X, dtype=np.float64, reset=False)
+        return table
+    x: Array = check_array(X, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name)
+    if x.shape[1:] != shape:
+        expected = ", ".join(map(str, ("n", *shape)))
+        raise ValueError(f"{name} must have shape ({expected}), as X in the fit; got {x.shape}.")
+    _check_feature_names(estimator, X, reset=False)
+    return x
 
 
 def as_numpy(values: object) -> object:

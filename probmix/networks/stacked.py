@@ -3,24 +3,28 @@
 import copy
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
+from torch.nn.parameter import is_lazy
 
 from ..families import ExponentialFamily
-from ..fusion import find_layer, fuse_at, layer_shape
+from ..fusion import fuse_at
 from ..heads import NaturalHead, marginal_bias
-from ..random import seeded
+from ..random import KeyedRandom, seeded
 from .embedding import EmbeddingKind, GaussianEmbedding
 from .members import EMBEDDING, MemberNetwork
+from .probing import features_of, meeting_shape, rows_of_zeros
 from .vectorize import Vectorizer
 
 # A module, or what builds one from the shape of a row.
 NetworkLike = nn.Module | Callable[[tuple[int, ...]], nn.Module]
 
-_PROBE_ROWS = 2
+# What the user's network is called in a `_Headed`.
+_OWN = "network"
 
 
 class _Headed(nn.Module):
@@ -32,8 +36,13 @@ class _Headed(nn.Module):
         self.head = head
         self.embedding = embedding
 
-    def forward(self, x: Tensor) -> Tensor:
-        eta: Tensor = self.head(self.network(x))
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Natural parameters, (N, [d,] K); with noise, (S, F), at S draws of the network's output, (S, N, [d,] K)."""
+        features = self.network(x)
+        if noise is not None and self.embedding is not None:
+            precision: Tensor = self.embedding(features, x)
+            features = torch.addcmul(features, precision.rsqrt(), noise.unsqueeze(1))
+        eta: Tensor = self.head(features)
         return eta
 
 
@@ -47,7 +56,8 @@ class StackedNetwork(MemberNetwork):
     family : ExponentialFamily
     network : nn.Module or callable
         Rows (N, *F) to features (N, d). All members start from the weights of a module, which is copied and left
-        alone; a callable, which is given the input shape F, builds each member afresh, under a seed of its own.
+        alone; a callable, which is given the input shape F, builds each member afresh, under a seed of its own. Lazy
+        layers are drawn for each member in either case.
     input_shape : tuple of int
         F.
     num_targets : int or None
@@ -61,7 +71,8 @@ class StackedNetwork(MemberNetwork):
     Raises
     ------
     ValueError
-        If the network does not give a row of features for every row, or `place` is none of its layers.
+        If the network does not give a row of features for every row, cannot be copied, is not built alike for all
+        members, or `place` is none of its layers, or none at which rows can meet.
     TypeError
         If `network` is no module, and does not build one.
     """
@@ -77,68 +88,87 @@ class StackedNetwork(MemberNetwork):
         place: str = EMBEDDING,
     ) -> None:
         super().__init__(family, input_shape, num_targets, len(keys))
+        seeds = KeyedRandom(keys).stream(0).bits((2,)).tolist()
+        networks = [self._build(network, seed) for seed, _ in seeds]
+        _check_alike(networks)
+        # What is called is a copy: a network may keep what it computed, which could be neither copied nor pickled.
+        called = copy.deepcopy(networks[0])
+        features = features_of(called, input_shape)
+        self._has_embedding = EMBEDDING in dict(called.named_modules(remove_duplicate=False))
+        if embedding != "point":
+            self.density_place = place
+            self.feature_shape = self._density_shape(called, place, features)
         members = []
-        for key in keys.tolist():
-            with seeded(key):
-                members.append(self._build(network, embedding, place))
+        for module, (_, seed) in zip(networks, seeds, strict=True):
+            with seeded(seed):
+                head, variance = NaturalHead(family, features, num_targets), None
+                if embedding != "point":
+                    variance = GaussianEmbedding(self.feature_shape[-1], embedding, math.prod(input_shape))
+            members.append(_Headed(module, head, variance).float().eval())
         # hidden from torch: its parameters are those of the members, which stand stacked beside it
-        self._template = (members[0],)
+        self._template, self._called = (members[0],), (copy.deepcopy(members[0]),)
         parameters, buffers = stack_module_state(members)
-        self.stacked_parameters = nn.ParameterDict(
-            {_key(name): nn.Parameter(value.detach(), value.requires_grad) for name, value in parameters.items()}
-        )
-        self._buffer_names = [_key(name) for name in buffers]
-        self.stacked_buffers = nn.Module()
+        self._names = [*parameters, *buffers]
+        self.stacked_parameters, self.stacked_buffers = nn.Module(), nn.Module()
+        for name, value in parameters.items():
+            self.stacked_parameters.register_parameter(_key(name), nn.Parameter(value.detach(), value.requires_grad))
         for name, value in buffers.items():
             self.stacked_buffers.register_buffer(_key(name), value)
         self._member_by_member = Vectorizer("the members of the ensemble")
+        self.eval()
 
-    def _build(self, network: NetworkLike, embedding: EmbeddingKind, place: str) -> _Headed:
-        module = copy.deepcopy(network) if isinstance(network, nn.Module) else network(self.input_shape)
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                "`network` must be an nn.Module, or build one from the shape of a row; "
-                f"for the shape {self.input_shape} it gave {module!r}."
-            )
-        module.cpu().float().eval()
-        rows = torch.zeros(_PROBE_ROWS, *self.input_shape)
-        with torch.no_grad():
-            features = module(rows)
-        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != _PROBE_ROWS:
-            got = tuple(features.shape) if isinstance(features, Tensor) else f"a {type(features).__name__}"
-            raise ValueError(
-                f"`network` must map rows (N, {', '.join(map(str, self.input_shape))}) to features (N, d), on which "
-                f"the estimator puts the head; got {got} for N = {_PROBE_ROWS}. End it in nn.Flatten(), for example."
-            )
-        head = NaturalHead(self.family, features.shape[1], self.num_targets)
-        variance = None
-        if embedding != "point":
-            layer = _layer(module, place).removeprefix("network").removeprefix(".")
-            self.density_place = place
-            self.feature_shape = tuple(layer_shape(module, layer or "output", rows)[1:])
-            if not 1 <= len(self.feature_shape) <= 2:
-                raise ValueError(
-                    f"rows meet as densities at layers that give features (N, d) or (N, T, d); {place!r} gives "
-                    f"(N, {', '.join(map(str, self.feature_shape))}). Choose a layer behind the flattening."
+    def _build(self, network: NetworkLike, seed: int) -> nn.Module:
+        """A network of a member, on the CPU, in float32, in evaluation mode, and not the user's own."""
+        with seeded(seed):
+            module = network if isinstance(network, nn.Module) else network(self.input_shape)
+            if not isinstance(module, nn.Module):
+                raise TypeError(
+                    "`network` must be an nn.Module, or build one from the shape of a row; "
+                    f"for the shape {self.input_shape} it gave {module!r}."
                 )
-            variance = GaussianEmbedding(self.feature_shape[-1], embedding, math.prod(self.input_shape))
-        return _Headed(module, head, variance)
+            lazy = any(is_lazy(tensor) for tensor in chain(module.parameters(), module.buffers()))
+            # a callable may give the same module again and again; but what is lazy cannot always be copied
+            if module is network or not lazy:
+                module = _copied(module)
+            module.cpu().float().eval()
+            if lazy:
+                with torch.no_grad():
+                    module(rows_of_zeros(2, self.input_shape))
+        return module
+
+    def _density_shape(self, module: nn.Module, place: str, features: int) -> tuple[int, ...]:
+        if self._layer(place) == _OWN:
+            return (features,)
+        shape = meeting_shape(module, place, self.input_shape)
+        if not 1 <= len(shape) <= 2:
+            raise ValueError(
+                f"rows meet as densities at layers that give features (N, d) or (N, T, d); {place!r} gives "
+                f"(N, {', '.join(map(str, shape))}). Choose a layer behind the flattening."
+            )
+        return shape
+
+    def _layer(self, place: str) -> str:
+        """The name in a headed network of a layer of the network of the user's."""
+        return _OWN if place == EMBEDDING and not self._has_embedding else f"{_OWN}.{place}"
 
     @property
     def _member(self) -> _Headed:
-        return self._template[0]
+        """The module that is called, with the weights of one member after the other, or of all at once."""
+        if not self._called:
+            self._called = (copy.deepcopy(self._template[0]).train(self.training),)
+        return self._called[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled."""
+        return self.__dict__ | {"_called": ()}
 
     @property
     def dtype(self) -> torch.dtype:
-        head: Tensor = self.stacked_parameters[_key("head.linear.weight")]
-        return head.dtype
+        return self.stacked_parameters.get_parameter(_key("head.linear.weight")).dtype
 
     @property
     def state(self) -> dict[str, Tensor]:
-        return {**self.stacked_parameters, **self._buffers_by_name()}
-
-    def _buffers_by_name(self) -> dict[str, Tensor]:
-        return {name: self.stacked_buffers.get_buffer(name) for name in self._buffer_names}
+        return dict(chain(self.stacked_parameters.named_parameters(), self.stacked_buffers.named_buffers()))
 
     def train(self, mode: bool = True) -> "StackedNetwork":
         """Set training mode, of the network of the user's as well."""
@@ -147,11 +177,18 @@ class StackedNetwork(MemberNetwork):
         return self
 
     def check_place(self, place: str) -> None:
-        find_layer(self._member, _layer(self._member.network, place))
+        if self._layer(place) != _OWN:
+            meeting_shape(self._member.network, place, self.input_shape)
 
     def _initialize_weights_(self, keys: Tensor, marginal: Tensor) -> None:
         bias = marginal_bias(self.family, marginal, self.num_targets)
-        self.stacked_parameters[_key("head.linear.bias")].copy_(bias.squeeze(1))
+        self.stacked_parameters.get_parameter(_key("head.linear.bias")).copy_(bias.squeeze(1))
+
+    def draws(self, x: Tensor, noise: Tensor) -> Tensor:
+        if self.density_place is None or self._layer(self.density_place) != _OWN:
+            return super().draws(x, noise)
+        # only the head sees the draws: one pass through the network for all, also where torch.vmap cannot follow it
+        return self._by_member(self._call, (self.standardize(x), noise.to(self.dtype)))
 
     def _evaluate(
         self,
@@ -161,34 +198,71 @@ class StackedNetwork(MemberNetwork):
         weights: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
-        member = self._member
-        layer = None if place is None else _layer(member.network, place)
+        if place is None:
+            return self._by_member(self._call, (x,))
+        layer, member = self._layer(place), self._member
         turn, rows = (partners, None) if isinstance(partners, int) else (None, partners)
-        names = [key.replace("/", ".") for key in self.state]
 
         def evaluate(
-            x: Tensor, partners: Tensor | None, weights: Tensor | None, noise: Tensor | None, *state: Tensor
+            state: tuple[Tensor, ...],
+            x: Tensor,
+            partners: Tensor | None,
+            weights: Tensor | None,
+            noise: Tensor | None,
         ) -> Tensor:
-            meeting: AbstractContextManager[None] = nullcontext()
-            if layer is not None:
-                whom, source = partners if turn is None else turn, None if noise is None else lambda _: noise
-                meeting = fuse_at(member, layer, whom, weights, embedding=member.embedding, noise=source)
-            with meeting:
-                eta: Tensor = functional_call(member, dict(zip(names, state, strict=True)), (x,))
-            return eta
+            whom, source = partners if turn is None else turn, None if noise is None else lambda _: noise
+            with fuse_at(member, layer, whom, weights, embedding=member.embedding, noise=source):
+                return self._call(state, x)
 
         if noise is not None:
             noise = noise.expand(self.n_members, *noise.shape[1:])
-        arguments = (x, rows, weights, noise, *self.state.values())
-        return self._member_by_member(evaluate, arguments, self.training, tuple(self._buffers_by_name().values()))
+        return self._by_member(evaluate, (x, rows, weights, noise))
+
+    def _by_member(self, function: Callable[..., Tensor], arguments: tuple[Tensor | None, ...]) -> Tensor:
+        """What a function of the state of a member, and of its entries of the arguments, gives for all members."""
+        count = len(arguments)
+
+        def of_member(*entries: Any) -> Tensor:
+            return function(entries[count:], *entries[:count])
+
+        state = tuple(self.state.values())
+        return self._member_by_member(
+            of_member, (*arguments, *state), self.training, tuple(self.stacked_buffers.buffers())
+        )
+
+    def _call(self, state: tuple[Tensor, ...], *arguments: Tensor) -> Tensor:
+        """Call a member, given its parameters and buffers."""
+        tensors = dict(zip(self._names, state, strict=True))
+        eta: Tensor = functional_call(self._member, tensors, arguments)
+        for name, value in zip(self._names, state, strict=True):
+            # a buffer that the network assigned anew, instead of changing it in place
+            if tensors[name] is not value:
+                value.copy_(tensors[name].detach())
+        return eta
 
 
-def _layer(network: nn.Module, place: str) -> str:
-    """The name in a headed network of a layer of the network of the user's."""
-    if place == EMBEDDING and EMBEDDING not in dict(network.named_modules()):
-        return "network"
-    find_layer(network, place)
-    return f"network.{place}"
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"`network` must be a module that copy.deepcopy can copy; a {type(module).__name__} came for which it "
+            "fails. Pass a function that builds the module from the shape of a row."
+        ) from error
+
+
+def _check_alike(networks: list[nn.Module]) -> None:
+    kinds = []
+    for network in networks:
+        named = chain(network.named_parameters(), network.named_buffers())
+        kinds.append({name: (tuple(tensor.shape), tensor.requires_grad) for name, tensor in named})
+    for kind in kinds[1:]:
+        for name in kind.keys() | kinds[0].keys():
+            if kind.get(name) != kinds[0].get(name):
+                raise ValueError(
+                    "`network` must build the same architecture for every member, since they are trained as one; "
+                    f"{name!r} differs. Draw weights at random, but no sizes."
+                )
 
 
 def _key(name: str) -> str:

@@ -6,21 +6,26 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# How torch warns that it loops over the entries of an operation inside `torch.vmap`, at every call anew.
+_SLOW = "performance drop"
+
 
 class Vectorizer:
     """Calls a function for all entries along the first axis of its arguments at once, if torch can.
 
-    Whether it can is found out by the first call in training mode, and by the first in evaluation mode.
+    Whether it can is found out by the first call in training mode, and by the first in evaluation mode, where a network
+    may take another path. It cannot if `torch.vmap` fails, or has to loop over an operation itself.
 
     Parameters
     ----------
     what : str
-        What the entries are, for the warning that they are taken one by one.
+        What the entries are, for the warning that they are taken one by one, which comes once.
     """
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._follows: dict[bool, bool] = {}
+        self._warned = False
 
     def __call__(
         self,
@@ -38,31 +43,63 @@ class Vectorizer:
         arguments : tuple of Tensor or None
             With the entries along the first axis; None stays None.
         training : bool
-            Whether the network is in training mode: it may take another path there.
+            Whether the network is in training mode.
         changed : tuple of Tensor
-            What the function changes in place; put back before a second try.
+            What the function changes in place; put back before a second try, as torch's random numbers are.
         """
-        count = next(len(argument) for argument in arguments if argument is not None)
-        if count == 1 or self._follows.get(training) is False:
-            return _loop(function, arguments, count)
+        entries = next(argument for argument in arguments if argument is not None)
+        if len(entries) == 1 or self._follows.get(training) is False:
+            return _loop(function, arguments, len(entries))
         in_dims = tuple(None if argument is None else 0 for argument in arguments)
         vectorized = torch.vmap(function, in_dims=in_dims, randomness="different")
         if training in self._follows:
             return vectorized(*arguments)
-        before = [tensor.clone() for tensor in changed]
-        try:
-            result = vectorized(*arguments)
-        except RuntimeError as error:
+        before, generator_state = [tensor.clone() for tensor in changed], _generator_state(entries.device)
+        result, reason = _attempt(vectorized, arguments)
+        if result is None:
             for tensor, value in zip(changed, before, strict=True):
                 tensor.copy_(value)
-            # an error that has nothing to do with vmap comes up here again
-            result = _loop(function, arguments, count)
-            self._follows[training] = False
-            reason = str(error).splitlines()[0]
-            warnings.warn(f"{self._what} run one by one: torch.vmap cannot follow the network ({reason})", stacklevel=2)
-            return result
-        self._follows[training] = True
+            _generator_state(entries.device, generator_state)
+            # an error that has nothing to do with vmap comes up here again, as it is
+            result = _loop(function, arguments, len(entries))
+            if not self._warned:
+                warnings.warn(
+                    f"{self._what} run one by one, since torch.vmap cannot follow the network ({reason})", stacklevel=2
+                )
+            self._warned = True
+        self._follows[training] = not reason
         return result
+
+
+def _attempt(vectorized: Callable[..., Tensor], arguments: tuple[Tensor | None, ...]) -> tuple[Tensor | None, str]:
+    """What a vectorised function gives; or None, and why it is of no use."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = vectorized(*arguments)
+        except Exception as error:  # of torch or of the network: the loop will tell
+            return None, _first_sentence(error)
+    for warning in caught:
+        if _SLOW in str(warning.message):
+            return None, _first_sentence(warning.message)
+    for warning in caught:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return result, ""
+
+
+def _first_sentence(message: object) -> str:
+    return next(iter(str(message).splitlines()), type(message).__name__).split(". ")[0]
+
+
+def _generator_state(device: torch.device, state: Tensor | None = None) -> Tensor:
+    """The state of torch's own generator of a device, which is set before to `state`, if given."""
+    if device.type == "cuda":
+        if state is not None:
+            torch.cuda.set_rng_state(state, device)
+        return torch.cuda.get_rng_state(device)
+    if state is not None:
+        torch.set_rng_state(state)
+    return torch.get_rng_state()
 
 
 def _loop(function: Callable[..., Tensor], arguments: tuple[Tensor | None, ...], count: int) -> Tensor:

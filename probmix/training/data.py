@@ -17,6 +17,9 @@ from ..networks import MemberNetwork, channel_axis
 from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
 
+# Beside the streams of the epochs, which are numbered from 0.
+_ORDER_STREAM = -4
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -111,18 +114,27 @@ class BatchSource:
         Of each member's targets, (M, 1[, d]).
     mixup : Mixup
     batch_size : int or None
+    random : KeyedRandom
+        Of the members.
     """
 
     def __init__(
-        self, data: TrainingData, network: MemberNetwork, scaler: TargetScaler, mixup: Mixup, batch_size: int | None
+        self,
+        data: TrainingData,
+        network: MemberNetwork,
+        scaler: TargetScaler,
+        mixup: Mixup,
+        batch_size: int | None,
+        random: KeyedRandom,
     ) -> None:
         self._x = data.x
-        self._rows = data.train_rows
+        self._n = data.train_rows.shape[1]
+        # in random order, so that full batches, which keep it, are paired at random by turning them as well
+        self._rows = take_rows(data.train_rows, random.stream(_ORDER_STREAM).permutations(self._n))
         self._family = network.family
-        self._y = scaler.transform(data.y[data.train_rows])
-        self._sample_weight = data.weights(data.train_rows)
+        self._y = scaler.transform(data.y[self._rows])
+        self._sample_weight = data.weights(self._rows)
         self._mixup = mixup
-        self._n = self._rows.shape[1]
         batches = -(-self._n // (batch_size or self._n))
         # of one size, up to a row: a small rest would take a step as long as any other
         bounds = [batch * self._n // batches for batch in range(batches + 1)]
@@ -207,9 +219,6 @@ class BatchSource:
             choice = (random.uniform((self._n, 1)) * k).long().clamp(max=k - 1)
             mates = take_rows(self._neighbours, order).gather(2, choice).squeeze(2)
             return mates, mates if self._is_full else places - self._start + self._size
-        if self._is_full:  # the rows are sorted
-            shuffled = random.permutations(self._n)
-            return shuffled, shuffled
         # the rows of a batch are in random order, so turning it by a random number of places pairs them uniformly
         turn = torch.from_numpy(np.repeat(turns, self._sizes)).to(order.device)
         return order[:, self._start + (places[0] - self._start + turn) % self._size], None

@@ -19,7 +19,7 @@ from .stopping import BestWeights
 # Rows per forward pass outside training: bounds the activations without slowing the products down.
 _ROWS_AT_ONCE = 1 << 16
 # Draws of a Gaussian embedding by which an epoch is judged.
-_VALIDATION_DRAWS = 16
+_VALIDATION_DRAWS = 8
 
 
 def train(
@@ -65,7 +65,7 @@ def train(
     scaler, moments = target_scaler(family, data), data.feature_moments()
     _check_units(scaler, moments)
     network.initialize_(keys, *moments, marginal(family, data, scaler))
-    batches = BatchSource(data, network, scaler, mixup, options.batch_size)
+    batches = BatchSource(data, network, scaler, mixup, options.batch_size, random)
     state = network.state
     optimizer = _adamw(state, options)
     best = BestWeights(state, options.patience)
