@@ -1,7 +1,7 @@
 """Conditional densities with neural networks, regularised by probabilistic mixup."""
 
 from . import families, mixup, scores
-from .estimators import DensityClassifier, DensityRegressor, load
+from .estimators import DensityClassifier, DensityRegressor, fit_together, load
 from .fusion import fuse_at
 from .heads import NaturalHead
 from .mixup import Mixup, mixup_loss
@@ -17,6 +17,7 @@ __all__ = [
     "Mixup",
     "NaturalHead",
     "families",
+    "fit_together",
     "fuse_at",
     "linear_pool",
     "load",

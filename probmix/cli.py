@@ -1,14 +1,18 @@
 """The command line: ``probmix reproduce EXPERIMENT``."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from . import __version__
-from .experiments import Experiment, reproduce, stocks
+from .experiments import Experiment, counts, reproduce, stocks, toy_classification, toy_regression, uci
+from .experiments.methods import Strength
+
+_FULL: Literal["full"] = "full"
 
 
 class _Names(click.ParamType[tuple[str, ...]]):
@@ -18,10 +22,64 @@ class _Names(click.ParamType[tuple[str, ...]]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         names = value.split(",") if isinstance(value, str) else value
-        return tuple(name.strip() for name in names if name.strip())
+        return tuple(word for word in (str(name).strip() for name in names) if word)
 
 
-_NAMES = _Names()
+class _Strength(click.ParamType[Strength]):
+    """A number, or "auto"."""
+
+    name = "number|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Strength:
+        if value == "auto":
+            return "auto"
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'auto'.", param, ctx)
+
+
+class _Strengths(click.ParamType[tuple[Strength, ...]]):
+    """Numbers, or "auto", with commas between them."""
+
+    name = "numbers|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Strength, ...]:
+        parts = _Names().convert(value, param, ctx)
+        return tuple(_Strength().convert(part, param, ctx) for part in parts)
+
+
+class _BatchSize(click.ParamType[int | Literal["full"]]):
+    """A number of rows, or "full"."""
+
+    name = "integer|full"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["full"]:
+        return _FULL if value == _FULL else click.IntRange(min=2).convert(value, param, ctx)
+
+
+_AT_LEAST_ONE = click.IntRange(min=1)
+# By the argument of the experiment: names of the option, its type, and its help.
+_OPTIONS: dict[str, tuple[list[str], Any, str]] = {
+    "data": (
+        ["--data"],
+        click.Path(path_type=Path),
+        "Folder of data sets.  [default: the variable PROBMIX_DATA]",
+    ),
+    "datasets": (["--datasets"], _Names(), ""),
+    "stocks": (["--stocks", "--datasets"], _Names(), ""),
+    "encoders": (["--encoders"], _Names(), ""),
+    "methods": (["--methods"], _Names(), "Presets, or with a pool as in m-probmix:linear."),
+    "n_splits": (["--splits"], _AT_LEAST_ONE, "Number of splits into training and test rows."),
+    "n_seeds": (["--seeds"], _AT_LEAST_ONE, "Number of fits per cell."),
+    "epochs": (["--epochs"], _AT_LEAST_ONE, ""),
+    "alpha": (["--alpha"], _Strength(), "Mixing weights are Beta(alpha, alpha)."),
+    "beta": (["--beta"], _Strength(), "Width of the label kernel, as a variance."),
+    "alphas": (["--alpha"], _Strengths(), "Mixing weights are Beta(alpha, alpha)."),
+    "betas": (["--beta"], _Strengths(), "Width of the label kernel."),
+    "batch_size": (["--batch-size"], _BatchSize(), "Rows of a step."),
+    "device": (["--device"], click.Choice(["auto", "cpu", "cuda"]), ""),
+}
 
 
 @click.group()
@@ -34,29 +92,55 @@ def main() -> None:
 def reproduce_group() -> None:
     """Make a table of the papers, with its figures.
 
-    Each fit is on disk as soon as it is done: the same command goes on where a run was stopped or killed.
+    What is done is on disk at once: the same command goes on where a run was stopped or killed, and one with more data
+    sets, methods, splits or seeds adds to what is there. The folder --out then has results.csv, with a row for each
+    fit; summary.csv, table.md and figures; and all of it as one page, report.html.
     """
 
 
-@reproduce_group.command("stocks", help=stocks.PROTOCOL, short_help="Stock forecasting with LSTM and transformer.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help=f"Folder of data sets with {stocks.SERIES}.csv.  [default: the variable PROBMIX_DATA]",
-)
-@click.option("--stocks", type=_NAMES, default=",".join(stocks.STOCKS), show_default=True)
-@click.option("--encoders", type=_NAMES, default=",".join(stocks.ENCODERS), show_default=True)
-@click.option("--methods", type=_NAMES, default=",".join(stocks.METHODS), show_default=True)
-@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Number of fits per cell.")
-@click.option("--epochs", type=click.IntRange(min=1), default=2000, show_default=True)
-@click.option("--alpha", type=float, default=0.2, show_default=True, help="Mixing weights are Beta(alpha, alpha).")
-@click.option("--beta", type=float, default=0.0, show_default=True, help="Variance of the label kernel.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/stocks"), show_default=True)
-@click.pass_context
-def stocks_command(ctx: click.Context, /, seeds: int, out: Path, **settings: Any) -> None:
-    """Stock forecasting; the help is the protocol."""
-    _reproduce(ctx, lambda: stocks.StockExperiment(n_seeds=seeds, **settings), out)
+def _add(
+    name: str,
+    build: Callable[..., Experiment],
+    protocol: str,
+    short_help: str,
+    quick: Mapping[str, Any],
+) -> None:
+    """Add the command of an experiment, with an option for each of its arguments and the same default."""
+
+    def choose(ctx: click.Context, param: click.Parameter, value: str) -> str:
+        if value == "quick":
+            ctx.default_map = {**quick}
+        return value
+
+    @click.pass_context
+    def command(ctx: click.Context, /, preset: str, out: Path, **settings: Any) -> None:
+        if settings["batch_size"] == _FULL:
+            settings["batch_size"] = None
+        _reproduce(ctx, lambda: build(**settings), out)
+
+    presets = f"Defaults: those below, or for a first look {_as_options(quick)}."
+    options = [
+        click.Option(
+            ["--preset"],
+            type=click.Choice(["paper", "quick"]),
+            default="paper",
+            show_default=True,
+            help=presets,
+            callback=choose,
+            is_eager=True,
+        )
+    ]
+    for argument, parameter in signature(build).parameters.items():
+        words, kind, text = _OPTIONS[argument]
+        default = _FULL if argument == "batch_size" and parameter.default is None else _as_text(parameter.default)
+        options.append(
+            click.Option([*words, argument], type=kind, default=default, show_default=default is not None, help=text)
+        )
+    folder = click.Path(path_type=Path, file_okay=False)
+    options.append(click.Option(["--out"], type=folder, default=f"out/{name}", show_default=True))
+    reproduce_group.add_command(
+        click.Command(name, callback=command, params=[*options], help=protocol, short_help=short_help)
+    )
 
 
 def _reproduce(ctx: click.Context, build: Callable[[], Experiment], out: Path) -> None:
@@ -66,7 +150,7 @@ def _reproduce(ctx: click.Context, build: Callable[[], Experiment], out: Path) -
         results, failures = reproduce(experiment, out, command=_command(ctx))
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{len(results)} of {len(experiment.units())} fits are done: {out / 'table.md'}")
+    click.echo(f"{len(results)} of {len(experiment.units())} results are done: {out / 'report.html'}")
     for name, reason in failures.items():
         click.echo(f"failed: {name}: {reason}", err=True)
     if failures:
@@ -79,7 +163,68 @@ def _command(ctx: click.Context) -> str:
     words = ["probmix", *ctx.command_path.split()[1:]]
     for parameter in ctx.command.params:
         value = ctx.params.get(parameter.name or "")
-        if isinstance(parameter, click.Option) and value is not None:
-            text = ",".join(value) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
-            words += [parameter.opts[0], shlex.quote(text)]
+        # the preset is only the defaults of the others
+        if isinstance(parameter, click.Option) and value is not None and parameter.name != "preset":
+            words += [parameter.opts[0], shlex.quote(_as_text(value) or "")]
     return " ".join(words)
+
+
+def _as_text(value: Any) -> str | None:
+    """A value as it is written on the command line."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(f"{one}" for one in value)
+    return None if value is None else str(value)
+
+
+def _as_options(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"{_OPTIONS[argument][0][0]} {_as_text(value)}" for argument, value in settings.items())
+
+
+_FEW_METHODS = ("erm", "mixup", "probmix", "m-probmix")
+
+_add(
+    "uci",
+    uci.UCIExperiment,
+    uci.PROTOCOL,
+    "UCI regression: NLL and RMSE of eleven methods.",
+    quick={
+        "datasets": ("yacht", "bostonHousing", "energy"),
+        "methods": _FEW_METHODS,
+        "n_splits": 3,
+        "epochs": 200,
+        "alpha": 0.2,
+        "beta": 0.0,
+    },
+)
+_add(
+    "toy-regression",
+    toy_regression.ToyRegressionExperiment,
+    toy_regression.PROTOCOL,
+    "A cubic, in and out of distribution.",
+    quick={"methods": _FEW_METHODS, "n_seeds": 3, "alphas": (0.1, 0.5)},
+)
+_add(
+    "toy-classification",
+    toy_classification.ToyClassificationExperiment,
+    toy_classification.PROTOCOL,
+    "Three noisy rings.",
+    quick={"methods": _FEW_METHODS, "n_seeds": 3, "epochs": 300, "alphas": (0.5,), "betas": (0.01,)},
+)
+_add(
+    "stocks",
+    stocks.StockExperiment,
+    stocks.PROTOCOL,
+    "Stock forecasting with LSTM and transformer.",
+    quick={"stocks": ("GOOG",), "encoders": ("lstm",), "methods": _FEW_METHODS, "n_seeds": 1, "epochs": 100},
+)
+_add(
+    "counts",
+    counts.CountsExperiment,
+    counts.PROTOCOL,
+    "Counts and positive targets, under their families and a Gaussian.",
+    quick={
+        "datasets": ("count/horseshoe_crabs", "count/quine", "positive/airquality_ozone"),
+        "n_splits": 3,
+        "epochs": 50,
+    },
+)

@@ -1,7 +1,8 @@
-"""The command line, on a small file of random walks."""
+"""The command line, on small files."""
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,15 +16,24 @@ import pytest
 import torch
 from click.testing import CliRunner
 from stock_file import TICKERS, write_stocks
+from tables_folder import write_tables
 
 from probmix.cli import main
-from probmix.experiments import StockExperiment
+from probmix.experiments import StockExperiment, counts, stocks, toy_classification, toy_regression, uci
 from probmix.experiments.stocks import PROTOCOL
+
+MODULES = {
+    "counts": counts,
+    "stocks": stocks,
+    "toy-classification": toy_classification,
+    "toy-regression": toy_regression,
+    "uci": uci,
+}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_stocks(tmp_path_factory.mktemp("data"))
+    return write_tables(write_stocks(tmp_path_factory.mktemp("data")))
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +46,11 @@ def arguments(folder, out, **changes):
         "data": folder, "out": out, "stocks": "AAA", "encoders": "lstm", "methods": "erm,probmix", "seeds": 1,
         "epochs": 2, "device": "cpu", **changes,
     }  # fmt: skip
-    return ["reproduce", "stocks", *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+    return ["reproduce", "stocks", *as_words(options)]
+
+
+def as_words(options):
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
 def invoke(*words):
@@ -52,22 +66,25 @@ def test_the_command_writes_results_table_and_figures(data, tmp_path):
     state = torch.get_rng_state()
     done = invoke(*arguments(data, out, stocks="AAA, BBB,AAA", encoders="lstm,transformer", beta=0.01))
     assert done.exit_code == 0
-    assert done.stdout == f"8 of 8 fits are done: {out / 'table.md'}\n"
+    assert done.stdout == f"8 of 8 results are done: {out / 'report.html'}\n"
     table = pd.read_csv(out / "results.csv")
     keys = ["dataset", "encoder", "method", "seed"]
-    assert table.columns.tolist() == [*keys, "nll", "crps", "rmse", "coverage90", "best_epoch", "seconds"]
+    scores = ["nll", "crps", "rmse", "coverage90", "calibration", "best_epoch", "seconds"]
+    assert table.columns.tolist() == [*keys, *scores, "chosen_alpha", "chosen_beta"]
     units = [[stock, encoder, method, 0] for stock in ("AAA", "BBB") for encoder in ("lstm", "transformer")
              for method in ("erm", "probmix")]  # fmt: skip
     assert table[keys].to_numpy().tolist() == units
     assert np.isfinite(table[["nll", "crps", "rmse", "seconds"]]).all(axis=None)
     text = (out / "table.md").read_text()
     command = (
-        f"    probmix reproduce stocks --data {data} --stocks AAA,BBB,AAA --encoders lstm,transformer "
-        f"--methods erm,probmix --seeds 1 --epochs 2 --alpha 0.2 --beta 0.01 --device cpu --out {out}\n"
+        "    probmix reproduce stocks --stocks AAA,BBB,AAA --encoders lstm,transformer --methods erm,probmix --seeds 1 "
+        f"--epochs 2 --alpha 0.2 --beta 0.01 --batch-size full --device cpu --data {data} --out {out}\n"
     )
     assert command in text
     assert PROTOCOL in text
     assert "beta = 0.01" in text
+    page = (out / "report.html").read_text()
+    assert command.strip() in page
     for stock in ("AAA", "BBB"):
         for encoder in ("lstm", "transformer"):
             assert (out / "figures" / f"{stock}__{encoder}.png").read_bytes().startswith(b"\x89PNG")
@@ -91,7 +108,7 @@ def test_killed_and_started_again_it_ends_the_same(data, tmp_path):
     before = {path: path.read_bytes() for path in parts.glob("units/*.json")}
     assert 2 <= len(before) < 12
     for path in before:
-        assert json.loads(path.read_bytes())["scores"]
+        assert json.loads(path.read_bytes())["results"]
     assert invoke(*arguments(data, parts, **options)).exit_code == 0
     assert all(path.read_bytes() == content for path, content in before.items())
     assert invoke(*arguments(data, whole, **options)).exit_code == 0
@@ -108,6 +125,9 @@ def test_killed_and_started_again_it_ends_the_same(data, tmp_path):
         ("stocks", "AAA,XYZ", f"Error: unknown stock 'XYZ'; known are {', '.join(map(repr, TICKERS))}.\n"),
         ("methods", ",", "Error: at least one mixup preset must be named; known are "),
         ("data", "nowhere", "Error: the folder of data sets 'nowhere', from the argument `data`, does not exist. "),
+        ("alpha", "much", "Invalid value for '--alpha': 'much' is neither a number nor 'auto'."),
+        ("batch-size", "1", "Invalid value for '--batch-size': 1 is not in the range x>=2."),
+        ("preset", "fast", "Invalid value for '--preset': 'fast' is not one of 'paper', 'quick'."),
         ("epochs", "0", "Invalid value for '--epochs': 0 is not in the range x>=1."),
         ("epoch", "3", "No such option '--epoch'. Did you mean '--epochs'?"),
     ],
@@ -142,10 +162,10 @@ def test_results_of_other_settings_are_an_error(data, tmp_path):
 def test_fits_that_fail_are_named_at_the_end(data, tmp_path, monkeypatch):
     work = StockExperiment.work
 
-    def fragile(self, unit):
-        if unit["method"] == "probmix":
+    def fragile(self, units):
+        if units[0]["method"] == "probmix":
             raise RuntimeError("training diverged")
-        return work(self, unit)
+        return work(self, units)
 
     monkeypatch.setattr(StockExperiment, "work", fragile)
     done = invoke(*arguments(data, tmp_path))
@@ -154,10 +174,63 @@ def test_fits_that_fail_are_named_at_the_end(data, tmp_path, monkeypatch):
     assert scores_of(tmp_path)["method"].tolist() == ["erm"]
 
 
+SMALL = {
+    "uci": {"datasets": "yacht", "methods": "erm,m-probmix:linear", "splits": 2, "alpha": "auto", "beta": 0},
+    "counts": {"datasets": "count/visits", "methods": "erm", "splits": 2},
+    "toy-regression": {"methods": "erm,probmix", "seeds": 2, "alpha": "0.1,auto", "beta": "0"},
+    "toy-classification": {"methods": "erm", "seeds": 1, "alpha": 0.5, "beta": "0,0.01"},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_experiment_has_a_command(data, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("PROBMIX_DATA", str(data))
+    out = tmp_path / "out"
+    options = {**SMALL[name], "epochs": 1, "batch-size": 50, "device": "cpu", "out": out}
+    done = invoke("reproduce", name, *as_words(options))
+    assert done.exit_code == 0
+    table = pd.read_csv(out / "results.csv")
+    assert done.stdout == f"{len(table)} of {len(table)} results are done: {out / 'report.html'}\n"
+    assert f"probmix reproduce {name} " in (out / "table.md").read_text()
+    assert "batch_size = 50" in (out / "table.md").read_text()
+    if name == "uci":
+        chosen = table[["method", "chosen_alpha", "chosen_beta"]]
+        assert chosen[chosen["method"].eq("erm")].iloc[:, 1:].isna().all(axis=None)
+        assert set(chosen["chosen_alpha"].dropna()) <= {0.01, 0.05, 0.1, 0.5, 1.0}
+        assert set(chosen["chosen_beta"].dropna()) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--splits 20 --epochs 1000 --alpha auto --beta auto --batch-size full "),
+        (["--preset", "quick"], "--splits 3 --epochs 200 --alpha 0.2 --beta 0.0 --batch-size full "),
+        (["--epochs", "7", "--preset", "quick"], "--splits 3 --epochs 7 --alpha 0.2 --beta 0.0 --batch-size full "),
+    ],
+)
+def test_a_preset_is_the_defaults_of_what_is_not_said(data, monkeypatch, words, said):
+    commands = []
+
+    def stop(experiment, out, command):
+        commands.append(command)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("probmix.cli.reproduce", stop)
+    done = invoke("reproduce", "uci", *words, "--datasets", "yacht", "--data", str(data))
+    assert done.stderr == "Error: enough\n"
+    assert said in commands[0]
+    # what is printed gives the same without the preset
+    again = invoke(*shlex.split(commands[0])[1:])
+    assert again.stderr == "Error: enough\n"
+    assert commands[1] == commands[0]
+
+
 def test_help_states_the_protocol_and_the_script_is_declared():
-    shown = " ".join(invoke("reproduce", "stocks", "--help").stdout.split())
-    assert " ".join(PROTOCOL.split()) in shown
-    assert "stocks" in invoke("reproduce", "--help").stdout
+    for name, module in MODULES.items():
+        shown = " ".join(invoke("reproduce", name, "--help").stdout.split())
+        # lines may break at a hyphen
+        assert " ".join(module.PROTOCOL.split()).replace("- ", "-") in shown.replace("- ", "-")
+        assert name in invoke("reproduce", "--help").stdout
     assert "version" in invoke("--version").stdout
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     assert project["scripts"]["probmix"] == "probmix.cli:main"

@@ -14,11 +14,17 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
+from torch import nn
 
 from probmix import DensityClassifier, DensityRegressor, families
 from probmix.distributions import Mixture
 from probmix.mixup import NearestNeighbours, preset, preset_names
 from probmix.scores import neg_crps_scorer, neg_nll_scorer
+
+
+def build_mlp(shape):
+    return nn.Sequential(nn.Linear(shape[0], 16), nn.ReLU(), nn.Linear(16, 8), nn.ReLU())
+
 
 SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02, "random_state": 0}
 
@@ -29,7 +35,12 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
     # the suite fits three rows: one neighbour is all they have
     DensityRegressor(mixup=preset("local-probmix", partners=NearestNeighbours(1)), n_members=2, max_epochs=50),
     DensityClassifier(mixup="mixup", n_members=2, pool="log-linear", max_epochs=50),
-], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers"])  # fmt: skip
+    DensityRegressor(mixup="m-probmix", hidden_layer_sizes=(16, 8), max_epochs=30, n_draws=8),
+    # tables, since the suite has no other rows
+    DensityRegressor(network=build_mlp, n_members=2, mixup="m-probmix", max_epochs=20, n_draws=8),
+    DensityClassifier(network=build_mlp, max_epochs=30),
+], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers", "m-probmix",
+        "own network of an ensemble of regressors", "own network of a classifier"])  # fmt: skip
 def test_scikit_learns_whole_check_suite(estimator):
     """No expected failures; the one skip is scikit-learn's own, for an array API that is switched off."""
     with warnings.catch_warnings():

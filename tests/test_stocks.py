@@ -11,7 +11,9 @@ from stock_file import write_stocks
 from probmix import DensityRegressor, datasets, scores
 from probmix.experiments import Result, StockExperiment
 from probmix.experiments import stocks as module
-from probmix.experiments.stock_figures import LEVELS, _fan_chart, draw_forecasts
+from probmix.experiments.bands import LEVELS
+from probmix.experiments.scoring import calibration_error
+from probmix.experiments.stock_figures import _fan_chart, forecast_pictures
 from probmix.mixup import preset, preset_names
 from probmix.networks import LSTMEncoder, TransformerEncoder
 
@@ -41,8 +43,9 @@ def test_all_methods_are_trained_alike(data):
     experiment = StockExperiment(["AAA"], n_seeds=2, epochs=7, alpha=0.4, beta=0.01, device="cpu", data=data)
     assert len(experiment.units()) == 2 * 9 * 2
     for unit in experiment.units():
-        parameters = experiment.estimator(unit).get_params()
-        assert parameters["mixup"] == preset(unit["method"], alpha=0.4, label_spread=0.01)
+        mixup = preset(unit["method"], alpha=0.4, label_spread=0.01)
+        parameters = experiment.estimator(unit, mixup).get_params()
+        assert parameters["mixup"] == mixup
         assert parameters["network"] is module.ENCODERS[unit["encoder"]]
         assert parameters["random_state"] == unit["seed"]
         same = {"family": "gaussian", "max_epochs": 7, "batch_size": None, "learning_rate": 5e-4, "weight_decay": 0.0,
@@ -53,7 +56,7 @@ def test_all_methods_are_trained_alike(data):
 def test_work_is_a_fit_on_windows_split_in_time(data):
     experiment = StockExperiment(["BBB"], ["lstm"], ["probmix"], 1, epochs=3, device="cpu", data=data)
     (unit,) = experiment.units()
-    outcome = experiment.work(unit)
+    (outcome,) = experiment.work([unit])
 
     frame = datasets.load_series("series/stocks_2019_2020", data)
     prices = frame.loc[frame["Ticker"] == "BBB", ["Open", "High", "Low", "Close"]]
@@ -68,6 +71,9 @@ def test_work_is_a_fit_on_windows_split_in_time(data):
         "crps": pytest.approx(scores.crps(distribution, y).mean().item()),
         "rmse": pytest.approx(np.sqrt(np.mean((model.predict(parts.test.X) - parts.test.y) ** 2))),
         "coverage90": pytest.approx(scores.coverage(distribution, y, 0.9).mean().item()),
+        "calibration": pytest.approx(calibration_error(scores.pit(distribution, y).numpy())),
+        "chosen_alpha": 0.2,
+        "chosen_beta": 0.0,
         "best_epoch": model.best_epoch_[0],
     }
     details = outcome.details
@@ -90,7 +96,7 @@ def test_a_forecast_knows_nothing_after_its_origin(data, tmp_path):
     forecasts = []
     for folder in (data, tmp_path):
         experiment = StockExperiment(["AAA"], ["lstm"], ["probmix"], 1, epochs=3, device="cpu", data=folder)
-        forecasts.append(experiment.work(experiment.units()[0]).details)
+        forecasts.append(experiment.work(experiment.units()[:1])[0].details)
     before, later = forecasts
     assert before["mean"][:4] == pytest.approx(later["mean"][:4], rel=1e-12)
     assert before["mean"][4] != pytest.approx(later["mean"][4], rel=1e-6)
@@ -99,7 +105,7 @@ def test_a_forecast_knows_nothing_after_its_origin(data, tmp_path):
 @pytest.mark.parametrize("method", ["manifold-mixup", "m-probmix", "local-m-probmix"])
 def test_methods_that_meet_at_the_embedding_run(data, method):
     experiment = StockExperiment(["AAA"], ["transformer"], [method], 1, epochs=2, device="cpu", data=data)
-    outcome = experiment.work(experiment.units()[0])
+    (outcome,) = experiment.work(experiment.units()[:1])
     assert np.isfinite(list(outcome.scores.values())).all()
 
 
@@ -108,7 +114,7 @@ def test_settings_say_what_the_numbers_depend_on(data, tmp_path):
     json.dumps(base)
     same = StockExperiment(data=data, stocks=["BBB"], methods=["erm"], n_seeds=1, device="cpu").settings
     assert same == base
-    for name, value in {"epochs": 3, "alpha": 0.3, "beta": 0.1}.items():
+    for name, value in {"epochs": 3, "alpha": 0.3, "beta": "auto", "batch_size": 32}.items():
         changed = StockExperiment(data=data, stocks=["AAA"], device="cpu", **{name: value}).settings
         assert {key for key in base if changed[key] != base[key]} == {name}
     other = StockExperiment(data=write_stocks(tmp_path, rows=140), stocks=["AAA"], device="cpu").settings
@@ -184,7 +190,7 @@ def test_days_are_on_the_axis():
         (["local-probmix", "local-mixup"], ["local-probmix", "local-mixup"]),
     ],
 )
-def test_which_methods_are_drawn(tmp_path, monkeypatch, methods, shown):
+def test_which_methods_are_drawn(monkeypatch, methods, shown):
     drawn = []
 
     def chart(title, results):
@@ -192,6 +198,7 @@ def test_which_methods_are_drawn(tmp_path, monkeypatch, methods, shown):
         return _fan_chart(title, results)
 
     monkeypatch.setattr("probmix.experiments.stock_figures._fan_chart", chart)
-    draw_forecasts([forecast(method, seed) for seed in (0, 1) for method in methods], tmp_path)
+    (picture,) = forecast_pictures([forecast(method, seed) for seed in (0, 1) for method in methods])
     assert drawn == [[(method, 0) for method in shown]]
-    assert [path.name for path in tmp_path.iterdir()] == ["AAA__lstm.png"]
+    assert picture.name == "AAA__lstm"
+    assert picture.caption.startswith("AAA, lstm: forecasts of the test period")

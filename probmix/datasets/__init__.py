@@ -2,7 +2,7 @@
 
 from .named import Dataset, load, names
 from .series import load_series, series_names
-from .simulated import overdispersed_counts, toy_cubic
+from .simulated import overdispersed_counts, three_rings, toy_cubic
 from .splits import uci_splits
 from .windowing import WindowPart, Windows, windows
 
@@ -15,6 +15,7 @@ __all__ = [
     "names",
     "overdispersed_counts",
     "series_names",
+    "three_rings",
     "toy_cubic",
     "uci_splits",
     "windows",

@@ -31,6 +31,37 @@ def toy_cubic(
     return x[:, np.newaxis], x**3 + random.normal(0.0, 3.0, n)
 
 
+def three_rings(
+    n: int = 100, random_state: int | np.random.Generator | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    r"""Three noisy rings in the plane, the toy classification of the ProbMix paper.
+
+    .. math:: x = r_y\,(\cos\varphi, \sin\varphi) + \varepsilon,\quad r = (0.5, 1.5, 2.5),\quad
+              \varphi \sim U(0, 2\pi),\quad \varepsilon \sim N(0, 0.09\,I)
+
+    Parameters
+    ----------
+    n : int
+        Number of points; every ring has its third, as far as whole points allow, and rows are in random order.
+    random_state : int, Generator or None
+
+    Returns
+    -------
+    X : ndarray, (n, 2)
+    y : ndarray of int, (n,)
+        The ring: 0, 1 or 2, from the inside out.
+
+    References
+    ----------
+    El-Laham et al. (2025), Mixup Regularization: A Probabilistic Perspective, UAI, figure 15.
+    """
+    random = np.random.default_rng(random_state)
+    y = random.permutation(np.arange(n) % 3)
+    angle = random.uniform(0.0, 2 * np.pi, n)
+    ring = (y + 0.5)[:, np.newaxis] * np.column_stack([np.cos(angle), np.sin(angle)])
+    return ring + random.normal(0.0, 0.3, (n, 2)), y
+
+
 def overdispersed_counts(
     n: int = 1000, random_state: int | np.random.Generator | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,16 +14,28 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
-from ..families import ExponentialFamily
+from ..families import ExponentialFamily, TargetScaler
 from ..mixup import Mixup, as_mixup
-from ..networks import NetworkLike
+from ..networks import MemberNetwork, NetworkLike
 from ..random import KeyedRandom, member_keys, seeded
-from ..training import TrainingData, TrainingOptions, train
+from ..training import TrainingData, TrainingOptions, TrainingResult, train
 from .building import build_network
 from .checks import check_device, check_integer, check_layer_sizes, check_network, check_pool, check_real, check_seed
 from .persistence import save_estimator
 from .predictions import Predictions
 from .rows import as_numpy, canonical_rows, check_rows, split_rows
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an estimator gives to training."""
+
+    data: TrainingData
+    family: ExponentialFamily
+    mixup: Mixup
+    options: TrainingOptions
+    device: torch.device
+    keys: Tensor
 
 
 class DensityEstimator(Predictions, BaseEstimator, ABC):
@@ -90,7 +103,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
             Non-negative. A row of weight two counts exactly like the row twice, a row of weight zero not at all.
         X_val, y_val : array-like, optional
             Rows by which every member's best epoch is chosen, in place of a random part of X, which is no fair judge
-            where rows depend on each other: in time, or within groups.
+            where rows depend on each other: in time, or within groups. The steps of a pipeline do not transform them.
 
         Returns
         -------
@@ -110,7 +123,8 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         """
         self._forget()
         try:
-            self._fit(X, y, sample_weight, X_val, y_val)
+            problem = self._prepare(X, y, sample_weight, X_val, y_val)
+            self._take_over(problem, *self._train(problem))
         except BaseException:
             self._forget()
             raise
@@ -120,7 +134,8 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> None:
+    def _prepare(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Problem:
+        """Everything that training needs, checked."""
         mixup, options, device = self._check_parameters()
         if (X_val is None) != (y_val is None):
             raise ValueError("`X_val` and `y_val` are features and targets of the same rows: pass both or none.")
@@ -139,15 +154,29 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         self.seed_ = check_seed(self.random_state)
         keys = member_keys(self.seed_, self.n_members)
         data = self._training_data(x, targets, sample_weight, held_out, keys)
-        num_targets = targets.shape[1] if targets.ndim == 2 else None
-        sizes = check_layer_sizes(self.hidden_layer_sizes)
-        network = build_network(self.network, sizes, family, x.shape[1:], num_targets, keys, mixup)
-        # also what a network draws outside training mode leaves torch's own generator as it was
-        with torch.enable_grad(), seeded(self.seed_, device):
-            scaler, result = train(network.to(device), family, data.to(device), mixup, options, keys.to(device))
+        return Problem(data, family, mixup, options, device, keys)
 
-        self.family_ = family
-        self.mixup_ = mixup
+    def _build(self, problem: Problem) -> MemberNetwork:
+        """The untrained network of a problem."""
+        targets = problem.data.y
+        num_targets = targets.shape[1] if targets.ndim == 2 else None
+        sizes, shape = check_layer_sizes(self.hidden_layer_sizes), tuple(problem.data.x.shape[1:])
+        return build_network(self.network, sizes, problem.family, shape, num_targets, problem.keys, problem.mixup)
+
+    def _train(self, problem: Problem) -> tuple[MemberNetwork, TargetScaler, TrainingResult]:
+        network, device = self._build(problem).to(problem.device), problem.device
+        data, keys = problem.data.to(device), problem.keys.to(device)
+        # also what a network draws outside training mode leaves torch's own generator as it was
+        with torch.enable_grad(), seeded(int(problem.keys[0]), device):
+            scaler, result = train(network, problem.family, data, problem.mixup, problem.options, keys)
+        return network, scaler, result
+
+    def _take_over(
+        self, problem: Problem, network: MemberNetwork, scaler: TargetScaler, result: TrainingResult
+    ) -> None:
+        """Become fitted: set what the training of a problem gave."""
+        self.family_ = problem.family
+        self.mixup_ = problem.mixup
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
         self.best_epoch_ = result.best_epoch

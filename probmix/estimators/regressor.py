@@ -39,6 +39,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         X may then have more than two dimensions. Every member starts from the weights of a module, which itself is left
         alone; a callable is given the shape of a row and builds each member afresh, which ensembles need. Inputs are
         standardised inside: by column, by the last axis of (time, channels), or the first of (channels, height, width).
+        Members are called as one by `torch.vmap`, or with a warning one by one where it cannot follow.
     hidden_layer_sizes : sequence of int
         Of the built-in perceptron. Empty for a linear model.
     n_members : int
@@ -71,7 +72,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     family_ : ExponentialFamily
     mixup_ : Mixup
     network_ : MemberNetwork
-        The trained network; its output is in training units. The built-in one is in float64.
+        The trained network; its output is in training units. The built-in one is in float64, one of your own in
+        float32.
     seed_ : int
         What `random_state` said.
     scaler_ : TargetScaler
@@ -79,6 +81,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         Mean validation NLL in the user's units.
     best_epoch_ : ndarray, (n_members,)
     n_features_in_ : int
+        Length of the second axis of X.
     feature_names_in_ : ndarray of str, where X had names
 
     References

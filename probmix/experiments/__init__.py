@@ -1,8 +1,25 @@
 """The papers' experiments: units of work whose results are on disk at once, so that a killed run goes on."""
 
-from .base import Experiment, Outcome
+from .base import Experiment, Outcome, Picture
+from .counts import CountsExperiment
 from .run import reproduce
 from .stocks import StockExperiment
 from .store import Result, ResultStore, Unit
+from .toy_classification import ToyClassificationExperiment
+from .toy_regression import ToyRegressionExperiment
+from .uci import UCIExperiment
 
-__all__ = ["Experiment", "Outcome", "Result", "ResultStore", "StockExperiment", "Unit", "reproduce"]
+__all__ = [
+    "CountsExperiment",
+    "Experiment",
+    "Outcome",
+    "Picture",
+    "Result",
+    "ResultStore",
+    "StockExperiment",
+    "ToyClassificationExperiment",
+    "ToyRegressionExperiment",
+    "UCIExperiment",
+    "Unit",
+    "reproduce",
+]

@@ -1,11 +1,15 @@
 """What an experiment is."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from .published import Published
 from .store import Result, Unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,16 @@ class Outcome:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-class Experiment(Protocol):
+@dataclass(frozen=True)
+class Picture:
+    """A figure with the name of its file, without ending, and the words below it."""
+
+    name: str
+    caption: str
+    figure: "Figure"
+
+
+class Experiment(ABC):
     """What `reproduce` needs of an experiment.
 
     Attributes
@@ -30,24 +43,49 @@ class Experiment(Protocol):
         The keys of a unit that name a row of the tables; its key "method" names the column.
     repeat : str
         The key over which means and standard errors are taken, such as "seed".
+    ranked_over : str or None
+        The key among `rows` over which ranks are averaged, if any; the other keys make rankings of their own.
+    test_to_train : float
+        Where repeats are random splits of the same rows: test rows for each training row. 0 where they share none.
+    published : dict of str to Published
+        Figures of the paper, by the name of the score.
     """
 
-    @property
-    def title(self) -> str: ...
-    @property
-    def protocol(self) -> str: ...
-    @property
-    def settings(self) -> Mapping[str, Any]: ...
-    @property
-    def rows(self) -> Sequence[str]: ...
-    @property
-    def repeat(self) -> str: ...
+    title: str
+    protocol: str
+    settings: Mapping[str, Any]
+    rows: Sequence[str]
+    repeat: str
+    ranked_over: str | None = None
+    test_to_train: float = 0.0
+    published: Mapping[str, Published] = {}
 
+    @abstractmethod
     def units(self) -> Sequence[Unit]:
-        """All units, in the order of work."""
+        """All units, in the order of work. A unit is what has a line of its own in the results."""
 
-    def work(self, unit: Unit) -> Outcome:
-        """Do a unit; the same unit and settings give the same scores. A `RuntimeError` says that it failed."""
+    @abstractmethod
+    def work(self, units: Sequence[Unit]) -> Sequence[Outcome]:
+        """Do some or all units of one job; the same units and settings give the same scores.
 
-    def draw(self, results: Sequence[Result], folder: Path) -> None:
-        """Draw figures of these results into a folder."""
+        Raises
+        ------
+        RuntimeError
+            If the work failed.
+        """
+
+    def job(self, unit: Unit) -> Unit:
+        """The keys that a unit shares with those it is done and stored together with; by default it is alone."""
+        return unit
+
+    def inputs(self, unit: Unit) -> Mapping[str, Any]:
+        """What a unit depends on besides the settings, for JSON, such as a hash of its data; one for all of a job."""
+        return {}
+
+    def cost(self, unit: Unit) -> float:
+        """About how much work a unit is, in any measure; the estimate of the time that is left uses it."""
+        return 1.0
+
+    def pictures(self, results: Sequence[Result]) -> Iterable[Picture]:
+        """Pictures of this experiment alone, besides those that every experiment gets."""
+        return ()

@@ -1,92 +1,134 @@
-"""Tables of results: one row per unit as CSV, means and standard errors in Markdown."""
+"""The report of an experiment: tables in Markdown, and one HTML page with everything in it."""
 
-from collections.abc import Callable, Sequence
+import platform
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
 
+import jinja2
 import pandas as pd
-import torch
 
-from .base import Experiment
-from .store import Result
+from .._files import write_atomically
+from .base import Experiment, Picture
+from .figures import general_pictures
+from .store import Result, file_stem
+from .summary import average_ranks, summarise
+from .tables import Cell, Table, all_tables
 
-_DIGITS = 3
-
-# Scores with a table of their own: heading, and how far from the best a mean is.
-_TABLES: dict[str, tuple[str, Callable[[float], float]]] = {
-    "nll": ("NLL (nats; smaller is better)", lambda mean: mean),
-    "crps": ("CRPS (units of the target; smaller is better)", lambda mean: mean),
-    "rmse": ("RMSE of the predictive mean (units of the target; smaller is better)", lambda mean: mean),
-    "coverage90": ("Coverage of the central 90 % interval (0.9 is best)", lambda mean: round(abs(mean - 0.9), _DIGITS)),
-}
+_PACKAGES = ("probmix", "torch", "pyro-ppl", "numpy", "scipy", "scikit-learn", "pandas")
+_MARKS = {"": "", "strong": "**", "em": "*"}
 
 
-def results_table(results: Sequence[Result]) -> pd.DataFrame:
-    """One row per result: the keys of its unit, its scores, and the seconds it took."""
-    return pd.DataFrame([{**result.unit, **result.scores, "seconds": result.seconds} for result in results])
+@dataclass(frozen=True)
+class Drawing:
+    """A picture as it is stored: its file in the folder of figures, what is below it, and its content as PNG."""
+
+    file: str
+    caption: str
+    png: bytes
+
+    @property
+    def uri(self) -> str:
+        """The picture in the text of a page."""
+        return "data:image/png;base64," + b64encode(self.png).decode()
 
 
-def report(experiment: Experiment, results: Sequence[Result], command: str = "") -> str:
-    """The tables of an experiment in Markdown, with all that is needed to make them again."""
-    units = pd.DataFrame(list(experiment.units()))
-    repeats = units[experiment.repeat].nunique()
-    spread = f"± standard error over {repeats} {experiment.repeat}s" if repeats > 1 else f"over one {experiment.repeat}"
-    machines = "; ".join(sorted({result.machine for result in results})) or "no results"
-    head = [
-        f"# {experiment.title}",
-        f"    {command}" if command else "",
-        f"{date.today().isoformat()}; {machines}; torch {torch.__version__}.",
-        f"Mean {spread}; bold is the best mean of a row. A cell says how many {experiment.repeat}s it has if not all.",
+@dataclass(frozen=True)
+class Report:
+    """All that is said about the results of an experiment.
+
+    Attributes
+    ----------
+    title, command : str
+    facts : list of str
+        Date, machines, versions, repeats, settings.
+    protocol : str
+    tables : list of Table
+    drawings : list of Drawing
+    """
+
+    title: str
+    command: str
+    facts: Sequence[str]
+    protocol: str
+    tables: Sequence[Table]
+    drawings: Sequence[Drawing]
+
+    def markdown(self) -> str:
+        """The report in Markdown, with pictures as links to their files."""
+        parts = [f"# {self.title}", f"    {self.command}" if self.command else "", *self.facts, self.protocol]
+        for table in self.tables:
+            parts += [f"## {table.heading}", table.note, _markdown(table)]
+        parts += [f"![{drawing.caption}](figures/{drawing.file})" for drawing in self.drawings]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def html(self) -> str:
+        """The report as one page that needs nothing else: no network, no script, pictures inside."""
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("probmix.experiments"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        return environment.get_template("report.html.jinja").render(
+            report=self, paragraphs=[part.strip() for part in self.protocol.split("\n\n")]
+        )
+
+
+def write_report(experiment: Experiment, results: Sequence[Result], folder: Path, command: str = "") -> None:
+    """Write ``summary.csv``, ``table.md``, ``figures/`` and ``report.html`` into a folder."""
+    summary = summarise(experiment, results)
+    ranks = average_ranks(experiment, summary)
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    drawings = []
+    for picture in [*general_pictures(experiment, summary, ranks), *experiment.pictures(results)]:
+        drawing = _drawn(picture)
+        write_atomically(figures / drawing.file, drawing.png)
+        drawings.append(drawing)
+    report = Report(
+        experiment.title,
+        command,
+        _facts(experiment, results),
         experiment.protocol,
+        all_tables(experiment, summary, ranks),
+        drawings,
+    )
+    write_atomically(folder / "summary.csv", summary.to_csv(index=False).encode())
+    write_atomically(folder / "table.md", report.markdown().encode())
+    write_atomically(folder / "report.html", report.html().encode())
+
+
+def _drawn(picture: Picture) -> Drawing:
+    content = BytesIO()
+    picture.figure.savefig(content, format="png")
+    return Drawing(f"{file_stem({'name': picture.name})}.png", picture.caption, content.getvalue())
+
+
+def _facts(experiment: Experiment, results: Sequence[Result]) -> list[str]:
+    repeats = pd.DataFrame(list(experiment.units()))[experiment.repeat].unique()
+    number = f"{len(repeats)} {experiment.repeat}s" if len(repeats) > 1 else f"one {experiment.repeat}"
+    spread = f"Mean ± standard error over {number}" if len(repeats) > 1 else f"Mean over {number}"
+    machines = "; ".join(sorted({result.machine for result in results})) or "no results"
+    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)]
+    return [
+        f"{date.today().isoformat()}; {machines}; {', '.join(versions)}.",
+        f"{spread} ({', '.join(map(str, repeats))}); bold is the best mean of a row. A cell says how many "
+        f"{experiment.repeat}s it has if not all.",
         "Settings: " + ", ".join(f"{name} = {value}" for name, value in experiment.settings.items()) + ".",
     ]
-    body = []
-    table = results_table(results)
-    for score, (heading, distance) in _TABLES.items():
-        if score in table:
-            cells = _cells(table, units, score, experiment.rows, distance)
-            body += [f"## {heading}", _markdown(cells)]
-    if len(table):
-        body += ["## Seconds per fit", _markdown(_cells(table, units, "seconds", experiment.rows))]
-    return "\n\n".join(part for part in [*head, *body] if part) + "\n"
 
 
-def _cells(
-    table: pd.DataFrame,
-    units: pd.DataFrame,
-    score: str,
-    rows: Sequence[str],
-    distance: Callable[[float], float] | None = None,
-) -> pd.DataFrame:
-    """Means with standard errors as text: rows by columns of methods, both in the order of the units."""
-    lines = []
-    for key, wanted in units.groupby(list(rows), sort=False):
-        line = dict(zip(rows, map(str, key), strict=True))
-        distances: dict[str, float] = {}
-        for method, repeats in wanted.groupby("method", sort=False):
-            values = table.merge(repeats)[score]
-            line[str(method)] = _described(values, len(repeats))
-            if distance is not None and len(values) == len(repeats):
-                # to the digits shown: what looks the same is the same
-                distances[str(method)] = distance(round(float(values.mean()), _DIGITS))
-        for method, value in distances.items():
-            if value == min(distances.values()):
-                line[method] = f"**{line[method]}**"
-        lines.append(line)
-    return pd.DataFrame(lines)
-
-
-def _described(values: "pd.Series[float]", wanted: int) -> str:
-    if len(values) == 0:
-        return "-"
-    mean = float(values.mean())
-    text = f"{mean:.{_DIGITS}f}" if abs(mean) < 1e5 else f"{mean:.4g}"
-    if len(values) > 1:
-        error = float(values.std(ddof=1)) / len(values) ** 0.5
-        text += f" ± {error:.{_DIGITS}f}" if error < 1e5 else f" ± {error:.2g}"
-    return text if len(values) == wanted else f"{text} ({len(values)} of {wanted})"
-
-
-def _markdown(cells: pd.DataFrame) -> str:
-    names = [str(name) for name in cells.columns]
-    lines = [names, ["---"] * len(names), *cells.to_numpy().tolist()]
+def _markdown(table: Table) -> str:
+    lines = [table.columns, ["---"] * len(table.columns), *([_marked(cell) for cell in row] for row in table.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _marked(cell: Cell) -> str:
+    mark = _MARKS[cell.emphasis]
+    return f"{mark}{cell.text}{mark}" if cell.text else ""

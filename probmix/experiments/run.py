@@ -10,8 +10,12 @@ from tqdm import tqdm
 
 from .._files import write_atomically
 from .base import Experiment
-from .report import report, results_table
-from .store import Result, ResultStore
+from .report import write_report
+from .store import Result, ResultStore, Unit
+from .summary import results_table
+
+# The bar counts what the work costs; results, which people count in, are told in words.
+_BAR = "{desc} |{bar:20}| {elapsed}, about {remaining} left"
 
 
 def reproduce(
@@ -23,10 +27,11 @@ def reproduce(
     ----------
     experiment : Experiment
     out : path
-        Folder of the results, made where it does not exist: ``units/`` has a file for each unit at once when it is
-        done, ``results.csv`` a row for each, renewed after every unit; ``table.md`` and ``figures/`` come at the end.
+        Folder of the results, made where it does not exist: ``units/`` has the results of a job at once when it is
+        done, ``results.csv`` a row for each unit, renewed after every job; ``summary.csv``, ``table.md``, ``figures/``
+        and ``report.html`` come at the end.
     command : str
-        What was called, for the head of the table.
+        What was called, for the head of the tables.
     verbose : bool
         Show a progress bar with the time that is left.
 
@@ -35,7 +40,7 @@ def reproduce(
     results : list of Result
         In the order of the units.
     failures : dict of str to str
-        What went wrong with the other units, by the name of the unit. They are not on disk: another run tries again.
+        What went wrong with the other units, by the name of their job. They are not on disk: another run tries again.
 
     Raises
     ------
@@ -44,41 +49,56 @@ def reproduce(
     """
     store = ResultStore(Path(out), experiment.settings)
     units = list(experiment.units())
-    results = [store.load(unit) for unit in units]
-    done = sum(result is not None for result in results)
-    failures: dict[str, str] = {}
-    # without smoothing: the mean over all units done, which differ in length
-    with tqdm(total=len(units), initial=done, unit="fit", smoothing=0, disable=not verbose) as bar:
-        for index, unit in enumerate(units):
-            if results[index] is not None:
-                continue
-            name = " ".join(str(value) for value in unit.values())
-            bar.set_postfix_str(name)
-            start = perf_counter()
+    left = [unit for unit in units if store.load(unit, experiment.inputs(unit)) is None]
+    done, failures = len(units) - len(left), {}
+    # without smoothing: the mean over all that was done
+    with tqdm(
+        total=sum(map(experiment.cost, left)), bar_format=_BAR, smoothing=0, disable=not (verbose and left)
+    ) as bar:
+        for job, members in _jobs(experiment, left):
+            name = " ".join(map(str, job.values()))
+            bar.set_description_str(f"{done}/{len(units)} results, {name}")
             try:
-                outcome = experiment.work(unit)
+                results = _work(experiment, members)
             except RuntimeError as error:
                 failures[name] = str(error)
             else:
-                seconds = perf_counter() - start
-                result = Result(dict(unit), outcome.scores, outcome.details, seconds, machine_class())
-                store.save(result)
-                results[index] = result
-                _write_table(results, store.folder)
-            bar.update()
-    finished = _write_table(results, store.folder)
-    text = report(experiment, finished, command)
-    write_atomically(store.folder / "table.md", text.encode())
-    figures = store.folder / "figures"
-    figures.mkdir(exist_ok=True)
-    experiment.draw(finished, figures)
+                store.save(job, results, experiment.inputs(members[0]))
+                done += len(members)
+                _write_table(_finished(experiment, store), store.folder)
+            bar.update(sum(map(experiment.cost, members)))
+        bar.set_description_str(f"{done}/{len(units)} results")
+    finished = _finished(experiment, store)
+    _write_table(finished, store.folder)
+    write_report(experiment, finished, store.folder, command)
     return finished, failures
 
 
-def _write_table(results: Sequence[Result | None], folder: Path) -> list[Result]:
-    finished = [result for result in results if result is not None]
-    write_atomically(folder / "results.csv", results_table(finished).to_csv(index=False).encode())
-    return finished
+def _jobs(experiment: Experiment, units: Sequence[Unit]) -> list[tuple[Unit, list[Unit]]]:
+    """Units by their job, jobs in the order of their first units."""
+    jobs: dict[tuple[tuple[str, str | int | float], ...], list[Unit]] = {}
+    for unit in units:
+        jobs.setdefault(tuple(experiment.job(unit).items()), []).append(unit)
+    return [(dict(job), members) for job, members in jobs.items()]
+
+
+def _work(experiment: Experiment, units: Sequence[Unit]) -> list[Result]:
+    start = perf_counter()
+    outcomes = experiment.work(units)
+    seconds = (perf_counter() - start) / len(units)
+    return [
+        Result(dict(unit), outcome.scores, outcome.details, seconds, machine_class())
+        for unit, outcome in zip(units, outcomes, strict=True)
+    ]
+
+
+def _finished(experiment: Experiment, store: ResultStore) -> list[Result]:
+    results = (store.load(unit, experiment.inputs(unit)) for unit in experiment.units())
+    return [result for result in results if result is not None]
+
+
+def _write_table(results: Sequence[Result], folder: Path) -> None:
+    write_atomically(folder / "results.csv", results_table(results).to_csv(index=False).encode())
 
 
 def machine_class() -> str:

@@ -1,18 +1,22 @@
-"""Scores and quantiles of forecasts, as numbers that JSON can hold."""
+"""Scores and quantiles of predictions, as numbers that JSON can hold."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution
 
 from ..distributions import icdf
-from ..scores import coverage, crps, nll
+from ..scores import brier, coverage, crps, nll, pit
+
+# Nominal coverages of central intervals at which calibration is judged.
+_LEVELS = np.arange(1, 20) / 20
 
 
 def forecast_scores(distribution: Distribution, y: NDArray[Any]) -> dict[str, float]:
-    """Means over rows: NLL in nats, CRPS and RMSE in the unit of y, coverage of the central 90 % interval.
+    """Means over rows: NLL in nats, CRPS and RMSE in the unit of y, coverage of the central 90 % interval, calibration.
 
     Parameters
     ----------
@@ -25,7 +29,7 @@ def forecast_scores(distribution: Distribution, y: NDArray[Any]) -> dict[str, fl
     >>> import torch
     >>> standard = torch.distributions.Normal(torch.zeros(2), 1.0)
     >>> {name: round(score, 3) for name, score in forecast_scores(standard, np.array([0.0, 2.0])).items()}
-    {'nll': 1.919, 'crps': 0.843, 'rmse': 1.414, 'coverage90': 0.5}
+    {'nll': 1.919, 'crps': 0.843, 'rmse': 1.414, 'coverage90': 0.5, 'calibration': 0.237}
     """
     mean = distribution.mean.double()
     targets = torch.tensor(y, dtype=torch.float64, device=mean.device)
@@ -34,6 +38,58 @@ def forecast_scores(distribution: Distribution, y: NDArray[Any]) -> dict[str, fl
         "crps": float(crps(distribution, targets).mean()),
         "rmse": float((mean - targets).square().mean().sqrt()),
         "coverage90": float(coverage(distribution, targets, 0.9).double().mean()),
+        "calibration": calibration_error(pit(distribution, targets).double().cpu().numpy()),
+    }
+
+
+def calibration_error(values: NDArray[np.float64]) -> float:
+    r"""Mean distance between nominal and empirical coverage of central intervals, over the levels 5 %, 10 %, ..., 95 %.
+
+    .. math:: \frac1L\sum_l \Bigl|\,c_l - \frac1n\#\{i : |u_i - \tfrac12| \le \tfrac12 c_l\}\Bigr|
+
+    It is 0.5 at most, and about :math:`0.33/\sqrt n` for n values of a calibrated prediction.
+
+    Parameters
+    ----------
+    values : ndarray, (n,)
+        Probability integral transforms u, randomised for counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> calibration_error(np.arange(0.5, 1000) / 1000) < 1e-3
+    True
+    >>> round(calibration_error(np.full(10, 0.5)), 3)  # every interval holds everything
+    0.5
+    """
+    distance = np.abs(values - 0.5)
+    # a value at the very end of an interval is in it, whatever rounding does to the end
+    inside = distance[:, np.newaxis] <= _LEVELS / 2 + 1e-12
+    return float(np.abs(inside.mean(0) - _LEVELS).mean())
+
+
+def class_scores(distribution: Categorical, classes: NDArray[np.int64]) -> dict[str, float]:
+    """Means over rows: NLL in nats, share of classes that were the most probable ones, and the Brier score.
+
+    Parameters
+    ----------
+    distribution : Categorical, batch shape (n,)
+    classes : ndarray of class indices, (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> coin = torch.distributions.Categorical(torch.tensor([[0.5, 0.5], [0.2, 0.8]]))
+    >>> {name: round(score, 3) for name, score in class_scores(coin, np.array([1, 1])).items()}
+    {'nll': 0.458, 'accuracy': 0.5, 'brier': 0.29}
+    """
+    probs = distribution.probs
+    targets = torch.tensor(classes, device=probs.device)
+    return {
+        "nll": float(nll(distribution, targets).mean()),
+        "accuracy": float((probs.argmax(-1) == targets).double().mean()),
+        "brier": float(brier(distribution, targets).mean()),
     }
 
 

@@ -1,8 +1,8 @@
 """Stock forecasting: the close 21 trading days ahead, from 42 days of open, high, low and close.
 
 The paper fixes the stocks and the years, the lengths 42 and 21, the encoders, Adam at a rate of 0.0005 and 2000
-epochs. It leaves open how time is split, what is scaled, the batch size, alpha, beta and the number of runs. Here, for
-all methods alike:
+epochs. It leaves open how time is split, what is scaled, the batch size, alpha, beta and the number of runs. Here,
+for all methods alike:
 
 Split: in time. Of the windows of a stock the first 60 % are training, the next 20 % validation, the last 20 % test.
 Windows whose target lies across a boundary are dropped: the last target of training is observed at the first forecast
@@ -12,51 +12,44 @@ Scaling: each input channel by its mean and standard deviation over the rows tha
 more, and targets are then standardised by the estimator, which takes the units from the training windows too. Scores
 and pictures are in US dollars per share, adjusted for splits as the file is.
 
-Training: full batches, AdamW without decay, which is Adam. The validation part chooses the epoch, by its mean NLL;
-nothing else is chosen by any data, and no run stops early. Mixing weights are Beta(alpha, alpha), beta is the variance
-of the label kernel in units of the scaled target, and local methods take one of the 5 nearest windows.
+Training: full batches unless a batch size is given, AdamW without decay, which is Adam. The validation part chooses
+the epoch, by its mean NLL; no run stops early. Mixing weights are Beta(alpha, alpha), beta is the variance of the
+label kernel in units of the scaled target, and local methods take one of the 5 nearest windows.
 
 Encoders: an LSTM with one layer of 64 units, and a transformer encoder with 2 layers of 64 units and 2 heads. The
 outputs of all steps are compressed linearly to an embedding of 64 numbers, where the manifold methods and M-ProbMix
 meet. The head is Gaussian; M-ProbMix predicts a mixture over draws of the embedding.
 
-Seeds: 0, 1, ...; a seed gives the initial weights and all draws of a fit. The data are the same for all seeds, so that
-standard errors are those of training, not of other years.
+Seeds: 0, 1, ...; a seed gives the initial weights and all draws of a fit. The data are the same for all seeds, so
+that standard errors are those of training, not of other years.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from .. import __version__
-from .._names import unknown_name
 from ..datasets import load_series, windows
 from ..estimators import DensityRegressor
-from ..mixup import preset, preset_names
+from ..mixup import Mixup
 from ..networks import LSTMEncoder, TransformerEncoder
-from .base import Outcome
-from .scoring import forecast_quantiles, forecast_scores
-from .stock_figures import LEVELS, draw_forecasts
+from .bands import forecast_bands
+from .base import Experiment, Outcome, Picture
+from .fitting import best_fits, resolved_device, schedule
+from .methods import AUTO, Candidate, Strength, candidates, check_methods, check_names, check_positive
+from .methods import METHODS as ALL_METHODS
+from .published import STOCKS as PUBLISHED
+from .scoring import forecast_scores
+from .stock_figures import forecast_pictures
 from .store import Result, Unit
+from .tabular import versions
 
-PROTOCOL = (__doc__ or "").strip()
+PROTOCOL = f"{(__doc__ or '').strip()}\n\n{AUTO}"
 SERIES = "series/stocks_2019_2020"
 STOCKS = ("GOOG", "GME", "NVDA", "RCL")
-METHODS = (
-    "erm",
-    "mixup",
-    "local-mixup",
-    "manifold-mixup",
-    "local-manifold-mixup",
-    "probmix",
-    "local-probmix",
-    "m-probmix",
-    "local-m-probmix",
-)
+METHODS = ALL_METHODS[:9]
 ENCODERS = {"lstm": LSTMEncoder, "transformer": TransformerEncoder}
 
 _CHANNELS = ("Open", "High", "Low", "Close")
@@ -66,16 +59,19 @@ _LEARNING_RATE = 5e-4
 _N_DRAWS = 64
 
 
-class StockExperiment:
+class StockExperiment(Experiment):
     """The stock tables of the paper, under the protocol that this module describes.
 
     Parameters
     ----------
     stocks, encoders, methods : sequence of str
-        Tickers in the file, names in `ENCODERS`, and names of presets of `probmix.mixup`.
-    n_seeds : int
-    epochs : int
-    alpha, beta : float
+        Tickers in the file, names in `ENCODERS`, and presets of `probmix.mixup`, or with a pool as in
+        "m-probmix:linear".
+    n_seeds, epochs : int
+    alpha, beta : float or "auto"
+        As in `candidates`.
+    batch_size : int or None
+        None for full batches.
     device : {"auto", "cpu", "cuda"}
     data : path, optional
         The folder of data sets, as in `probmix.datasets.load_series`.
@@ -101,6 +97,8 @@ class StockExperiment:
     protocol = PROTOCOL
     rows = ("dataset", "encoder")
     repeat = "seed"
+    ranked_over = "dataset"
+    published = PUBLISHED
 
     def __init__(
         self,
@@ -109,20 +107,19 @@ class StockExperiment:
         methods: Sequence[str] = METHODS,
         n_seeds: int = 5,
         epochs: int = 2000,
-        alpha: float = 0.2,
-        beta: float = 0.0,
+        alpha: Strength = 0.2,
+        beta: Strength = 0.0,
+        batch_size: int | None = None,
         device: str = "auto",
         data: str | Path | None = None,
     ) -> None:
-        for name, number in (("n_seeds", n_seeds), ("epochs", epochs)):
-            if number < 1:
-                raise ValueError(f"`{name}` must be an integer of at least 1; got {number}.")
-        self.encoders = _known("encoder", encoders, ENCODERS)
-        self.methods = _known("mixup preset", methods, preset_names())
+        check_positive(n_seeds=n_seeds, epochs=epochs)
+        self.encoders = check_names("encoder", encoders, ENCODERS)
+        self.methods = check_methods(methods, alpha, beta)
         self.n_seeds = n_seeds
-        self._mixups = {name: preset(name, alpha=alpha, label_spread=beta) for name in self.methods}
+        self._alpha, self._beta = alpha, beta
         table = _prices(data)
-        self.stocks = _known("stock", stocks, table["Ticker"].unique().tolist())
+        self.stocks = check_names("stock", stocks, table["Ticker"].unique().tolist())
         self.parts = {
             stock: windows(
                 table.loc[table["Ticker"] == stock, list(_CHANNELS)], _INPUT_LENGTH, _HORIZON, target=_TARGET
@@ -134,14 +131,14 @@ class StockExperiment:
             "input_length": _INPUT_LENGTH,
             "horizon": _HORIZON,
             "epochs": epochs,
+            "batch_size": batch_size,
             "learning_rate": _LEARNING_RATE,
             "alpha": alpha,
             "beta": beta,
             "n_draws": _N_DRAWS,
-            "device": _device(device),
+            "device": resolved_device(device),
             "data": hashlib.sha256(table.to_csv().encode()).hexdigest()[:16],
-            "probmix": __version__,
-            "torch": torch.__version__,
+            **versions(),
         }
 
     def units(self) -> list[Unit]:
@@ -154,52 +151,46 @@ class StockExperiment:
             for method in self.methods
         ]
 
-    def work(self, unit: Unit) -> Outcome:
+    def cost(self, unit: Unit) -> float:
+        """The number of mixups that are tried."""
+        return float(len(self._candidates(unit)))
+
+    def work(self, units: Sequence[Unit]) -> list[Outcome]:
         """Fit one method to one stock, and score it on the test part."""
+        return [self._outcome(unit) for unit in units]
+
+    def _outcome(self, unit: Unit) -> Outcome:
         parts = self.parts[str(unit["dataset"])]
-        model = self.estimator(unit).fit(
-            parts.train.X, parts.train.y, X_val=parts.validation.X, y_val=parts.validation.y
+        held_out = {"X_val": parts.validation.X, "y_val": parts.validation.y}
+        (fit,) = best_fits(
+            self._candidates(unit),
+            lambda mixup: [self.estimator(unit, mixup).fit(parts.train.X, parts.train.y, **held_out)],
         )
-        distribution = model.predict_dist(parts.test.X)
+        distribution = fit.model.predict_dist(parts.test.X)
         details = {
             "day": [day.isoformat() for day in parts.test.target_labels],
             "truth": parts.test.y.tolist(),
-            "mean": distribution.mean.tolist(),
-            "quantiles": forecast_quantiles(distribution, LEVELS),
+            **forecast_bands(distribution),
         }
-        scores = {**forecast_scores(distribution, parts.test.y), "best_epoch": int(model.best_epoch_[0])}
-        return Outcome(scores, details)
+        return Outcome({**forecast_scores(distribution, parts.test.y), **fit.chosen()}, details)
 
-    def estimator(self, unit: Unit) -> DensityRegressor:
+    def _candidates(self, unit: Unit) -> list[Candidate]:
+        return candidates(str(unit["method"]), self._alpha, self._beta)
+
+    def estimator(self, unit: Unit, mixup: Mixup) -> DensityRegressor:
         """The unfitted estimator of a unit."""
         return DensityRegressor(
             "gaussian",
-            self._mixups[str(unit["method"])],
+            mixup,
             network=ENCODERS[str(unit["encoder"])],
             n_draws=_N_DRAWS,
-            max_epochs=self.settings["epochs"],
-            batch_size=None,
-            learning_rate=_LEARNING_RATE,
-            weight_decay=0.0,
-            patience=None,
-            device=self.settings["device"],
+            **schedule(self.settings, _LEARNING_RATE),
             random_state=int(unit["seed"]),
         )
 
-    def draw(self, results: Sequence[Result], folder: Path) -> None:
+    def pictures(self, results: Sequence[Result]) -> Iterator[Picture]:
         """A fan chart of the test period for every stock and encoder."""
-        draw_forecasts(results, folder)
-
-
-def _known(kind: str, names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """The names, each once; a name twice would be the same work twice."""
-    known, names = list(known), tuple(dict.fromkeys(names))
-    if not names:
-        raise ValueError(f"at least one {kind} must be named; known are {', '.join(map(repr, known))}.")
-    for name in names:
-        if name not in known:
-            raise unknown_name(kind, name, known)
-    return names
+        return forecast_pictures(results)
 
 
 def _prices(data: str | Path | None) -> pd.DataFrame:
@@ -211,10 +202,3 @@ def _prices(data: str | Path | None) -> pd.DataFrame:
             f"{', '.join(missing)}. Mend the header of the file."
         )
     return table
-
-
-def _device(device: str) -> str:
-    """Where to train: results of a GPU and of a CPU differ in their last digits, and are not mixed."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device

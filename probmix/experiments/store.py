@@ -1,7 +1,8 @@
-"""Results of units of work in a folder: one file for each, there whole or not at all."""
+"""Results in a folder: one file for all that was worked out together, there whole or not at all."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from urllib.parse import quote
 
 from .._files import write_atomically
 
-# What one fit is of: for example its dataset, encoder, method and seed.
-Unit = Mapping[str, str | int]
+# What one result is of: for example its dataset, method and split.
+Unit = Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Result:
     details : dict
         Anything that JSON can hold, such as forecasts to be drawn.
     seconds : float
-        Time that the work took.
+        Its share of the time that the work took.
     machine : str
         Class of the machine that did it.
     """
 
-    unit: dict[str, str | int]
+    unit: dict[str, str | int | float]
     scores: dict[str, float]
     details: dict[str, Any]
     seconds: float
@@ -42,9 +43,9 @@ class ResultStore:
     Parameters
     ----------
     folder : Path
-        Made where it does not exist. Results are in its folder ``units``, one JSON file each.
+        Made where it does not exist. Results are in its folder ``units``, as JSON.
     settings : dict
-        All that determines a result, besides its unit, as JSON can hold it.
+        All that determines a result, besides its unit and its inputs, as JSON can hold it.
 
     Raises
     ------
@@ -53,69 +54,85 @@ class ResultStore:
 
     Notes
     -----
-    Every file holds the settings that its result was made under, and comes into being in one step. So a process may be
-    killed at any time, and several processes may work on different units of one folder.
+    Every file holds the settings that its results were made under, comes into being in one step, and is never changed
+    afterwards: more results make more files. So a process may be killed at any time, and several processes may work in
+    one folder.
 
     Examples
     --------
     >>> import tempfile
     >>> from pathlib import Path
     >>> from probmix.experiments import Result, ResultStore
+    >>> unit = {"method": "erm", "seed": 0}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = ResultStore(Path(folder), {"epochs": 10})
-    ...     store.save(Result({"method": "erm", "seed": 0}, {"nll": 1.5}, {}, 0.1, "2 CPU cores"))
+    ...     store.save({"method": "erm"}, [Result(unit, {"nll": 1.5}, {}, 0.1, "2 CPU cores")])
     ...     again = ResultStore(Path(folder), {"epochs": 10})
-    ...     again.load({"method": "erm", "seed": 0}).scores, again.load({"method": "erm", "seed": 1})
+    ...     again.load(unit).scores, again.load({"method": "erm", "seed": 1})
     ({'nll': 1.5}, None)
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = folder
-        # as they come back from a file: tuples are lists there
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self.settings = _as_stored(settings)
         self._units = folder / "units"
         self._units.mkdir(parents=True, exist_ok=True)
+        # by unit: the result, its inputs and its file
+        self._found: dict[str, tuple[Result, dict[str, Any], str]] = {}
         for path in sorted(self._units.glob("*.json")):
-            self._check(path, self._read(path)["settings"])
+            content = _read(path)
+            self._check(content["settings"], self.settings, path.name)
+            for entry in content["results"]:
+                self._found[_key(entry["unit"])] = Result(**entry), content["inputs"], path.name
 
-    def load(self, unit: Unit) -> Result | None:
-        """The result of that unit, or None where there is none yet."""
-        path = self._path(unit)
-        if not path.exists():
+    def load(self, unit: Unit, inputs: Mapping[str, Any] | None = None) -> Result | None:
+        """The result of that unit, or None where there was none when the store was opened, or saved since.
+
+        Raises
+        ------
+        ValueError
+            If it was made with other inputs.
+        """
+        found = self._found.get(_key(unit))
+        if found is None:
             return None
-        content = self._read(path)
-        self._check(path, content.pop("settings"))
-        return Result(**content)
+        result, before, name = found
+        self._check(before, _as_stored(inputs or {}), name)
+        return result
 
-    def save(self, result: Result) -> None:
-        """Write a result; from then on it is there whole, whatever happens to the process."""
-        content = {"settings": self.settings, **asdict(result)}
-        write_atomically(self._path(result.unit), json.dumps(content).encode())
+    def save(self, job: Unit, results: Sequence[Result], inputs: Mapping[str, Any] | None = None) -> None:
+        """Write results to one file; from then on they are there whole, whatever happens to the process.
 
-    def _path(self, unit: Unit) -> Path:
-        return self._units / f"{file_stem(unit)}.json"
+        Parameters
+        ----------
+        job : dict
+            What the results have in common, by which the file is named.
+        results : sequence of Result
+        inputs : dict, optional
+            What they depend on besides settings and units.
+        """
+        entries = [asdict(result) for result in results]
+        before = _as_stored(inputs or {})
+        content = {"settings": self.settings, "inputs": before, "results": entries}
+        # other units of the same job are another file: none is ever written over
+        which = hashlib.sha256(json.dumps([entry["unit"] for entry in entries]).encode()).hexdigest()[:8]
+        path = self._units / f"{file_stem(job)}__{which}.json"
+        write_atomically(path, json.dumps(content).encode())
+        for result in results:
+            self._found[_key(result.unit)] = result, before, path.name
 
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            content: dict[str, Any] = json.loads(path.read_bytes())
-            if content.keys() != {"settings", *Result.__dataclass_fields__}:
-                raise ValueError("other fields")
-        except (ValueError, AttributeError) as error:
-            raise ValueError(f"'{path}' is no result of an experiment. Remove it, and it is made again.") from error
-        return content
-
-    def _check(self, path: Path, found: dict[str, Any]) -> None:
-        names = [name for name in {**found, **self.settings} if found.get(name) != self.settings.get(name)]
+    def _check(self, found: Mapping[str, Any], now: Mapping[str, Any], file: str) -> None:
+        names = [name for name in {**found, **now} if found.get(name) != now.get(name)]
         if names:
-            differences = ", ".join(f"{name}={found.get(name)!r}, now {self.settings.get(name)!r}" for name in names)
+            differences = ", ".join(f"{name}={found.get(name)!r}, now {now.get(name)!r}" for name in names)
             raise ValueError(
-                f"the results in '{self.folder}' were made with other settings: {differences} (in {path.name}). "
+                f"the results in '{self.folder}' were made with other settings: {differences} (in {file}). "
                 "Pass the same settings, or choose another folder."
             )
 
 
 def file_stem(unit: Unit) -> str:
-    """Name of the files of a unit.
+    """Name of the files of a unit or a job.
 
     Examples
     --------
@@ -123,3 +140,26 @@ def file_stem(unit: Unit) -> str:
     'BRK%2FB__erm__0'
     """
     return "__".join(quote(str(value), safe=" ") for value in unit.values())
+
+
+def _key(unit: Unit) -> str:
+    return json.dumps(dict(unit))
+
+
+def _as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As they come back from a file: tuples are lists there."""
+    stored: dict[str, Any] = json.loads(json.dumps(dict(values)))
+    return stored
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        entries = [content[name] for name in ("settings", "inputs")] + content["results"]
+        if not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError("not as they are saved")
+        for entry in content["results"]:
+            Result(**entry)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"'{path}' holds no results of an experiment. Remove it, and they are made again.") from error
+    return content

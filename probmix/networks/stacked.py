@@ -176,6 +176,10 @@ class StackedNetwork(MemberNetwork):
         self._member.train(mode)
         return self
 
+    def extra_repr(self) -> str:
+        """The network of the user's, which is hidden from torch."""
+        return repr(self._template[0].network)
+
     def check_place(self, place: str) -> None:
         if self._layer(place) != _OWN:
             meeting_shape(self._member.network, place, self.input_shape)
@@ -257,7 +261,7 @@ def _check_alike(networks: list[nn.Module]) -> None:
         named = chain(network.named_parameters(), network.named_buffers())
         kinds.append({name: (tuple(tensor.shape), tensor.requires_grad) for name, tensor in named})
     for kind in kinds[1:]:
-        for name in kind.keys() | kinds[0].keys():
+        for name in kinds[0] | kind:
             if kind.get(name) != kinds[0].get(name):
                 raise ValueError(
                     "`network` must build the same architecture for every member, since they are trained as one; "

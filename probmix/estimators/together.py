@@ -1,0 +1,129 @@
+"""Many fits as one: the splits of a table, the folds of a validation, repeated seeds."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+from torch import Tensor
+
+from ..families import TargetScaler
+from ..training import TrainingData, TrainingResult
+from .base import DensityEstimator, Problem
+
+Estimator = TypeVar("Estimator", bound=DensityEstimator)
+
+
+def fit_together(
+    estimator: Estimator,
+    X: ArrayLike,
+    y: ArrayLike,
+    splits: Sequence[ArrayLike],
+    random_states: Sequence[int],
+) -> list[Estimator]:
+    """Fit one estimator to several parts of the data at once: all networks are trained as one batch.
+
+    Parameters
+    ----------
+    estimator : DensityRegressor or DensityClassifier
+        Cloned for every fit and left alone.
+    X, y : array-like
+        As in `fit`.
+    splits : sequence of array-like of int
+        Row numbers of the training part of each fit.
+    random_states : sequence of int
+        The `random_state` of each fit.
+
+    Returns
+    -------
+    list of estimators
+        The i-th one is, to float tolerance, ``clone(estimator).set_params(random_state=random_states[i])`` fitted to
+        ``X[splits[i]], y[splits[i]]``. Parts of different lengths, and of different classes, are trained apart.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many seeds as splits, or the estimator has a `checkpoint`, which is that of a single fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import KFold
+    >>> from probmix import DensityRegressor, fit_together
+    >>> X = np.linspace(-1, 1, 60)[:, None]
+    >>> folds = list(KFold(3).split(X))
+    >>> fits = fit_together(DensityRegressor(max_epochs=5), X, X[:, 0], [train for train, _ in folds], range(3))
+    >>> [fit.score(X[test], X[test, 0]).__class__.__name__ for fit, (_, test) in zip(fits, folds)]
+    ['float', 'float', 'float']
+    """
+    if len(splits) != len(random_states):
+        raise ValueError(f"every split has a seed; got {len(splits)} splits and {len(random_states)} random_states.")
+    if estimator.checkpoint is not None:
+        raise ValueError("`checkpoint` keeps a single fit; set it to None to fit several together.")
+    fits = [clone(estimator).set_params(random_state=seed) for seed in random_states]
+    problems = [
+        fit._prepare(_safe_indexing(X, np.asarray(rows)), _safe_indexing(y, np.asarray(rows)))
+        for fit, rows in zip(fits, splits, strict=True)
+    ]
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for number, problem in enumerate(problems):
+        groups.setdefault((problem.family, *_shapes(problem.data)), []).append(number)
+    for numbers in groups.values():
+        _fit_group([fits[number] for number in numbers], [problems[number] for number in numbers])
+    return fits
+
+
+def _shapes(data: TrainingData) -> tuple[object, ...]:
+    """What must agree for problems to be trained as one."""
+    return (
+        data.x.shape[1:],
+        data.y.shape[1:],
+        data.sample_weight is None,
+        data.train_rows.shape[1],
+        data.validation_rows.shape[1],
+    )
+
+
+def _fit_group(fits: list[Estimator], problems: list[Problem]) -> None:
+    first = problems[0]
+    joint = replace(first, data=_join([one.data for one in problems]), keys=torch.cat([one.keys for one in problems]))
+    network, scaler, result = fits[0]._train(joint)
+    state = network.cpu().state_dict()
+    scaler = scaler.to(torch.device("cpu"))
+    bounds = accumulate((len(one.keys) for one in problems), initial=0)
+    for fit, problem, (start, stop) in zip(fits, problems, pairwise(bounds), strict=True):
+        alone = fit._build(problem)
+        alone.load_state_dict({name: tensor[start:stop] for name, tensor in state.items()})
+        units = TargetScaler(scaler.loc[start:stop], scaler.scale[start:stop])
+        fit._take_over(problem, alone.to(problem.device), units, _result_alone(result, start, stop, fit.patience))
+
+
+def _join(parts: list[TrainingData]) -> TrainingData:
+    """The data of all problems one under the other, and the rows of all their members."""
+    offsets = list(accumulate((len(part.x) for part in parts), initial=0))
+
+    def rows(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) + offset for part, offset in zip(parts, offsets, strict=False)])
+
+    weights = [part.sample_weight for part in parts if part.sample_weight is not None]
+    return TrainingData(
+        torch.cat([part.x for part in parts]),
+        torch.cat([part.y for part in parts]),
+        torch.cat(weights) if weights else None,
+        rows("train_rows"),
+        rows("validation_rows"),
+        rows("unit_rows"),
+    )
+
+
+def _result_alone(result: TrainingResult, start: int, stop: int, patience: int | None) -> TrainingResult:
+    """The course of some members, which alone would have ended when the last of them had stopped."""
+    curve, best = result.validation_curve[:, start:stop], result.best_epoch[start:stop]
+    if patience is not None and curve.shape[1]:
+        curve = curve[: int(best.max()) + patience]
+    return TrainingResult(curve, best)

@@ -1,0 +1,65 @@
+"""The scores that tables and pictures know."""
+
+from dataclasses import dataclass
+from math import floor, log10
+
+# Of a mean, unless the score is in units that may be small.
+_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class ScoreKind:
+    """How a score is called and read.
+
+    Attributes
+    ----------
+    heading : str
+        With the unit, and what is best.
+    axis : str
+        For pictures.
+    best : float or None
+        The best value, where there is one inside the range; else the smallest or the largest is best.
+    larger : bool
+        Whether larger is better.
+    compared : bool
+        Whether differences between methods and ranks mean something.
+    in_target_units : bool
+        Whether it may be small or large by the unit of the target alone.
+    """
+
+    heading: str
+    axis: str
+    best: float | None = None
+    larger: bool = False
+    compared: bool = True
+    in_target_units: bool = False
+
+    def loss(self, mean: float) -> float:
+        """How far a mean is from the best; smaller is better."""
+        if self.best is not None:
+            return abs(mean - self.best)
+        return -mean if self.larger else mean
+
+    def digits(self, means: list[float]) -> int:
+        """Digits after the point that tell these means apart."""
+        sizes = [abs(mean) for mean in means if mean and abs(mean) < float("inf")]
+        if not (self.in_target_units and sizes):
+            return _DIGITS
+        return max(_DIGITS, 2 - floor(log10(min(sizes))))
+
+
+KINDS = {
+    "nll": ScoreKind("NLL (nats; smaller is better)", "NLL, nats"),
+    "crps": ScoreKind("CRPS (units of the target; smaller is better)", "CRPS", in_target_units=True),
+    "rmse": ScoreKind(
+        "RMSE of the predictive mean (units of the target; smaller is better)", "RMSE", in_target_units=True
+    ),
+    "accuracy": ScoreKind("Accuracy (share of classes predicted; larger is better)", "accuracy", larger=True),
+    "brier": ScoreKind("Brier score (0 to 2; smaller is better)", "Brier score"),
+    "coverage90": ScoreKind(
+        "Coverage of the central 90 % interval (0.9 is best)", "coverage of the 90 % interval", best=0.9, compared=False
+    ),
+    "calibration": ScoreKind(
+        "Calibration error (mean of |empirical - nominal coverage| over levels; smaller is better)", "calibration error"
+    ),
+}

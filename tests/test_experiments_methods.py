@@ -1,0 +1,92 @@
+"""Methods by name, their strengths, and the choice among them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from probmix.experiments.fitting import best_fits
+from probmix.experiments.methods import ALPHAS, AUTO, BETAS, METHODS, candidates, check_methods, check_names
+from probmix.experiments.scoring import calibration_error
+from probmix.mixup import preset, preset_names
+
+
+def test_methods_are_all_presets():
+    assert len(METHODS) == 11
+    assert set(METHODS) == set(preset_names())
+
+
+def test_strengths_are_numbers_or_the_grid_of_the_paper():
+    assert ALPHAS == (0.01, 0.05, 0.1, 0.5, 1.0)
+    assert BETAS == (0.0, 0.01)
+    (one,) = candidates("local-probmix", 0.3, 0.02)
+    assert one.mixup == preset("local-probmix", alpha=0.3, label_spread=0.02)
+    assert (one.alpha, one.beta) == (0.3, 0.02)
+    grid = candidates("mixup", "auto", "auto")
+    assert [(one.alpha, one.beta) for one in grid] == [(alpha, beta) for alpha in ALPHAS for beta in BETAS]
+    assert all(one.mixup == preset("mixup", alpha=one.alpha, label_spread=one.beta) for one in grid)
+    assert [(one.alpha, one.beta) for one in candidates("mixup", 0.7, "auto")] == [(0.7, 0.0), (0.7, 0.01)]
+    (linear,) = candidates("m-probmix:linear", 0.3, 0.0)
+    assert linear.mixup == preset("m-probmix", alpha=0.3, pool="linear")
+    for words in ("0.01, 0.05, 0.1, 0.5, 1", "0, 0.01"):
+        assert words in " ".join(AUTO.split())
+
+
+def test_where_rows_do_not_meet_there_is_nothing_to_choose():
+    (one,) = candidates("erm", "auto", "auto")
+    assert one.mixup == preset("erm")
+    assert (one.alpha, one.beta) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("methods", "alpha", "beta", "message"),
+    [
+        ((), 0.2, 0.0, "at least one mixup preset must be named; known are 'erm', "),
+        (("erm", "probmx"), 0.2, 0.0, "unknown mixup preset 'probmx'; did you mean 'probmix'"),
+        (("probmix:liner",), 0.2, 0.0, "unknown pool 'liner'; did you mean 'linear'"),
+        (("probmix",), "much", 0.0, "`alpha` must be a number or 'auto'; got 'much'."),
+        (("probmix",), 0.2, -1.0, "`label_spread` must be non-negative and finite; got -1.0."),
+        (("probmix",), -0.2, 0.0, "`alpha`"),
+    ],
+)
+def test_wrong_methods(methods, alpha, beta, message):
+    with pytest.raises(ValueError, match=r".") as caught:
+        check_methods(methods, alpha, beta)
+    assert message in str(caught.value)
+
+
+def test_names_are_known_and_named_once():
+    assert check_names("colour", ["red", "blue", "red"], ["blue", "red"]) == ("red", "blue")
+    with pytest.raises(ValueError, match=r"^unknown colour 'rde'; did you mean 'red'\?$"):
+        check_names("colour", ["rde"], ["blue", "red"])
+    with pytest.raises(ValueError, match=r"^at least one colour must be named; known are 'blue', 'red'\.$"):
+        check_names("colour", [], ["blue", "red"])
+
+
+def test_every_repeat_keeps_the_candidate_with_the_best_validation_nll():
+    curves = {0.01: [[3.0, 1.0], [4.0, 5.0]], 0.05: [[0.5, np.nan], [9.0, 8.0]], 0.1: [[0.5, 0.4], [np.inf, np.nan]]}
+    tried = candidates("probmix", "auto", 0.0)[:3]
+
+    def fit(mixup):
+        return [
+            SimpleNamespace(validation_curve_=np.array(curve)[:, None], best_epoch_=np.array([epoch]))
+            for epoch, curve in enumerate(curves[mixup.weights.alpha])
+        ]
+
+    fits = best_fits(tried, fit)
+    assert [one.candidate.alpha for one in fits] == [0.1, 0.01]
+    assert fits[0].chosen() == {"chosen_alpha": 0.1, "chosen_beta": 0.0, "best_epoch": 0}
+    # of equals the first
+    curves[0.05] = [[0.4], [4.0]]
+    assert [one.candidate.alpha for one in best_fits(tried, fit)] == [0.05, 0.01]
+    (erm,) = best_fits(candidates("erm", 0.1, 0.0), lambda _: fit(tried[0].mixup)[:1])
+    assert erm.chosen() == {"best_epoch": 0}
+
+
+def test_calibration_error_is_the_mean_distance_of_coverages():
+    levels = np.arange(1, 20) / 20
+    for values in (np.array([0.0, 1.0, 1.0]), np.random.default_rng(0).beta(2, 2, 500)):
+        coverages = [np.mean((values >= (1 - c) / 2 - 1e-12) & (values <= (1 + c) / 2 + 1e-12)) for c in levels]
+        assert calibration_error(values) == pytest.approx(np.mean(np.abs(coverages - levels)))
+    uniform = np.random.default_rng(1).uniform(size=(400, 100))
+    assert np.mean([calibration_error(one) for one in uniform]) == pytest.approx(0.33 / np.sqrt(100), rel=0.05)
