@@ -42,7 +42,7 @@ def test_many_rows_go_through_in_pieces(monkeypatch, mixup, limit):
     X, y = rows((2, 6))
     model = fitted(conv1d(), (2, 6), mixup=mixup, n_members=2)
     whole = model.predict_natural_params(X)
-    monkeypatch.setattr(f"probmix.estimators.predictions.{limit}", 100)
+    monkeypatch.setattr(f"probmix.networks.members.{limit}", 100)
     largest, standardize = [], model.network_.standardize
     monkeypatch.setattr(model.network_, "standardize", lambda x: largest.append(len(x)) or standardize(x))
     torch.testing.assert_close(model.predict_natural_params(X), whole, rtol=1e-4, atol=1e-5)

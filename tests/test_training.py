@@ -127,6 +127,16 @@ def test_points_may_as_well_meet_behind_the_next_linear_layer(place):
     torch.testing.assert_close(network.fused(data.x, place, partners, weights, None), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_draws_that_go_on_as_rows_are_those_of_single_passes():
+    data = make_data()
+    network, _, _ = run(data, preset("m-probmix", at="hidden.1"))
+    noise = network.draw_noise(member_keys(0, MEMBERS), 5)
+    expected = super(DensityNetwork, network).draws(data.x, noise)
+    torch.testing.assert_close(network.draws(data.x, noise), expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(expected[:, 0], expected[:, 1])
+    assert not any(module._forward_hooks for module in network.modules())
+
+
 def test_a_separate_variance_network_halves_the_first_hidden_layer():
     star = preset("m-probmix-star")
     network = DensityNetwork(families.get("gaussian"), 13, (128, 32), None, 2, star.embedding)

@@ -1,6 +1,5 @@
 """Prediction and scoring in the user's units, which the density estimators share."""
 
-import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -19,9 +18,6 @@ from ..pooling import linear_pool
 from ..random import member_keys, seeded
 from .checks import check_device, check_integer, check_pool, check_seed
 from .rows import as_numpy, check_rows
-
-# Rows, members and draws per forward pass, and numbers in those rows: bounds the activations.
-_ROWS_AT_ONCE, _NUMBERS_AT_ONCE = 1 << 16, 1 << 20
 
 
 class Predictions(ABC):
@@ -49,11 +45,10 @@ class Predictions(ABC):
         x, device = torch.tensor(check_rows(self, as_numpy(X), self.input_shape_, "X")), check_device(self.device)
         network, scaler = self.network_.to(device), self.scaler_.to(device)
         draws = self.n_draws if self._has_draws else 1
-        at_once = max(1, min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // math.prod(self.input_shape_)))
         noise = network.draw_noise(member_keys(self.seed_, self.n_members_).to(device), draws)
         parts = []
         with seeded(self.seed_, device):
-            for rows in x.split(max(1, at_once // (self.n_members_ * draws))):
+            for rows in x.split(network.rows_at_once(draws)):
                 rows = rows.to(device)
                 eta = network.draws(rows, noise) if self._has_draws else network(rows).unsqueeze(1)
                 # the scaler has one entry per member: a draw is to it what a row is

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..families import ExponentialFamily
 from ..fusion import find_layer, fuse_at, layer_shape
@@ -93,6 +93,24 @@ class DensityNetwork(MemberNetwork):
         with meeting:
             raw = self.mlp(x)
         return natural_params_from(raw, self.family, self.num_targets)
+
+    def draws(self, x: Tensor, noise: Tensor) -> Tensor:
+        # no row passes the layer by, so that draws can go on from it as rows
+        x, embedding = self.standardize(x), self.embedding
+        assert embedding is not None  # else there would be no noise
+        assert self.density_place is not None
+
+        def draw(_: nn.Module, __: object, mean: Tensor) -> Tensor:
+            scale = embedding(mean, x).rsqrt().unsqueeze(1)
+            return torch.addcmul(mean.unsqueeze(1), scale, noise.to(mean).unsqueeze(2)).flatten(1, 2)
+
+        handle = find_layer(self.mlp, self._layer(self.density_place)).register_forward_hook(draw)
+        try:
+            raw = self.mlp(x)
+        finally:
+            handle.remove()
+        eta = natural_params_from(raw, self.family, self.num_targets)
+        return eta.view(len(eta), noise.shape[1], -1, *eta.shape[2:])
 
     def _narrower(self, layer: str) -> str:
         """Where points may as well meet: behind the linear layer that follows, if that has fewer numbers to average."""

@@ -1,5 +1,6 @@
 """What the training loop and the estimators ask of a network: many members that are called as one."""
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -14,6 +15,8 @@ from .vectorize import Vectorizer
 EMBEDDING = "embedding"
 # Beside the streams of the epochs, which are numbered from 0.
 _DRAW_STREAM = -3
+# Rows of members and draws in a forward pass outside training, and numbers in them.
+_ROWS_AT_ONCE, _NUMBERS_AT_ONCE = 1 << 16, 1 << 20
 
 
 def channel_axis(input_shape: tuple[int, ...]) -> int:
@@ -107,6 +110,11 @@ class MemberNetwork(nn.Module, ABC):
     def n_members(self) -> int:
         """The number of members, M."""
         return len(self.loc)
+
+    def rows_at_once(self, draws: int = 1) -> int:
+        """How many rows to pass at once outside training: bounds the activations without slowing the products down."""
+        rows = min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // math.prod(self.input_shape))
+        return max(1, rows // (self.n_members * draws))
 
     def standardize(self, x: Tensor) -> Tensor:
         """Inputs in training units: (N, *F) or (M, N, *F) -> (M, N, *F)."""

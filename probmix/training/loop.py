@@ -16,8 +16,6 @@ from .data import Batch, BatchSource, TrainingData, marginal, target_scaler
 from .options import TrainingOptions, TrainingResult
 from .stopping import BestWeights
 
-# Rows per forward pass outside training: bounds the activations without slowing the products down.
-_ROWS_AT_ONCE = 1 << 16
 # Draws of a Gaussian embedding by which an epoch is judged.
 _VALIDATION_DRAWS = 8
 
@@ -79,7 +77,7 @@ def train(
         best.update(0, _validation_nll(network, family, data, scaler, noise))
     curve: list[Tensor] = []
 
-    checkpoint = None if options.checkpoint is None else _checkpoint(family, data, mixup, options, keys, state)
+    checkpoint = None if options.checkpoint is None else _checkpoint(network, family, data, mixup, options, keys)
     if checkpoint is not None and (stored := checkpoint.load(data.x.device)) is not None:
         curve = _load_(stored, state, best, optimizer)
 
@@ -143,7 +141,7 @@ def _validation_nll(
         return torch.empty(0, dtype=torch.float64, device=data.x.device)
     weights = data.weights(data.validation_rows)
     total = torch.zeros(members, dtype=torch.float64, device=data.x.device)
-    step = max(1, _ROWS_AT_ONCE // (members * (1 if noise is None else noise.shape[1])))
+    step = network.rows_at_once(1 if noise is None else noise.shape[1])
     for start in range(0, n, step):
         rows = data.validation_rows[:, start : start + step]
         y = scaler.transform(data.y[rows])
@@ -172,7 +170,9 @@ def _adamw(state: dict[str, Tensor], options: TrainingOptions) -> torch.optim.Ad
 
 def _check_finite(state: dict[str, Tensor], best: BestWeights, curve: list[Tensor]) -> None:
     """Raise if a member came to nothing: one that learned before it diverged has weights to go back to."""
-    finite = torch.stack([tensor.isfinite().reshape(len(tensor), -1).all(1) for tensor in state.values()]).all(0)
+    # a buffer may hold infinities by right, such as a mask
+    trained = [tensor for tensor in state.values() if tensor.requires_grad]
+    finite = torch.stack([tensor.isfinite().flatten(1).all(1) for tensor in trained]).all(0)
     if curve[0].numel():
         finite &= torch.stack(curve).isfinite().all(0)
     failed = ~finite & (best.epoch == 0)
@@ -190,18 +190,19 @@ def _check_units(scaler: TargetScaler, moments: tuple[Tensor, Tensor]) -> None:
 
 
 def _checkpoint(
+    network: MemberNetwork,
     family: ExponentialFamily,
     data: TrainingData,
     mixup: Mixup,
     options: TrainingOptions,
     keys: Tensor,
-    state: dict[str, Tensor],
 ) -> Checkpoint:
     assert options.checkpoint is not None  # the caller asked
     # where a run may go on is decided by what it computes, not by how long it may take or how it looks
     settings = replace(options, checkpoint=None, verbose=False)
     rows = (data.x, data.y, data.sample_weight, data.train_rows, data.validation_rows)
-    run = fingerprint(repr((family, mixup, settings, list(state))), keys, *rows, *state.values())
+    # the network says what its tensors do not, such as the rate of a dropout
+    run = fingerprint(repr((network, family, mixup, settings)), keys, *rows, *network.state.values())
     return Checkpoint(options.checkpoint, run)
 
 
