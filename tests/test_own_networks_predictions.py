@@ -78,14 +78,14 @@ def test_the_mixture_is_over_draws_from_the_density_of_the_row_alone(place, embe
         hidden = x @ own["encoder.0.weight"].T + own["encoder.0.bias"]
         mean = hidden if width == 8 else np.maximum(hidden, 0) @ own["last.weight"].T + own["last.bias"]
         if embedding == "gaussian-constant":
-            log_precision = variance["bias"] + 0 * mean
+            raw_precision = variance["bias"] + 0 * mean
         else:
             seen = mean
             if embedding == "gaussian-separate":
                 seen = np.maximum(x @ variance["hidden.0.weight"].T + variance["hidden.0.bias"], 0)
-            log_precision = seen @ variance["output.weight"].T + variance["output.bias"]
+            raw_precision = seen @ variance["output.weight"].T + variance["output.bias"]
         for draw in noise[m]:
-            z = mean + draw * np.exp(-0.5 * log_precision)
+            z = mean + draw / np.sqrt(np.logaddexp(0.0, raw_precision))
             features = z if width == 4 else np.maximum(z, 0) @ own["last.weight"].T + own["last.bias"]
             raw = torch.from_numpy(features @ head["weight"].T + head["bias"])
             eta = model.family_.constrain(raw).numpy()
