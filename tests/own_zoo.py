@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from probmix import DensityRegressor
 from probmix.networks import LSTMEncoder, TransformerEncoder
 
 ROWS = 48
@@ -206,3 +207,11 @@ def rows(shape, n=ROWS):
     channel = X[..., 0] if len(shape) == 2 else X[:, 0]
     mean = channel.reshape(n, -1).mean(1)
     return X, 3 * (mean - 5) / mean.std() + rng.normal(size=n)
+
+
+FAST = {"max_epochs": 3, "batch_size": 16, "random_state": 0, "n_draws": 5}
+
+
+def fitted(network=flat_mlp, shape=(3,), **params):
+    X, y = rows(shape)
+    return DensityRegressor(network=network, **FAST | params).fit(X, y)

@@ -3,24 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from own_zoo import Named, cases, flat_mlp, rows
+from own_zoo import FAST, Named, cases, fitted, flat_mlp, rows
 from torch import nn
 
 from probmix import DensityRegressor, Mixup
 from probmix.mixup import preset
 
-FAST = {"max_epochs": 3, "batch_size": 16, "random_state": 0, "n_draws": 5}
 pytestmark = pytest.mark.filterwarnings("ignore:the members of the ensemble run one by one")
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-def fitted(network=flat_mlp, shape=(3,), **params):
-    X, y = rows(shape)
-    return DensityRegressor(network=network, **FAST | params).fit(X, y)
 
 
 class Wrapped(nn.Module):

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from own_zoo import cases, conv1d, flat_mlp, lazy, rows
+from own_zoo import FAST, cases, conv1d, fitted, flat_mlp, lazy, rows
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -17,18 +17,12 @@ import probmix
 from probmix import DensityClassifier, DensityRegressor
 from probmix.mixup import preset
 
-FAST = {"max_epochs": 3, "batch_size": 16, "random_state": 0, "n_draws": 5}
 pytestmark = pytest.mark.filterwarnings("ignore:the members of the ensemble run one by one")
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-def fitted(network=flat_mlp, shape=(3,), **params):
-    X, y = rows(shape)
-    return DensityRegressor(network=network, **FAST | params).fit(X, y)
 
 
 @pytest.mark.filterwarnings("ignore:the draws of the embedding run one by one")

@@ -3,26 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from own_zoo import cases, conv1d, flat_mlp, rows
+from own_zoo import cases, conv1d, fitted, flat_mlp, rows
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from probmix import DensityRegressor
 from probmix.mixup import preset
 from probmix.random import KeyedRandom, member_keys
 
-FAST = {"max_epochs": 3, "batch_size": 16, "random_state": 0, "n_draws": 5}
 pytestmark = pytest.mark.filterwarnings("ignore:the members of the ensemble run one by one")
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
-
-
-def fitted(network=flat_mlp, shape=(3,), **params):
-    X, y = rows(shape)
-    return DensityRegressor(network=network, **FAST | params).fit(X, y)
 
 
 @pytest.mark.parametrize("mixup", ["erm", "m-probmix", "m-probmix-star"])
