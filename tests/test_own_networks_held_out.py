@@ -7,7 +7,7 @@ from own_zoo import conv1d, flat_mlp, rows
 
 from probmix import DensityClassifier, DensityRegressor
 from probmix.estimators import base
-from probmix.training import loop
+from probmix.training import run
 
 FAST = {"max_epochs": 2, "batch_size": 16, "random_state": 0}
 
@@ -35,7 +35,7 @@ def test_held_out_rows_choose_the_epoch(network, several, weighted, mixup):
     y = np.stack([y, -2 * y], 1) if several else y
     weight = np.random.default_rng(1).uniform(0.1, 2, 70) if weighted else None
     model = DensityRegressor(network=network, n_members=2, mixup=mixup, max_epochs=8, random_state=0)
-    model.set_params(n_draws=loop._VALIDATION_DRAWS)
+    model.set_params(n_draws=run._VALIDATION_DRAWS)
     model.fit(X[:70], y[:70], weight, X_val=X[70:], y_val=y[70:])
     best = model.best_epoch_
     assert (best > 0).all()

@@ -225,7 +225,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, 
         assert (tmp_path / "run").exists()
     model.fit(X, y)
     assert_same(model.network_.state, straight.network_.state, rtol=0, atol=0)
-    assert np.array_equal(model.validation_curve_, straight.validation_curve_)
+    assert np.array_equal(model.validation_curve_, straight.validation_curve_, equal_nan=True)
     assert np.array_equal(model.predict(X), straight.predict(X))
     assert not (tmp_path / "run").exists()
 

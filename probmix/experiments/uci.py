@@ -7,7 +7,7 @@ and beta. Here, for all methods alike:
 Splits: the published ones, 90 % of the rows for training and 10 % for testing; 20 of them, and 5 of
 protein-tertiary-structure. The number of a split is the seed of its fit.
 
-Training: a perceptron with layers of 128 and 32 SiLU units and a Gaussian head; full batches unless a batch size is
+Training: a perceptron with layers of 128 and 32 ReLU units and a Gaussian head; full batches unless a batch size is
 given; AdamW without decay, which is Adam; features and targets standardised by the training rows. Of these 20 % are
 held out, and their mean NLL chooses the epoch. No run stops early.
 

@@ -1,7 +1,9 @@
 """What the training loop and the estimators ask of a network: many members that are called as one."""
 
+import copy
 import math
 from abc import ABC, abstractmethod
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +112,19 @@ class MemberNetwork(nn.Module, ABC):
     def n_members(self) -> int:
         """The number of members, M."""
         return len(self.loc)
+
+    @torch.no_grad()
+    def members(self, members: Tensor) -> Self:
+        """A network of some of the members, by number, (m,) int64, with weights of its own."""
+        part = copy.deepcopy(self)
+        # what was found out of the network goes for all members
+        part._draw_by_draw = self._draw_by_draw
+        for module in part.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                setattr(module, name, nn.Parameter(parameter[members], parameter.requires_grad))
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                setattr(module, name, buffer[members])
+        return part
 
     def rows_at_once(self, draws: int = 1) -> int:
         """How many rows to pass at once outside training: bounds the activations without slowing the products down."""

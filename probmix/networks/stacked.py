@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -175,6 +175,11 @@ class StackedNetwork(MemberNetwork):
         super().train(mode)
         self._member.train(mode)
         return self
+
+    def members(self, members: Tensor) -> Self:
+        part = super().members(members)
+        part._member_by_member = self._member_by_member
+        return part
 
     def extra_repr(self) -> str:
         """The network of the user's, which is hidden from torch."""

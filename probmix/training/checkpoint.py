@@ -59,13 +59,16 @@ class Checkpoint:
             names = file.keys()  # the file itself cannot be iterated over
             return {name: file.get_tensor(name) for name in names}
 
+    def is_due(self) -> bool:
+        """Whether the last time is long enough ago."""
+        return monotonic() - self._written >= _SECONDS_BETWEEN
+
     def write(self, state: dict[str, Tensor]) -> None:
-        """Write the state if the last time is long enough ago."""
-        if monotonic() - self._written >= _SECONDS_BETWEEN:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-            write_atomically(self._path, save(contiguous, {"run": self._run}))
-            self._written = monotonic()
+        """Write the state."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+        write_atomically(self._path, save(contiguous, {"run": self._run}))
+        self._written = monotonic()
 
     def remove(self) -> None:
         """Remove the file of a run that has ended."""

@@ -1,5 +1,6 @@
 """The rows of a run: one copy of the data on the device, index tensors for the members."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -48,6 +49,11 @@ class TrainingData:
         weight = None if self.sample_weight is None else self.sample_weight.to(device)
         rows = (self.train_rows.to(device), self.validation_rows.to(device), self.unit_rows.to(device))
         return TrainingData(self.x.to(device), self.y.to(device), weight, *rows)
+
+    def members(self, members: Tensor) -> "TrainingData":
+        """The same data for some of the members, by number."""
+        rows = (self.train_rows[members], self.validation_rows[members], self.unit_rows[members])
+        return TrainingData(self.x, self.y, self.sample_weight, *rows)
 
     def weights(self, rows: Tensor) -> Tensor | None:
         """Sample weights of rows, with mean one in each member: (M, R) -> (M, R)."""
@@ -149,6 +155,15 @@ class BatchSource:
         self._shared = KeyedRandom(member_keys(0, 1).to(data.x.device))
         self._generator = torch.Generator(data.x.device)
         self._neighbours = None if mixup.at is None else self._find_neighbours(network)
+
+    def members(self, positions: Tensor) -> "BatchSource":
+        """The batches of the members at some positions."""
+        part = copy.copy(self)
+        part._rows, part._y = self._rows[positions], self._y[positions]
+        part._sample_weight = None if self._sample_weight is None else self._sample_weight[positions]
+        part._full_x = None if self._full_x is None else self._full_x[positions]
+        part._neighbours = None if self._neighbours is None else self._neighbours[positions]
+        return part
 
     def _find_neighbours(self, network: MemberNetwork) -> Tensor | None:
         """Partner candidates as positions among a member's training rows, (M, n_train, K)."""

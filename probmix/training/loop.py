@@ -1,23 +1,23 @@
-"""The training loop: one step for all members, early stopping for each."""
+"""The training loop: members in groups that fit, and what comes of them."""
 
 from dataclasses import replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..families import ExponentialFamily, Label, TargetScaler
+from ..families import ExponentialFamily, TargetScaler
 from ..mixup import Mixup
-from ..mixup.meeting import fused_nll, nll_of_mean, sum_targets
 from ..networks import MemberNetwork
-from ..random import KeyedRandom, seeded
 from .checkpoint import Checkpoint, fingerprint
-from .data import Batch, BatchSource, TrainingData, marginal, target_scaler
+from .data import TrainingData, marginal, target_scaler
+from .memory import members_at_once
 from .options import TrainingOptions, TrainingResult
-from .stopping import BestWeights
+from .run import Run, Task, with_prefix
 
-# Draws of a Gaussian embedding by which an epoch is judged.
-_VALIDATION_DRAWS = 8
+# Epochs between two updates of what the progress bar says of the losses: for a GPU every one is a wait.
+_TELL_EVERY = 10
 
 
 def train(
@@ -28,7 +28,7 @@ def train(
     options: TrainingOptions,
     keys: Tensor,
 ) -> tuple[TargetScaler, TrainingResult]:
-    """Train M members as one.
+    """Train M members, as many at a time as fit.
 
     Member m depends on its key, its rows and the data only: it is, to rounding, what it would be alone.
 
@@ -57,130 +57,125 @@ def train(
     ValueError
         If features or targets are too large for float64, or the network was built for another kind of embedding.
     """
-    random = KeyedRandom(keys)
     if (mixup.embedding == "point") != (network.density_place is None):
         raise ValueError(f"the network must be built for the embedding {mixup.embedding!r} of the mixup; it is not.")
     scaler, moments = target_scaler(family, data), data.feature_moments()
     _check_units(scaler, moments)
     network.initialize_(keys, *moments, marginal(family, data, scaler))
-    batches = BatchSource(data, network, scaler, mixup, options.batch_size, random)
-    state = network.state
-    optimizer = _adamw(state, options)
-    best = BestWeights(state, options.patience)
-    noise = None
-    if network.density_place is not None and mixup.draws:
-        noise = network.draw_noise(keys, _VALIDATION_DRAWS)
-    first_key = int(keys[0])
-    validates = data.validation_rows.shape[1] > 0
-    if validates:
-        # the network starts near the marginal distribution, and nothing worse than that is ever kept
-        best.update(0, _validation_nll(network, family, data, scaler, noise))
-    curve: list[Tensor] = []
-
-    checkpoint = None if options.checkpoint is None else _checkpoint(network, family, data, mixup, options, keys)
-    if checkpoint is not None and (stored := checkpoint.load(data.x.device)) is not None:
-        curve = _load_(stored, state, best, optimizer)
-
-    epochs = tqdm(
-        range(len(curve) + 1, options.max_epochs + 1),
-        initial=len(curve),
-        total=options.max_epochs,
-        disable=not options.verbose,
-        desc="training",
-        unit="epoch",
-    )
-    for epoch in epochs:
-        if validates and bool(best.stopped.all()):
-            break
-        network.train()
-        # what a network of the user's draws itself, for dropout, depends on the epoch and so survives a restart
-        with seeded(first_key + epoch, data.x.device):
-            for batch in batches.epoch(epoch, random):
-                optimizer.zero_grad()
-                _loss(network, family, mixup, batch).backward()
-                optimizer.step()
-        nll = _validation_nll(network, family, data, scaler, noise)
-        curve.append(nll)
-        if validates:
-            best.update(epoch, nll)
-        if options.verbose and validates:
-            running = int((~best.stopped).sum())
-            epochs.set_postfix(validation_nll=f"{best.score.mean().item():.4f}", members=running, refresh=False)
-        if checkpoint is not None:
-            checkpoint.write(_state(state, best, optimizer, curve))
-
-    _check_finite(state, best, curve)
-    if validates:
-        best.restore_()
+    task = Task(family, data, scaler, mixup, options, keys)
+    course = _Course(network, task)
+    checkpoint = None if options.checkpoint is None else _checkpoint(network, task)
+    stored = None if checkpoint is None else checkpoint.load(data.x.device)
+    if stored is not None:
+        course.load_(stored)
+    size = members_at_once(network, task) if stored is None else int(stored["size"])
+    groups = torch.arange(network.n_members, device=data.x.device).split(size)
+    with tqdm(
+        total=len(groups) * options.max_epochs, disable=not options.verbose, desc="training", unit="epoch"
+    ) as bar:
+        for number, group in enumerate(groups):
+            if stored is not None and number < int(stored["group"]):
+                bar.update(options.max_epochs)
+                continue
+            run = Run(network.members(group), task.members(group), group)
+            if stored is not None:
+                run.load_(with_prefix(stored, "run."))
+                bar.update(run.epoch)
+                stored = None
+            while run.epoch < options.max_epochs and not course.dismiss(run):
+                course.note(run, run.train_epoch())
+                _tell(bar, run)
+                if checkpoint is not None and checkpoint.is_due():
+                    place = {"size": torch.tensor(size), "group": torch.tensor(number)}
+                    own = {f"run.{name}": tensor for name, tensor in run.state().items()}
+                    checkpoint.write(place | own | course.state())
+            course.take_over(run, torch.arange(len(run.members), device=group.device))
+            bar.update(options.max_epochs - run.epoch)
+    result = course.result()
     if checkpoint is not None:
         checkpoint.remove()
-    best_epoch = best.epoch if validates else torch.full_like(best.epoch, options.max_epochs)
-    return scaler, TrainingResult(torch.stack(curve).cpu().numpy(), best_epoch.cpu().numpy())
+    return scaler, result
 
 
-def _loss(network: MemberNetwork, family: ExponentialFamily, mixup: Mixup, batch: Batch) -> Tensor:
-    """Sum over members of the mean loss of their rows; no gradient crosses from one member to another."""
-    if isinstance(batch.target, Label):
-        losses = sum_targets(family.expected_nll(network(batch.x), batch.target), 2)
-    else:
-        losses = fused_nll(network, family, mixup, batch.x, batch.target, batch.noise)
-    return (losses if batch.row_weight is None else batch.row_weight * losses).mean(1).sum()
+class _Course:
+    """What is known of all members so far: the curve, and the final weights of those that have left."""
 
+    def __init__(self, network: MemberNetwork, task: Task) -> None:
+        self._network, self._task = network, task
+        shape = task.options.max_epochs, network.n_members
+        self._curve = torch.full(shape, float("nan"), dtype=torch.float64, device=task.data.x.device)
+        self._best_epoch = torch.zeros_like(task.keys)
 
-@torch.no_grad()
-def _validation_nll(
-    network: MemberNetwork, family: ExponentialFamily, data: TrainingData, scaler: TargetScaler, noise: Tensor | None
-) -> Tensor:
-    """Mean clean NLL of each member's validation rows in the user's units, (M,); empty without validation rows.
+    def note(self, run: Run, nll: Tensor) -> None:
+        """Write down the validation NLL of the members of a run, (m,), after its last epoch."""
+        self._curve[run.epoch - 1, run.members] = nll
 
-    With noise, (M, S, *feature_shape), that of the mixture over draws of a Gaussian embedding.
-    """
-    network.eval()
-    members, n = data.validation_rows.shape
-    if n == 0:
-        return torch.empty(0, dtype=torch.float64, device=data.x.device)
-    weights = data.weights(data.validation_rows)
-    total = torch.zeros(members, dtype=torch.float64, device=data.x.device)
-    step = network.rows_at_once(1 if noise is None else noise.shape[1])
-    for start in range(0, n, step):
-        rows = data.validation_rows[:, start : start + step]
-        y = scaler.transform(data.y[rows])
-        if noise is None:
-            losses = sum_targets(family.expected_nll(network(data.x[rows]), family.point_label(y)), 2).double()
+    def dismiss(self, run: Run) -> bool:
+        """Let those that have stopped leave a run, if they are enough; gives whether that is all of them."""
+        stopped = run.stopped()
+        if bool(stopped.all()):
+            return True
+        # to go on without some costs about as much as an epoch
+        if 4 * int(stopped.sum()) >= len(stopped):
+            self.take_over(run, stopped.nonzero().squeeze(1))
+            run.keep((~stopped).nonzero().squeeze(1))
+        return False
+
+    @torch.no_grad()
+    def take_over(self, run: Run, positions: Tensor) -> None:
+        """Take the final weights of those at some positions of a run."""
+        members, state = run.members[positions], run.final_state()
+        self._best_epoch[members] = run.final_epoch()[positions]
+        for name, tensor in self._network.state.items():
+            tensor[members] = state[name][positions]
+
+    def result(self) -> TrainingResult:
+        """The end of it.
+
+        Raises
+        ------
+        RuntimeError
+            If a member came to nothing: one that learned before it diverged has weights to go back to.
+        """
+        options, best, curve = self._task.options, self._best_epoch, self._curve
+        last = torch.full_like(best, options.max_epochs)
+        if not self._task.validates:
+            trained = [tensor for tensor in self._network.state.values() if tensor.requires_grad]
+            failed = torch.stack([~tensor.isfinite().flatten(1).all(1) for tensor in trained]).any(0)
+            curve = curve[:, :0]
         else:
-            eta, label = network.draws(data.x[rows], noise), family.point_label(y.unsqueeze(1))
-            losses = nll_of_mean(sum_targets(family.expected_nll(eta, label), 3).double(), 1)
-        total += (losses if weights is None else weights[:, start : start + step] * losses).sum(1)
-    return total / n + scaler.scale.log().flatten(1).sum(1)
+            if options.patience is not None:
+                last = (best + options.patience).clamp(max=options.max_epochs)
+            epochs = torch.arange(1, options.max_epochs + 1, device=best.device).unsqueeze(1)
+            # those that had stopped may have gone on for a while, until enough of them had
+            curve = torch.where(epochs <= last, curve, torch.nan)[: int(last.max())]
+            failed = (best == 0) & ((epochs <= last) & ~self._curve.isfinite()).any(0)
+        if bool(failed.any()):
+            raise RuntimeError(
+                f"training diverged: the loss of {int(failed.sum())} of {len(failed)} members ceased to be a finite "
+                "number before it was lower than at the start. Lower `learning_rate`, or look for extreme values in X "
+                "and y."
+            )
+        return TrainingResult(curve.cpu().numpy(), best.cpu().numpy())
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors to store in a checkpoint."""
+        stored = {f"network.{name}": tensor for name, tensor in self._network.state.items()}
+        return stored | {"curve": self._curve, "best_epoch": self._best_epoch}
+
+    @torch.no_grad()
+    def load_(self, stored: dict[str, Tensor]) -> None:
+        """Take over what `state` returned."""
+        for name, tensor in self._network.state.items():
+            tensor.copy_(stored[f"network.{name}"])
+        self._curve, self._best_epoch = stored["curve"], stored["best_epoch"]
 
 
-def _adamw(state: dict[str, Tensor], options: TrainingOptions) -> torch.optim.AdamW:
-    """Biases, and the scales of normalising layers, do not decay."""
-    trained = {name: tensor for name, tensor in state.items() if tensor.requires_grad}
-    decaying = {name for name, tensor in trained.items() if tensor.ndim > 2 and not name.endswith("bias")}
-    groups = [
-        {
-            "params": [tensor for name, tensor in trained.items() if name in decaying],
-            "weight_decay": options.weight_decay,
-        },
-        {"params": [tensor for name, tensor in trained.items() if name not in decaying], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
-
-
-def _check_finite(state: dict[str, Tensor], best: BestWeights, curve: list[Tensor]) -> None:
-    """Raise if a member came to nothing: one that learned before it diverged has weights to go back to."""
-    # a buffer may hold infinities by right, such as a mask
-    trained = [tensor for tensor in state.values() if tensor.requires_grad]
-    finite = torch.stack([tensor.isfinite().flatten(1).all(1) for tensor in trained]).all(0)
-    if curve[0].numel():
-        finite &= torch.stack(curve).isfinite().all(0)
-    failed = ~finite & (best.epoch == 0)
-    if bool(failed.any()):
-        raise RuntimeError(
-            f"training diverged: the loss of {int(failed.sum())} of {len(failed)} members ceased to be a finite number "
-            "before it was lower than at the start. Lower `learning_rate`, or look for extreme values in X and y."
-        )
+def _tell(bar: "tqdm[NoReturn]", run: Run) -> None:
+    bar.update()
+    if not bar.disable and run.task.validates and run.epoch % _TELL_EVERY == 0:
+        score = f"{run.best.score.mean().item():.4f}"
+        bar.set_postfix(validation_nll=score, members=len(run.members), refresh=False)
 
 
 def _check_units(scaler: TargetScaler, moments: tuple[Tensor, Tensor]) -> None:
@@ -189,44 +184,12 @@ def _check_units(scaler: TargetScaler, moments: tuple[Tensor, Tensor]) -> None:
             raise ValueError(f"{name} holds numbers whose sum overflows; divide by a power of ten.")
 
 
-def _checkpoint(
-    network: MemberNetwork,
-    family: ExponentialFamily,
-    data: TrainingData,
-    mixup: Mixup,
-    options: TrainingOptions,
-    keys: Tensor,
-) -> Checkpoint:
+def _checkpoint(network: MemberNetwork, task: Task) -> Checkpoint:
+    data, options = task.data, task.options
     assert options.checkpoint is not None  # the caller asked
     # where a run may go on is decided by what it computes, not by how long it may take or how it looks
     settings = replace(options, checkpoint=None, verbose=False)
     rows = (data.x, data.y, data.sample_weight, data.train_rows, data.validation_rows)
     # the network says what its tensors do not, such as the rate of a dropout
-    run = fingerprint(repr((network, family, mixup, settings)), keys, *rows, *network.state.values())
+    run = fingerprint(repr((network, task.family, task.mixup, settings)), task.keys, *rows, *network.state.values())
     return Checkpoint(options.checkpoint, run)
-
-
-def _state(
-    state: dict[str, Tensor], best: BestWeights, optimizer: torch.optim.Optimizer, curve: list[Tensor]
-) -> dict[str, Tensor]:
-    stored = {f"network.{name}": tensor for name, tensor in state.items()}
-    for name, tensor in state.items():
-        if tensor.requires_grad:
-            stored |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state[tensor].items()}
-    return stored | {f"best.{name}": value for name, value in best.state().items()} | {"curve": torch.stack(curve)}
-
-
-@torch.no_grad()
-def _load_(
-    stored: dict[str, Tensor], state: dict[str, Tensor], best: BestWeights, optimizer: torch.optim.Optimizer
-) -> list[Tensor]:
-    """Take over what `_state` returned; gives the validation curve so far."""
-    for name, tensor in state.items():
-        tensor.copy_(stored[f"network.{name}"])
-        if tensor.requires_grad:
-            prefix = f"optimizer.{name}."
-            optimizer.state[tensor] = {
-                key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)
-            }
-    best.load_({key.removeprefix("best."): value for key, value in stored.items() if key.startswith("best.")})
-    return list(stored["curve"].unbind(0))

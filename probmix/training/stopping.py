@@ -38,20 +38,21 @@ class BestWeights:
     def update(self, epoch: int, score: Tensor) -> None:
         """Take the score of an epoch, (M,); a member that has stopped keeps what it has, NaN never improves."""
         improved = (score < self.score) & ~self.stopped
-        members = improved.nonzero().squeeze(1)
-        if len(members):
+        # where it can be asked without waiting for a GPU
+        if improved.is_cuda or bool(improved.any()):
             for name, parameter in self._parameters.items():
-                self.best[name][members] = parameter.detach()[members]
-            self.score[members] = score[members].to(self.score.dtype)
-            self.epoch[members] = epoch
+                own = improved.view(-1, *[1] * (parameter.ndim - 1))
+                torch.where(own, parameter.detach(), self.best[name], out=self.best[name])
+            self.score = torch.where(improved, score.to(self.score.dtype), self.score)
+            self.epoch = self.epoch.masked_fill(improved, epoch)
         if self._patience is not None:
-            self.stopped |= epoch - self.epoch >= self._patience
+            self.stopped = self.stopped | (epoch - self.epoch >= self._patience)
 
-    @torch.no_grad()
-    def restore_(self) -> None:
-        """Write the best weights into the live parameters."""
-        for name, parameter in self._parameters.items():
-            parameter.copy_(self.best[name])
+    def members(self, positions: Tensor, parameters: dict[str, Tensor]) -> "BestWeights":
+        """That of the members at some positions, whose live parameters are given."""
+        part = BestWeights(parameters, self._patience)
+        part.load_({name: tensor[positions] for name, tensor in self.state().items()})
+        return part
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to store in a checkpoint."""

@@ -1,0 +1,211 @@
+"""Some members in training: one step for all, early stopping for each."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..families import ExponentialFamily, Label, TargetScaler
+from ..mixup import Mixup
+from ..mixup.meeting import fused_nll, nll_of_mean, sum_targets
+from ..networks import MemberNetwork
+from ..random import KeyedRandom, seeded
+from .data import Batch, BatchSource, TrainingData
+from .options import TrainingOptions
+from .stopping import BestWeights
+
+# Draws of a Gaussian embedding by which an epoch is judged.
+_VALIDATION_DRAWS = 8
+# Epochs between two looks at who has stopped: for a GPU every look is a wait.
+_LOOK_EVERY = {"cuda": 10}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What M members are trained for.
+
+    Attributes
+    ----------
+    family : ExponentialFamily
+    data : TrainingData
+    scaler : TargetScaler
+        Of each member's targets, (M, 1[, d]).
+    mixup : Mixup
+    options : TrainingOptions
+    keys : Tensor, (M,)
+    """
+
+    family: ExponentialFamily
+    data: TrainingData
+    scaler: TargetScaler
+    mixup: Mixup
+    options: TrainingOptions
+    keys: Tensor
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are validation rows."""
+        return self.data.validation_rows.shape[1] > 0
+
+    def members(self, members: Tensor) -> "Task":
+        """The task of some members, by number."""
+        scaler = TargetScaler(self.scaler.loc[members], self.scaler.scale[members])
+        data, keys = self.data.members(members), self.keys[members]
+        return Task(self.family, data, scaler, self.mixup, self.options, keys)
+
+    def loss(self, network: MemberNetwork, batch: Batch) -> Tensor:
+        """Sum over members of the mean loss of their rows; no gradient crosses from one member to another."""
+        if isinstance(batch.target, Label):
+            losses = sum_targets(self.family.expected_nll(network(batch.x), batch.target), 2)
+        else:
+            losses = fused_nll(network, self.family, self.mixup, batch.x, batch.target, batch.noise)
+        return (losses if batch.row_weight is None else batch.row_weight * losses).mean(1).sum()
+
+    @torch.no_grad()
+    def validation_nll(self, network: MemberNetwork, noise: Tensor | None) -> Tensor:
+        """Mean clean NLL of each member's validation rows in the user's units, (M,); NaN where there are none.
+
+        With noise, (M, S, *feature_shape), that of the mixture over draws of a Gaussian embedding.
+        """
+        network.eval()
+        data, family = self.data, self.family
+        members, n = data.validation_rows.shape
+        weights = data.weights(data.validation_rows)
+        total = torch.zeros(members, dtype=torch.float64, device=data.x.device)
+        step = network.rows_at_once(1 if noise is None else noise.shape[1])
+        for start in range(0, n, step):
+            rows = data.validation_rows[:, start : start + step]
+            y = self.scaler.transform(data.y[rows])
+            if noise is None:
+                losses = sum_targets(family.expected_nll(network(data.x[rows]), family.point_label(y)), 2).double()
+            else:
+                eta, label = network.draws(data.x[rows], noise), family.point_label(y.unsqueeze(1))
+                losses = nll_of_mean(sum_targets(family.expected_nll(eta, label), 3).double(), 1)
+            total += (losses if weights is None else weights[:, start : start + step] * losses).sum(1)
+        return total / n + self.scaler.scale.log().flatten(1).sum(1)
+
+
+class Run:
+    """Members on their way through the epochs.
+
+    Parameters
+    ----------
+    network : MemberNetwork
+        Of the members, initialised; trained in place.
+    task : Task
+        Of the members.
+    members : Tensor, (m,), int64
+        Their numbers in the whole.
+
+    Attributes
+    ----------
+    epoch : int
+        The last one that was trained, from 1.
+    best : BestWeights
+    """
+
+    def __init__(self, network: MemberNetwork, task: Task, members: Tensor) -> None:
+        self.network, self.task, self.members = network, task, members
+        self.epoch = 0
+        random = KeyedRandom(task.keys)
+        self._batches = BatchSource(task.data, network, task.scaler, task.mixup, task.options.batch_size, random)
+        self._optimizer = _adamw(network.state, task.options)
+        self._noise = None
+        if network.density_place is not None and task.mixup.draws:
+            self._noise = network.draw_noise(task.keys, _VALIDATION_DRAWS)
+        self._first_key = int(task.keys[0])
+        self.best = BestWeights(network.state, task.options.patience)
+        if task.validates:
+            # the network starts near the marginal distribution, and nothing worse than that is ever kept
+            self.best.update(0, task.validation_nll(network, self._noise))
+
+    def train_epoch(self) -> Tensor:
+        """Train for one more epoch; gives the validation NLL, (m,), NaN without validation rows."""
+        self.epoch += 1
+        self.network.train()
+        # what a network of the user's draws itself, for dropout, depends on the epoch and so survives a restart
+        with seeded(self._first_key + self.epoch, self.members.device):
+            for batch in self._batches.epoch(self.epoch, KeyedRandom(self.task.keys)):
+                self._optimizer.zero_grad()
+                self.task.loss(self.network, batch).backward()
+                self._optimizer.step()
+        nll = self.task.validation_nll(self.network, self._noise)
+        if self.task.validates:
+            self.best.update(self.epoch, nll)
+        return nll
+
+    def stopped(self) -> Tensor:
+        """Which members are seen to have stopped, (m,), bool."""
+        look = self.epoch % _LOOK_EVERY.get(self.members.device.type, 1) == 0
+        return self.best.stopped if look else torch.zeros_like(self.best.stopped)
+
+    def final_state(self) -> dict[str, Tensor]:
+        """The weights that the members keep: their best ones, if there are validation rows to tell."""
+        return self.best.best if self.task.validates else self.network.state
+
+    def final_epoch(self) -> Tensor:
+        """The epochs of those weights, (m,)."""
+        return self.best.epoch if self.task.validates else torch.full_like(self.best.epoch, self.epoch)
+
+    def keep(self, positions: Tensor) -> None:
+        """Go on with the members at these positions."""
+        before = self._moments()
+        self.network, self.task = self.network.members(positions), self.task.members(positions)
+        self.members = self.members[positions]
+        self._batches = self._batches.members(positions)
+        self._noise = None if self._noise is None else self._noise[positions]
+        self.best = self.best.members(positions, self.network.state)
+        self._optimizer = _adamw(self.network.state, self.task.options)
+        self._load_moments({name: value[positions] if value.ndim else value for name, value in before.items()})
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors to store in a checkpoint."""
+        stored = {"epoch": torch.tensor(self.epoch), "members": self.members}
+        stored |= {f"network.{name}": tensor for name, tensor in self.network.state.items()}
+        stored |= {f"optimizer.{name}": tensor for name, tensor in self._moments().items()}
+        return stored | {f"best.{name}": tensor for name, tensor in self.best.state().items()}
+
+    @torch.no_grad()
+    def load_(self, stored: dict[str, Tensor]) -> None:
+        """Take over what `state` returned, of these members or of some of them."""
+        left = torch.isin(self.members, stored["members"])
+        if not bool(left.all()):
+            self.keep(left.nonzero().squeeze(1))
+        self.epoch = int(stored["epoch"])
+        for name, tensor in self.network.state.items():
+            tensor.copy_(stored[f"network.{name}"])
+        self._load_moments(with_prefix(stored, "optimizer."))
+        self.best.load_(with_prefix(stored, "best."))
+
+    def _moments(self) -> dict[str, Tensor]:
+        """What the optimiser remembers of the members."""
+        return {
+            f"{key}.{name}": value
+            for name, tensor in self.network.state.items()
+            for key, value in self._optimizer.state.get(tensor, {}).items()
+        }
+
+    def _load_moments(self, moments: dict[str, Tensor]) -> None:
+        for name, tensor in self.network.state.items():
+            own = {key.split(".", 1)[0]: value for key, value in moments.items() if key.split(".", 1)[1] == name}
+            if own:
+                self._optimizer.state[tensor] = own
+
+
+def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin so, named by what follows."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _adamw(state: dict[str, Tensor], options: TrainingOptions) -> torch.optim.AdamW:
+    """Biases, and the scales of normalising layers, do not decay."""
+    trained = {name: tensor for name, tensor in state.items() if tensor.requires_grad}
+    decaying = {name for name, tensor in trained.items() if tensor.ndim > 2 and not name.endswith("bias")}
+    groups = [
+        {
+            "params": [tensor for name, tensor in trained.items() if name in decaying],
+            "weight_decay": options.weight_decay,
+        },
+        {"params": [tensor for name, tensor in trained.items() if name not in decaying], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
