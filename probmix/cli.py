@@ -113,10 +113,10 @@ def _add(
         return value
 
     @click.pass_context
-    def command(ctx: click.Context, /, preset: str, out: Path, **settings: Any) -> None:
+    def command(ctx: click.Context, /, preset: str, out: Path, jobs: int, **settings: Any) -> None:
         if settings["batch_size"] == _FULL:
             settings["batch_size"] = None
-        _reproduce(ctx, lambda: build(**settings), out)
+        _reproduce(ctx, lambda: build(**settings), out, jobs)
 
     presets = f"Defaults: those below, or for a first look {_as_options(quick)}."
     options = [
@@ -137,17 +137,19 @@ def _add(
             click.Option([*words, argument], type=kind, default=default, show_default=default is not None, help=text)
         )
     folder = click.Path(path_type=Path, file_okay=False)
+    at_once = "Processes that work at the same time, each with its share of the cores."
+    options.append(click.Option(["--jobs"], type=_AT_LEAST_ONE, default=1, show_default=True, help=at_once))
     options.append(click.Option(["--out"], type=folder, default=f"out/{name}", show_default=True))
     reproduce_group.add_command(
         click.Command(name, callback=command, params=[*options], help=protocol, short_help=short_help)
     )
 
 
-def _reproduce(ctx: click.Context, build: Callable[[], Experiment], out: Path) -> None:
+def _reproduce(ctx: click.Context, build: Callable[[], Experiment], out: Path, jobs: int) -> None:
     """Run an experiment, its errors as those of the command line."""
     try:
         experiment = build()
-        results, failures = reproduce(experiment, out, command=_command(ctx))
+        results, failures = reproduce(experiment, out, jobs=jobs, command=_command(ctx))
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{len(results)} of {len(experiment.units())} results are done: {out / 'report.html'}")
@@ -163,8 +165,8 @@ def _command(ctx: click.Context) -> str:
     words = ["probmix", *ctx.command_path.split()[1:]]
     for parameter in ctx.command.params:
         value = ctx.params.get(parameter.name or "")
-        # the preset is only the defaults of the others
-        if isinstance(parameter, click.Option) and value is not None and parameter.name != "preset":
+        # the preset is only the defaults of the others, and the results are the same from any number of processes
+        if isinstance(parameter, click.Option) and value is not None and parameter.name not in ("preset", "jobs"):
             words += [parameter.opts[0], shlex.quote(_as_text(value) or "")]
     return " ".join(words)
 

@@ -211,7 +211,7 @@ def test_every_experiment_has_a_command(data, tmp_path, monkeypatch, name):
 def test_a_preset_is_the_defaults_of_what_is_not_said(data, monkeypatch, words, said):
     commands = []
 
-    def stop(experiment, out, command):
+    def stop(experiment, out, jobs, command):
         commands.append(command)
         raise ValueError("enough")
 

@@ -29,6 +29,18 @@ def small(experiment, monkeypatch):
     return experiment
 
 
+def test_two_processes_give_what_one_gives(data, tmp_path):
+    def results_of(jobs):
+        experiment = UCIExperiment(["yacht", "energy"], ["erm"], 2, epochs=3, device="cpu", data=data)
+        results, failures = reproduce(experiment, tmp_path / str(jobs), jobs=jobs, verbose=False)
+        assert not failures
+        return results
+
+    for one, two in zip(results_of(1), results_of(2), strict=True):
+        assert one.unit == two.unit
+        assert one.scores == pytest.approx(two.scores, rel=1e-5)
+
+
 # -- UCI ---------------------------------------------------------------------------------------------------------------
 
 

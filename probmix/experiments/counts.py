@@ -8,7 +8,7 @@ Splits: 90 % of the rows for training and 10 % for testing, drawn at random with
 of a split is the seed of its fit. Rows are split one by one, also where a source has several rows in time or of a
 group.
 
-Training: a perceptron with layers of 128 and 64 SiLU units; batches of 64 unless another size is given; AdamW without
+Training: a perceptron with layers of 128 and 64 ReLU units; batches of 64 unless another size is given; AdamW without
 decay at a rate of 0.005. Of the training rows 20 % are held out, and their mean NLL chooses the epoch. No run stops
 early.
 

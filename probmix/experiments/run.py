@@ -1,11 +1,13 @@
 """Runs an experiment: what is on disk is not done again, and the report is made of what is there then."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from .._files import write_atomically
@@ -14,12 +16,14 @@ from .report import write_report
 from .store import Result, ResultStore, Unit
 from .summary import results_table
 
+# A job, its units, and their results or what went wrong with them.
+_Attempt = tuple[Unit, Sequence[Unit], list[Result] | str]
 # The bar counts what the work costs; results, which people count in, are told in words.
 _BAR = "{desc} |{bar:20}| {elapsed}, about {remaining} left"
 
 
 def reproduce(
-    experiment: Experiment, out: str | Path, *, command: str = "", verbose: bool = True
+    experiment: Experiment, out: str | Path, *, jobs: int = 1, command: str = "", verbose: bool = True
 ) -> tuple[list[Result], dict[str, str]]:
     """Do what is left of an experiment, and report on all of it.
 
@@ -30,6 +34,8 @@ def reproduce(
         Folder of the results, made where it does not exist: ``units/`` has the results of a job at once when it is
         done, ``results.csv`` a row for each unit, renewed after every job; ``summary.csv``, ``table.md``, ``figures/``
         and ``report.html`` come at the end.
+    jobs : int
+        Number of processes that work at the same time. With more than one, each has its share of the cores.
     command : str
         What was called, for the head of the tables.
     verbose : bool
@@ -55,13 +61,17 @@ def reproduce(
     with tqdm(
         total=sum(map(experiment.cost, left)), bar_format=_BAR, smoothing=0, disable=not (verbose and left)
     ) as bar:
-        for job, members in _jobs(experiment, left):
-            name = " ".join(map(str, job.values()))
-            bar.set_description_str(f"{done}/{len(units)} results, {name}")
-            try:
-                results = _work(experiment, members)
-            except RuntimeError as error:
-                failures[name] = str(error)
+
+        def calls() -> Iterator[Any]:
+            for job, members in _jobs(experiment, left):
+                bar.set_description_str(f"{done}/{len(units)} results, {_name(job)}")
+                yield delayed(_attempt)(experiment, job, members)
+
+        # a call is made when there is a process for it
+        at_work = Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="n_jobs")
+        for job, members, results in at_work(calls()):
+            if isinstance(results, str):
+                failures[_name(job)] = results
             else:
                 store.save(job, results, experiment.inputs(members[0]))
                 done += len(members)
@@ -82,14 +92,25 @@ def _jobs(experiment: Experiment, units: Sequence[Unit]) -> list[tuple[Unit, lis
     return [(dict(job), members) for job, members in jobs.items()]
 
 
-def _work(experiment: Experiment, units: Sequence[Unit]) -> list[Result]:
+def _name(job: Unit) -> str:
+    return " ".join(map(str, job.values()))
+
+
+def _attempt(
+    experiment: Experiment, job: Unit, units: Sequence[Unit]
+) -> tuple[Unit, Sequence[Unit], list[Result] | str]:
+    """Do the units of a job; gives them with their results, or with what went wrong."""
     start = perf_counter()
-    outcomes = experiment.work(units)
+    try:
+        outcomes = experiment.work(units)
+    except RuntimeError as error:
+        return job, units, str(error)
     seconds = (perf_counter() - start) / len(units)
-    return [
+    results = [
         Result(dict(unit), outcome.scores, outcome.details, seconds, machine_class())
         for unit, outcome in zip(units, outcomes, strict=True)
     ]
+    return job, units, results
 
 
 def _finished(experiment: Experiment, store: ResultStore) -> list[Result]:

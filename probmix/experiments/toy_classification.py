@@ -6,7 +6,7 @@ rings, and what alpha and beta its picture has. Here, for all methods alike:
 Data: 100 training points on rings of radius 0.5, 1.5 and 2.5, as many on each as can be, at uniform angles, with
 noise N(0, 0.09 I); 3000 test points like them. A seed gives the data and the fit.
 
-Training: a perceptron with layers of 128 and 64 SiLU units and a categorical head; full batches unless a batch size
+Training: a perceptron with layers of 128 and 64 ReLU units and a categorical head; full batches unless a batch size
 is given; AdamW without decay, which is Adam, at a rate of 0.01; 500 epochs. 20 % of the training points are held out,
 and their mean NLL chooses the epoch. No run stops early.
 

@@ -7,7 +7,7 @@ Data: 100 training points with x uniform on (-4, 4) and y = x^3 + N(0, 9). 1000 
 out of distribution ("outside"), and 1000 on (-4, 4) ("inside"). A seed gives the data and the fit. Targets are
 standardised by the training points, and scores are in these units.
 
-Training: a perceptron with layers of 128 and 64 SiLU units and a Gaussian head; full batches unless a batch size is
+Training: a perceptron with layers of 128 and 64 ReLU units and a Gaussian head; full batches unless a batch size is
 given; AdamW without decay, which is Adam. 20 % of the training points are held out, and their mean NLL chooses the
 epoch. No run stops early.
 
