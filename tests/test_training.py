@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from training_cases import FEATURES, MEMBERS, OPTIONS, N, make_data, run
 
 from probmix import families
 from probmix.fusion import fuse_at
@@ -13,37 +14,8 @@ from probmix.mixup import Mixup, preset, preset_names
 from probmix.networks import MLP, DensityNetwork
 from probmix.pairs import pair_up
 from probmix.random import KeyedRandom, member_keys
-from probmix.training import TrainingData, TrainingOptions, checkpoint, train
+from probmix.training import checkpoint
 from probmix.training.data import BatchSource, target_scaler
-
-N, FEATURES, MEMBERS = 90, 3, 4
-OPTIONS = TrainingOptions(max_epochs=12, batch_size=16, patience=4)
-
-
-def make_data(family="gaussian", members=slice(None), n_validation=20, several=False, sample_weight=False):
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(N, FEATURES, generator=draw, dtype=torch.float64) * 100 + 2000
-    rate = torch.exp((x[:, 0] - 2000) / 200 + 1)
-    y = torch.poisson(rate, generator=draw)
-    if family != "poisson":
-        y = y + 0.5
-    if several:
-        y = torch.stack([y, 2 * y], 1)
-    order = KeyedRandom(member_keys(1, MEMBERS)).permutations(N)[members]
-    weight = torch.rand(N, generator=draw, dtype=torch.float64) if sample_weight else None
-    return TrainingData(x, y, weight, order[:, n_validation:], order[:, :n_validation], order)
-
-
-def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(None)):
-    family = families.get(family)
-    keys = member_keys(0, MEMBERS)[members]
-    targets = data.y.shape[1] if data.y.ndim == 2 else None
-    mixup = mixup if isinstance(mixup, Mixup) else preset(mixup)
-    place = mixup.places[0] if mixup.places else "embedding"
-    network = DensityNetwork(family, FEATURES, (16, 8), targets, len(keys), mixup.embedding, place)
-    device = data.x.device
-    scaler, result = train(network.to(device), family, data, mixup, options, keys.to(device))
-    return network, scaler, result
 
 
 def test_mlp_members_are_separate_networks():
