@@ -57,7 +57,8 @@ class KeyedRandom:
 
     def stream(self, number: int) -> "KeyedRandom":
         """Fresh streams for the same members, one for each `number`: for an epoch, for the initial weights, ..."""
-        offset = torch.tensor(number + 1, device=self._keys.device) * _GOLDEN  # wraps around, as it should
+        offset = (number + 1) * _GOLDEN
+        offset = (offset + 2**63) % 2**64 - 2**63  # wraps around, as 64 bits do
         return KeyedRandom(_mix(_mix(self._keys) + offset))
 
     def bits(self, shape: tuple[int, ...]) -> Tensor:

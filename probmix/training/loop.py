@@ -77,7 +77,9 @@ def train(
             if stored is not None and number < int(stored["group"]):
                 bar.update(options.max_epochs)
                 continue
-            run = Run(network.members(group), task.members(group), group)
+            # weights for all at a time need no second place
+            part = network if len(groups) == 1 else network.members(group)
+            run = Run(part, task.members(group), group)
             if stored is not None:
                 run.load_(with_prefix(stored, "run."))
                 bar.update(run.epoch)
