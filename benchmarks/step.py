@@ -1,68 +1,84 @@
 """Time of a training epoch per member, in one run.
 
-    python benchmarks/step.py [--batch-size 64] [--rounds 7] [--threads 1]
+    python benchmarks/step.py [--batch-size 64] [--members 20,100] [--rounds 7] [--threads 1]
 
 Compares, on one regression problem with an MLP of 128 and 32 hidden units:
 
+- skorch, one network at a time, without validation and callbacks; left out where it is not installed;
 - a plain PyTorch loop over a DataLoader, one network at a time;
 - a plain PyTorch loop over slices of a permutation, one network at a time;
-- probmix at M = 1 and M = 20, ERM and the methods that `--methods` names;
+- probmix at M = 1 and at each M that `--members` names, ERM and the methods that `--methods` names;
 - for m-probmix, whose variance network adds products, ERM with a second layer that is wider by as many;
-- the matrix products of M = 20 alone, forward and backward: what no other bookkeeping could beat.
+- the matrix products of each M > 1 alone, forward and backward: what no other bookkeeping could beat.
 
 All variants train the same network on the same number of rows with AdamW. They take turns within every round, so that
-a change of the machine's speed meets all of them; medians and ratios of medians are printed. Batches, partners, weights
-and the optimiser are part of every epoch; validation is not, in none of them, nor what is done once before the first
-epoch: every variant is run for a few epochs and for more, and the difference counts.
+a change of the machine's speed meets all of them; medians and ratios of medians are printed. The last column divides by
+the products of the same M, and for single networks by those of the first M. Batches, partners, weights and the
+optimiser are part of every epoch; validation is not, in none of them, nor what is done once before the first epoch:
+every variant is run for a few epochs and for more, and the difference counts.
 """
 
-import argparse
-import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import pairwise
 from statistics import median
 
 import torch
+from common import (
+    FEATURES,
+    HIDDEN,
+    LEARNING_RATE,
+    describe,
+    epoch_seconds,
+    gaussian_loss,
+    integers,
+    make_members,
+    make_parser,
+    make_problem,
+    names,
+    plain_network,
+    plain_step,
+    ratio_of_rounds,
+    take_turns,
+)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from probmix import families
-from probmix.mixup import preset
-from probmix.networks import DensityNetwork
-from probmix.random import KeyedRandom, member_keys
-from probmix.training import TrainingData, TrainingOptions, train
-
-ROWS, FEATURES, HIDDEN = 512, 13, (128, 32)
+ROWS = 512
 # a variance network of 128 x 128 on the first layer costs as much as so many more units in the second
 WIDER = (128, round((128 * 128 + 128 * 32 + 32 * 2) / (128 + 2)))
-FEW, MORE = 2, 12
 
 
-def make_problem(device: torch.device) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(ROWS, FEATURES, generator=generator, dtype=torch.float64)
-    y = x[:, 0] + 0.5 * torch.randn(ROWS, generator=generator, dtype=torch.float64)
-    return x.to(device), y.to(device)
+class GaussianLoss(nn.Module):
+    """The loss in the form that skorch asks for."""
+
+    def forward(self, output: Tensor, y: Tensor) -> Tensor:
+        """Mean NLL."""
+        return gaussian_loss(output, y)
 
 
-def plain_network(device: torch.device) -> nn.Sequential:
-    sizes = [FEATURES, *HIDDEN]
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(HIDDEN[-1], 2)).to(device)
+def skorch_epochs(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
+    from skorch import NeuralNet
 
-
-def plain_step(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
-    optimizer.zero_grad()
-    mean, log_variance = network(x).unbind(-1)
-    nn.functional.gaussian_nll_loss(mean, y, log_variance.exp()).backward()
-    optimizer.step()
+    net = NeuralNet(
+        plain_network(FEATURES, x.device),
+        criterion=GaussianLoss,
+        optimizer=torch.optim.AdamW,
+        lr=LEARNING_RATE,
+        batch_size=batch_size,
+        max_epochs=epochs,
+        train_split=None,
+        iterator_train__shuffle=True,
+        callbacks="disable",
+        verbose=0,
+        device=x.device,
+    )
+    net.fit(x.float().cpu().numpy(), y.float().cpu().numpy())
 
 
 def dataloader_epochs(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
-    network = plain_network(x.device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    network = plain_network(FEATURES, x.device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     loader = DataLoader(TensorDataset(x.float(), y.float()), batch_size=batch_size, shuffle=True)
     for _ in range(epochs):
         for rows_x, rows_y in loader:
@@ -70,8 +86,8 @@ def dataloader_epochs(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> Non
 
 
 def sliced_epochs(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
-    network = plain_network(x.device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    network = plain_network(FEATURES, x.device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
     x, y = x.float(), y.float()
     for _ in range(epochs):
         order = torch.randperm(len(x), device=x.device)
@@ -80,14 +96,9 @@ def sliced_epochs(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
 
 
 def probmix_epochs(x: Tensor, y: Tensor, batch_size: int, members: int, method: str, epochs: int) -> None:
-    mixup = preset("erm" if method == "wider erm" else method)
-    family, keys = families.get("gaussian"), member_keys(0, members).to(x.device)
-    rows = KeyedRandom(keys).permutations(len(x))
-    hidden = WIDER if method == "wider erm" else HIDDEN
-    network = DensityNetwork(family, FEATURES, hidden, None, members, mixup.embedding).to(x.device)
-    data = TrainingData(x, y, None, rows, rows[:, :0], rows)
-    options = TrainingOptions(max_epochs=epochs, batch_size=batch_size, patience=None)
-    train(network, family, data, mixup, options, keys)
+    is_wider = method == "wider erm"
+    setup = make_members(x, y, members, "erm" if is_wider else method, WIDER if is_wider else HIDDEN)
+    setup.train(epochs, batch_size)
 
 
 def product_epochs(x: Tensor, batch_size: int, members: int, epochs: int) -> None:
@@ -105,69 +116,66 @@ def product_epochs(x: Tensor, batch_size: int, members: int, epochs: int) -> Non
                 torch.bmm(error, weight.transpose(1, 2))
 
 
-def timed(work: Callable[[int], None], epochs: int, device: torch.device) -> float:
-    start = time.perf_counter()
-    work(epochs)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, rounds=7)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--members", type=int, default=20)
-    parser.add_argument("--methods", default="erm,mixup,probmix,local-probmix,manifold-mixup,m-probmix")
+    parser.add_argument("--members", type=integers, default="20,100")
+    parser.add_argument("--methods", type=names, default="erm,mixup,probmix,local-probmix,manifold-mixup,m-probmix")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    device, batch_size, many = torch.device(arguments.device), arguments.batch_size, arguments.members
-    x, y = make_problem(device)
-    methods = arguments.methods.split(",")
+    device, batch_size = torch.device(arguments.device), arguments.batch_size
+    x, y = make_problem(ROWS, device)
+    methods: list[str] = arguments.methods
     if "m-probmix" in methods:
         methods.insert(methods.index("m-probmix"), "wider erm")
+    many = [members for members in arguments.members if members > 1]
 
-    variants: dict[str, tuple[int, Callable[[int], None]]] = {
-        "DataLoader loop": (1, lambda epochs: dataloader_epochs(x, y, batch_size, epochs)),
-        "sliced loop": (1, lambda epochs: sliced_epochs(x, y, batch_size, epochs)),
-    }
-    for members in (1, many):
+    work: dict[str, Callable[[int], None]] = {}
+    members_of: dict[str, int] = {}
+
+    def add(name: str, members: int, epochs_of_it: Callable[[int], None]) -> None:
+        work[name], members_of[name] = epochs_of_it, members
+
+    if find_spec("skorch") is None:
+        print("skorch is not installed; its row is left out")
+    else:
+        add("skorch", 1, lambda epochs: skorch_epochs(x, y, batch_size, epochs))
+    add("DataLoader loop", 1, lambda epochs: dataloader_epochs(x, y, batch_size, epochs))
+    add("sliced loop", 1, lambda epochs: sliced_epochs(x, y, batch_size, epochs))
+    for m in (1, *many):
         for method in methods:
-            variants[f"probmix {method}, M = {members}"] = (
-                members,
-                lambda epochs, members=members, method=method: probmix_epochs(
-                    x, y, batch_size, members, method, epochs
-                ),
+            add(
+                f"probmix {method}, M = {m}",
+                m,
+                lambda epochs, m=m, method=method: probmix_epochs(x, y, batch_size, m, method, epochs),  # type: ignore[misc]
             )
-    variants[f"matrix products, M = {many}"] = (many, lambda epochs: product_epochs(x, batch_size, many, epochs))
+    for m in many:
+        add(
+            f"matrix products, M = {m}",
+            m,
+            lambda epochs, m=m: product_epochs(x, batch_size, m, epochs),  # type: ignore[misc]
+        )
 
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for round_number in range(arguments.rounds + 1):
-        for name, (members, work) in variants.items():
-            few, more = (timed(work, epochs, device) for epochs in (FEW, MORE))
-            if round_number:  # the first round warms up
-                seconds[name].append((more - few) / (MORE - FEW) / members)
+    variants = {
+        name: lambda name=name: epoch_seconds(work[name], device) / members_of[name]  # type: ignore[misc]
+        for name in work
+    }
+    seconds = take_turns(variants, arguments.rounds)
     medians = {name: median(values) for name, values in seconds.items()}
 
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {arguments.threads} thread(s)"
-    print(
-        f"torch {torch.__version__}, {where}, {arguments.rounds} rounds; {ROWS} rows, batch {batch_size}, MLP {HIDDEN}"
-    )
+    print(f"{describe(device)}, {arguments.rounds} rounds; {ROWS} rows, batch {batch_size}, MLP {HIDDEN}")
     print(f"{'':34s}{'ms / epoch / member':>20s}{'DataLoader / this':>19s}{'this / products':>17s}")
-    products, loader = medians[f"matrix products, M = {many}"], medians["DataLoader loop"]
+    loader = medians["DataLoader loop"]
     for name, value in medians.items():
+        m = members_of[name] if members_of[name] > 1 else min(many, default=1)
+        products = medians.get(f"matrix products, M = {m}", float("nan"))
         print(f"{name:34s}{1e3 * value:20.3f}{loader / value:19.1f}{value / products:17.2f}")
-    for members in (1, many):
+    for m in (1, *many):
         for method in methods if "erm" in methods else []:
             other = "wider erm" if method == "m-probmix" else "erm"
-            rounds = zip(
-                seconds[f"probmix {method}, M = {members}"], seconds[f"probmix {other}, M = {members}"], strict=True
-            )
-            ratios = sorted(one / two for one, two in rounds)
-            spread = f"{ratios[len(ratios) // 4]:.2f} to {ratios[-1 - len(ratios) // 4]:.2f}"
-            print(f"step of {method} / step of {other} at M = {members}: {median(ratios):.2f} (quartiles {spread})")
+            ratio = ratio_of_rounds(seconds[f"probmix {method}, M = {m}"], seconds[f"probmix {other}, M = {m}"])
+            print(f"step of {method} / step of {other} at M = {m}: {ratio}")
 
 
 if __name__ == "__main__":

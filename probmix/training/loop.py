@@ -77,9 +77,7 @@ def train(
             if stored is not None and number < int(stored["group"]):
                 bar.update(options.max_epochs)
                 continue
-            # weights for all at a time need no second place
-            part = network if len(groups) == 1 else network.members(group)
-            run = Run(part, task.members(group), group)
+            run = Run(network.members(group), task.members(group), group)
             if stored is not None:
                 run.load_(with_prefix(stored, "run."))
                 bar.update(run.epoch)
