@@ -19,6 +19,7 @@ every variant is run for a few epochs and for more, and the difference counts.
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from statistics import median
@@ -121,7 +122,6 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--members", type=integers, default="20,100")
     parser.add_argument("--methods", type=names, default="erm,mixup,probmix,local-probmix,manifold-mixup,m-probmix")
-    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device, batch_size = torch.device(arguments.device), arguments.batch_size
@@ -140,28 +140,17 @@ def main() -> None:
     if find_spec("skorch") is None:
         print("skorch is not installed; its row is left out")
     else:
-        add("skorch", 1, lambda epochs: skorch_epochs(x, y, batch_size, epochs))
-    add("DataLoader loop", 1, lambda epochs: dataloader_epochs(x, y, batch_size, epochs))
-    add("sliced loop", 1, lambda epochs: sliced_epochs(x, y, batch_size, epochs))
+        add("skorch", 1, partial(skorch_epochs, x, y, batch_size))
+    add("DataLoader loop", 1, partial(dataloader_epochs, x, y, batch_size))
+    add("sliced loop", 1, partial(sliced_epochs, x, y, batch_size))
     for m in (1, *many):
         for method in methods:
-            add(
-                f"probmix {method}, M = {m}",
-                m,
-                lambda epochs, m=m, method=method: probmix_epochs(x, y, batch_size, m, method, epochs),  # type: ignore[misc]
-            )
+            add(f"probmix {method}, M = {m}", m, partial(probmix_epochs, x, y, batch_size, m, method))
     for m in many:
-        add(
-            f"matrix products, M = {m}",
-            m,
-            lambda epochs, m=m: product_epochs(x, batch_size, m, epochs),  # type: ignore[misc]
-        )
+        add(f"matrix products, M = {m}", m, partial(product_epochs, x, batch_size, m))
 
-    variants = {
-        name: lambda name=name: epoch_seconds(work[name], device) / members_of[name]  # type: ignore[misc]
-        for name in work
-    }
-    seconds = take_turns(variants, arguments.rounds)
+    epochs = take_turns({name: partial(epoch_seconds, one, device) for name, one in work.items()}, arguments.rounds)
+    seconds = {name: [value / members_of[name] for value in values] for name, values in epochs.items()}
     medians = {name: median(values) for name, values in seconds.items()}
 
     print(f"{describe(device)}, {arguments.rounds} rounds; {ROWS} rows, batch {batch_size}, MLP {HIDDEN}")

@@ -46,6 +46,7 @@ def check_family(family: ExponentialFamily, seed: int = 0) -> None:
       `distribution`, which `natural_params` undoes, and the total mass is one;
     - moments: `mean_params` is the gradient of `log_normalizer` and the expectation of `sufficient_statistics`;
     - pooling: the weighted mean of 2 to 5 natural parameters is the normalised product of powers of the densities;
+    - gradients: `residual` is that of `log_prob`, and what `expected_nll` has for a gradient;
     - labels: the losses of point labels, of linear pools and at the vertices of the simplex; the calibrated label's
       gradient, which does not reach the predictions of the points, and residuals of mean zero at the truth;
     - targets: `marginal_params` finds the mean, `rescale` is a change of variables, `check_targets` refuses NaN.
@@ -176,6 +177,18 @@ def _check_labels(case: _Case) -> None:
         _close(f"`expected_nll` of a {pool!r} pool at a vertex", loss, single[:, 1], _EXACT)
 
 
+def _check_residual(case: _Case) -> None:
+    family, eta, y = case.family, case.eta.clone().requires_grad_(), case.y[:3].T
+    (gradient,) = torch.autograd.grad(_log_prob(family, eta.unsqueeze(1), y)[:, 0].sum(), eta)
+    _close("`residual`, against the gradient of `log_prob`,", family.residual(case.eta, y[:, 0]), gradient, _LINK)
+    _, weights = case.points(3)
+    single = -_log_prob(family, eta.unsqueeze(1), y)
+    (want,) = torch.autograd.grad((weights * single).sum(), eta)
+    loss = family.expected_nll(eta, family.pool_labels(y, weights, pool="linear"))
+    (gradient,) = torch.autograd.grad(loss.sum(), eta)
+    _close("the gradient of `expected_nll` of a linear pool", gradient, want, _LINK)
+
+
 def _check_calibrated_label(case: _Case) -> None:
     points, weights = case.points(3)
     y, eta = case.y[:3].T, log_linear_pool(points, weights).requires_grad_()
@@ -239,6 +252,7 @@ _CONTRACTS: dict[str, Callable[[_Case], None]] = {
     "moments": _check_moments,
     "log-linear pooling": _check_pooling,
     "label losses": _check_labels,
+    "residual": _check_residual,
     "calibrated label": _check_calibrated_label,
     "transported_residuals": _check_residuals,
     "marginal_params": _check_marginal,

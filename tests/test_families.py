@@ -81,6 +81,51 @@ def test_gradient_of_the_log_density_is_the_residual_statistic(row: Row) -> None
     assert_relative(gradient, row.family.sufficient_statistics(y) - row.family.mean_params(eta.detach()), 1e-8)
 
 
+@over_rows
+def test_residuals_do_not_cancel(row: Row) -> None:
+    """Against the gradient that autograd finds through the residual form of the density; at extremes as well."""
+    eta, y = row.tensors(torch.float64)
+    wide = eta.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(row.family._log_prob(wide, y).sum(), wide)
+    assert_relative(row.family.residual(eta, y), gradient, 1e-8)
+    single = eta.float().requires_grad_()
+    (narrow,) = torch.autograd.grad(row.family.expected_nll(single, row.family.point_label(y)).sum(), single)
+    rounded = eta.float().double().requires_grad_()
+    (exact,) = torch.autograd.grad(-row.family._log_prob(rounded, y).sum(), rounded)
+    assert_relative(narrow.double(), exact, 1e-6)
+
+
+@over_families
+def test_the_gradient_of_the_loss_is_differentiable_and_works_under_torch_func(family: ExponentialFamily) -> None:
+    eta = ordinary_params(family, 4)
+    y = torch.stack([draws(family, eta), draws(family, eta)], -1)
+    label = family.pool_labels(y, torch.full_like(y, 0.5, dtype=torch.float64), pool="linear")
+
+    def loss(eta: torch.Tensor) -> torch.Tensor:
+        return family.expected_nll(eta, label)
+
+    assert torch.autograd.gradcheck(loss, eta.clone().requires_grad_())
+    assert torch.autograd.gradgradcheck(loss, eta.clone().requires_grad_())
+    # one row of natural parameters for many labels
+    row = eta[0].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(row).sum(), row)
+    torch.testing.assert_close(gradient, torch.func.grad(lambda eta: loss(eta).sum())(row.detach()))
+    shifts = torch.linspace(0, 0.1, 3, dtype=torch.float64)
+    at_once = torch.func.vmap(torch.func.grad(lambda shift: loss(eta * (1 + shift)).sum()))(shifts)
+    for shift, got in zip(shifts, at_once, strict=True):
+        want = torch.func.grad(lambda shift: loss(eta * (1 + shift)).sum())(shift)
+        torch.testing.assert_close(got, want)
+
+
+def test_labels_of_a_loss_may_want_a_gradient() -> None:
+    y = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
+    eta = torch.tensor([[0.5, -0.5], [1.0, -2.0]], dtype=torch.float64, requires_grad=True)
+    family = families.get("gaussian")
+    found = torch.autograd.grad(family.expected_nll(eta, family.point_label(y)).sum(), (eta, y))
+    want = torch.autograd.grad(-family.log_prob(eta, y).sum(), (eta, y))
+    torch.testing.assert_close(found, want)
+
+
 def test_shapes_follow_the_law() -> None:
     for family in FAMILIES:
         eta = ordinary_params(family, 3, 2)

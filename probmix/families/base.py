@@ -1,7 +1,7 @@
 """The exponential-family contract: everything that does not depend on the particular family lives here."""
 
 from abc import ABC, abstractmethod
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyro.distributions as dist
 import torch
@@ -116,6 +116,29 @@ class ExponentialFamily(ABC):
         """
         return self._log_prob(eta.double(), y.double()).to(eta.dtype)
 
+    def residual(self, eta: Tensor, y: Tensor) -> Tensor:
+        r"""The gradient of `log_prob` in the natural parameters, :math:`T(y) - \nabla A(\eta)`.
+
+        To be overridden where the difference cancels; of mean zero if y follows eta.
+
+        Parameters
+        ----------
+        eta : Tensor, (*B, K)
+        y : Tensor, (*B,)
+
+        Returns
+        -------
+        Tensor, (*B, K)
+
+        Examples
+        --------
+        >>> import torch
+        >>> from probmix import families
+        >>> families.get("poisson").residual(torch.zeros(1), torch.tensor(2.0))
+        tensor([1.])
+        """
+        return self.sufficient_statistics(y) - self.mean_params(eta)
+
     def expected_nll(self, eta: Tensor, label: Label) -> Tensor:
         r"""Expected negative log-likelihood of a latent label, in closed form.
 
@@ -131,12 +154,10 @@ class ExponentialFamily(ABC):
         -------
         Tensor, (*B,), in the dtype of `eta`
         """
-        wide = eta.double()
-        loss = -self._log_prob(wide, label.value)
-        if label.excess is not None:
-            loss = loss - (wide * label.excess).sum(-1)
-        if label.log_base_excess is not None:
-            loss = loss - label.log_base_excess
+        wide, parts = eta.double(), (label.value, label.excess, label.log_base_excess)
+        if any(part is not None and part.requires_grad for part in parts):
+            return _expected_nll(self, wide, *parts).to(eta.dtype)
+        loss: Tensor = _ExpectedNLL.apply(self, wide, *parts)
         return loss.to(eta.dtype)
 
     # -- the label side ------------------------------------------------------------------------------------------------
@@ -192,7 +213,7 @@ class ExponentialFamily(ABC):
         Tensor, (*B, M, K)
             Of mean zero if y_k follows eta_k; :math:`T(y) - \nabla A(\eta)` for points that predict `eta` themselves.
         """
-        return self.sufficient_statistics(y) - self.mean_params(eta_points)
+        return self.residual(eta_points, y)
 
     def pool_labels(self, y: Tensor, weights: Tensor, spread: float = 0.0, pool: str = "log-linear") -> Label:
         r"""Pool the labels of M points into one latent label.
@@ -308,3 +329,43 @@ class ExponentialFamily(ABC):
     @abstractmethod
     def check_targets(self, y: Tensor) -> None:
         """Raise a ValueError that names the first target outside the support; NaN is outside every support."""
+
+
+def _expected_nll(
+    family: ExponentialFamily, eta: Tensor, value: Tensor, excess: Tensor | None, log_base_excess: Tensor | None
+) -> Tensor:
+    """`expected_nll` in float64, from the parts of a label."""
+    loss = -family._log_prob(eta, value)
+    if excess is not None:
+        loss = loss - (eta * excess).sum(-1)
+    return loss if log_base_excess is None else loss - log_base_excess
+
+
+class _ExpectedNLL(torch.autograd.Function):
+    """`_expected_nll` with the gradient that theory gives, in a third of the operations that autograd would take.
+
+    The gradient is itself differentiable, and works under the transforms of `torch.func`.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        family: ExponentialFamily, eta: Tensor, value: Tensor, excess: Tensor | None, log_base_excess: Tensor | None
+    ) -> Tensor:
+        return _expected_nll(family, eta, value, excess, log_base_excess)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        family, eta, value, excess, _ = inputs
+        ctx.family = family
+        ctx.save_for_backward(eta, value, excess)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None, None, None]:
+        eta, value, excess = ctx.saved_tensors
+        statistics = ctx.family.residual(eta, value)
+        if excess is not None:
+            statistics = statistics + excess
+        # eta may have been broadcast against the label
+        return None, (-gradients[0].unsqueeze(-1) * statistics).sum_to_size(eta.shape), None, None, None

@@ -83,6 +83,11 @@ class Gaussian(ExponentialFamily):
         mean, variance = _moments(eta)
         return -HALF_LOG_2PI - 0.5 * variance.log() - 0.5 * (y - mean).square() / variance
 
+    def residual(self, eta: Tensor, y: Tensor) -> Tensor:
+        mean, variance = _moments(eta)
+        first = y - mean
+        return torch.stack([first, first * (2 * mean + first) - variance], -1)
+
     def kernel_excess(self, y: Tensor, spread: float) -> Tensor:
         return torch.stack([torch.zeros_like(y), torch.full_like(y, spread)], -1)
 

@@ -53,7 +53,9 @@ def _kept_bytes(network: MemberNetwork, task: Task) -> int:
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+            # a part of a larger tensor counts for itself, an expanded one for what it is made of
+            size = min(tensor.nbytes, storage.nbytes())
+            kept[tensor.data_ptr()] = max(size, kept.get(tensor.data_ptr(), 0))
         return tensor
 
     network.train()
