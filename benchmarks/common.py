@@ -32,10 +32,10 @@ FEW, MORE = 2, 12
 # -- the problem and the networks --------------------------------------------------------------------------------------
 
 
-def make_problem(rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def make_problem(rows: int, device: torch.device, features: int = FEATURES) -> tuple[Tensor, Tensor]:
     """Features and targets of a regression problem, the same in every run."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(rows, FEATURES, generator=generator, dtype=torch.float64)
+    x = torch.randn(rows, features, generator=generator, dtype=torch.float64)
     y = x[:, 0] + 0.5 * torch.randn(rows, generator=generator, dtype=torch.float64)
     return x.to(device), y.to(device)
 
@@ -81,9 +81,16 @@ class Members:
         return Task(self.family, self.data, scaler, self.mixup, _options(1, batch_size), self.keys)
 
 
-def make_members(x: Tensor, y: Tensor, members: int, method: str, hidden: Sequence[int] = HIDDEN) -> Members:
+def make_members(
+    x: Tensor,
+    y: Tensor,
+    members: int,
+    method: str,
+    hidden: Sequence[int] = HIDDEN,
+    family: str | ExponentialFamily = "gaussian",
+) -> Members:
     """Members with the mixup of a preset."""
-    mixup, family = preset(method), families.get("gaussian")
+    mixup, family = preset(method), families.get(family)
     keys = member_keys(0, members).to(x.device)
     rows = KeyedRandom(keys).permutations(len(x))
     network = DensityNetwork(family, x.shape[1], hidden, None, members, mixup.embedding).to(x.device)
