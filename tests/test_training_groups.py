@@ -63,7 +63,7 @@ def test_few_of_many_that_have_stopped_stay_for_a_while(monkeypatch, steps):
     """To leave costs an epoch; what is computed for those that stay on is not told, and changes nothing."""
     _, _, before = run(make_data(), options=LONG)
     steps.clear()
-    monkeypatch.setattr(Run, "stopped", lambda self: torch.zeros_like(self.best.stopped))
+    monkeypatch.setattr(Run, "is_time_to_look", lambda self: False)
     _, _, result = run(make_data(), options=LONG)
     assert steps == [MEMBERS] * LONG.max_epochs
     assert (result.best_epoch == before.best_epoch).all()

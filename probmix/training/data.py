@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -147,8 +146,8 @@ class BatchSource:
         self._sizes = [stop - start for start, stop in pairwise(bounds)]
         self._is_full = batches == 1
         device_bounds = torch.tensor(bounds, device=data.x.device)
-        batch_of_place = torch.repeat_interleave(device_bounds.diff())
-        self._start, self._size = device_bounds[:-1][batch_of_place], device_bounds.diff()[batch_of_place]
+        self._batch = torch.repeat_interleave(device_bounds.diff())
+        self._start, self._size = device_bounds[:-1][self._batch], device_bounds.diff()[self._batch]
         self._full_x = self._x[self._rows] if self._is_full else None
         # What members and seeds draw in common, since their rows have orders of their own: weights and noise for each
         # would cost as much as the rest of a step, and the place and the turn are those of the one forward pass.
@@ -235,7 +234,7 @@ class BatchSource:
             mates = take_rows(self._neighbours, order).gather(2, choice).squeeze(2)
             return mates, mates if self._is_full else places - self._start + self._size
         # the rows of a batch are in random order, so turning it by a random number of places pairs them uniformly
-        turn = torch.from_numpy(np.repeat(turns, self._sizes)).to(order.device)
+        turn = torch.tensor(turns, device=order.device)[self._batch]
         return order[:, self._start + (places[0] - self._start + turn) % self._size], None
 
 

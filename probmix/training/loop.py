@@ -112,7 +112,9 @@ class _Course:
 
     def dismiss(self, run: Run) -> bool:
         """Let those that have stopped leave a run, if they are enough; gives whether that is all of them."""
-        stopped = run.stopped()
+        if not run.is_time_to_look():
+            return False
+        stopped = run.best.stopped
         if bool(stopped.all()):
             return True
         # to go on without some costs about as much as an epoch

@@ -134,10 +134,9 @@ class Run:
             self.best.update(self.epoch, nll)
         return nll
 
-    def stopped(self) -> Tensor:
-        """Which members are seen to have stopped, (m,), bool."""
-        look = self.epoch % _LOOK_EVERY.get(self.members.device.type, 1) == 0
-        return self.best.stopped if look else torch.zeros_like(self.best.stopped)
+    def is_time_to_look(self) -> bool:
+        """Whether to ask who has stopped."""
+        return self.task.options.patience is not None and self.epoch % _LOOK_EVERY.get(self.members.device.type, 1) == 0
 
     def final_state(self) -> dict[str, Tensor]:
         """The weights that the members keep: their best ones, if there are validation rows to tell."""
