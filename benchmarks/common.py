@@ -1,8 +1,10 @@
 """What the benchmarks share: the problem, the plain network, members in training, clocks and ratios."""
 
 import argparse
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -20,7 +22,7 @@ from probmix.families import ExponentialFamily
 from probmix.mixup import Mixup, preset
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
-from probmix.training import TrainingData, TrainingOptions, train
+from probmix.training import TrainingData, TrainingOptions, memory, train
 from probmix.training.data import target_scaler
 from probmix.training.run import Task
 
@@ -99,6 +101,17 @@ def make_members(
 
 def _options(epochs: int, batch_size: int | None) -> TrainingOptions:
     return TrainingOptions(max_epochs=epochs, batch_size=batch_size, learning_rate=LEARNING_RATE, patience=None)
+
+
+@contextmanager
+def all_members_at_a_time() -> Iterator[None]:
+    """Let the engine keep whatever all members need for a step."""
+    before = memory._CPU_BYTES, memory._GPU_SHARE
+    memory._CPU_BYTES, memory._GPU_SHARE = sys.maxsize, 1
+    try:
+        yield
+    finally:
+        memory._CPU_BYTES, memory._GPU_SHARE = before
 
 
 # -- splits of a table -------------------------------------------------------------------------------------------------

@@ -17,8 +17,6 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +25,7 @@ import torch
 from common import (
     HIDDEN,
     Members,
+    all_members_at_a_time,
     batch_name,
     batch_sizes,
     describe,
@@ -64,17 +63,6 @@ class Outcome:
 
     peak: int
     at_a_time: int
-
-
-@contextmanager
-def all_members_at_a_time() -> Iterator[None]:
-    """Let the engine keep whatever all members need for a step."""
-    before = memory._CPU_BYTES, memory._GPU_SHARE
-    memory._CPU_BYTES, memory._GPU_SHARE = sys.maxsize, 1
-    try:
-        yield
-    finally:
-        memory._CPU_BYTES, memory._GPU_SHARE = before
 
 
 def run_alone(case: Case) -> Outcome:
