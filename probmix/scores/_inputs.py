@@ -21,8 +21,7 @@ def checked_targets(distribution: Distribution, y: Tensor) -> Tensor:
         If `y` does not broadcast to exactly that shape, is not finite, or is no count or class where it must be.
     """
     expected = distribution.batch_shape + distribution.event_shape
-    # the result must be the shape of the distribution: (n, 1) against (n,) broadcasts too, but to (n, n)
-    if not _broadcasts_to(y.shape, expected):
+    if not broadcasts_to(y.shape, expected):
         mend = (
             f"Pass y.reshape({tuple(expected)})."
             if y.numel() == expected.numel()
@@ -92,6 +91,7 @@ def _parameters(distribution: Distribution) -> Iterator[Tensor]:
             yield value
 
 
-def _broadcasts_to(shape: torch.Size, expected: torch.Size) -> bool:
+def broadcasts_to(shape: torch.Size, expected: torch.Size) -> bool:
+    """Whether a shape broadcasts to exactly the expected one: (n, 1) against (n,) broadcasts too, but to (n, n)."""
     pairs = zip(reversed(shape), reversed(expected), strict=False)
     return len(shape) <= len(expected) and all(size in (1, length) for size, length in pairs)

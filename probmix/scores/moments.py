@@ -1,0 +1,68 @@
+"""A score of the first two moments."""
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..families.tools import check_support
+from ._inputs import checked_targets, innermost, mean_over_event, to_dtype_of, widen
+
+
+def dawid_sebastiani(distribution: Distribution, y: Tensor) -> Tensor:
+    r"""Dawid-Sebastiani score of mean and variance; smaller is better, and it may be negative.
+
+    .. math:: \mathrm{DSS} = \frac{(y - \mu)^2}{\sigma^2} + 2\log\sigma
+
+    For Normals it is twice the NLL less :math:`\log 2\pi`. For others it needs no density: it is proper for all with a
+    variance, and strictly so among distributions that differ in mean or variance.
+
+    Parameters
+    ----------
+    distribution : torch or Pyro distribution
+        With a mean and a variance that are finite.
+    y : Tensor, broadcastable to batch shape + event shape
+
+    Returns
+    -------
+    Tensor, (*batch_shape,), in the dtype of the distribution
+        One value per row. For several targets: the mean of the scores of their marginals, blind to their dependence.
+
+    Raises
+    ------
+    ValueError
+        If `y` has another shape, is not finite, or no whole number where the distribution is discrete; if a mean is not
+        finite, or a variance is not positive and finite.
+    NotImplementedError
+        If the class of the distribution has no mean or variance.
+
+    Notes
+    -----
+    Evaluated in float64, and differentiable in the parameters where mean and variance are.
+
+    References
+    ----------
+    Dawid and Sebastiani (1999), Coherent dispersion criteria for optimal experimental design, Ann. Stat. 27, 65-81.
+    Gneiting and Raftery (2007), Strictly proper scoring rules, prediction, and estimation, JASA 102, 359-378.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix.scores import dawid_sebastiani
+    >>> dawid_sebastiani(torch.distributions.Normal(torch.zeros(2), torch.tensor([1.0, 2.0])), torch.tensor([3.0, 3.0]))
+    tensor([9.0000, 3.6363])
+    """
+    y = checked_targets(distribution, y).double()
+    wide = widen(distribution)
+    try:
+        mean, variance = wide.mean, wide.variance
+    except NotImplementedError as error:
+        name = type(innermost(distribution)).__name__
+        raise NotImplementedError(
+            f"the Dawid-Sebastiani score needs the mean and the variance, which {name} does not have. "
+            "Use `nll` or `crps`."
+        ) from error
+    mend = "Use `nll` or `crps` for distributions without moments, `ranked_probability_score` for classes."
+    check_support(mean, mean.isfinite(), "the mean must be finite", mend)
+    usable = (variance > 0) & variance.isfinite()
+    check_support(variance, usable, "the variance must be positive and finite", "Bound the scale away from zero.")
+    value = (y - mean).square() / variance + variance.log()
+    return to_dtype_of(distribution, mean_over_event(distribution, value))
