@@ -13,7 +13,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
-from ._special import gamma_log_prob, poisson_log_prob
+from ._special import HALF_LOG_2PI, gamma_log_prob, poisson_log_prob
 
 # Halving from any bracket that float64 can span to its last bit.
 _BISECTIONS = 64
@@ -45,6 +45,32 @@ class Gamma(_Marginals, dist.Gamma):
         if self._validate_args:
             self._validate_sample(value)
         return gamma_log_prob(value.double(), self.concentration.double(), self.rate.double()).to(self.rate.dtype)
+
+
+class Exponential(_Marginals, torch.distributions.Exponential, TorchDistributionMixin):
+    """Pyro's Exponential with `cdf` and `icdf` that keep their digits near zero, and no density below it."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        wide, rate = value.double(), self.rate.double()
+        return torch.where(wide >= 0, rate.log() - rate * wide, -torch.inf).to(self.rate.dtype)
+
+
+class LogNormal(_Marginals, dist.LogNormal):
+    """Pyro's LogNormal with `cdf` and `icdf` down to zero, and a log-density that stays exact for small scales."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        log_value, scale = value.double().log(), self.scale.double()
+        z = (log_value - self.loc.double()) / scale
+        density = -HALF_LOG_2PI - scale.log() - 0.5 * z.square() - log_value
+        return torch.where(value > 0, density, -torch.inf).to(self.loc.dtype)
+
+
+class Bernoulli(_Marginals, torch.distributions.Bernoulli, TorchDistributionMixin):
+    """Pyro's Bernoulli with `cdf` and `icdf`."""
 
 
 class Categorical(_Marginals, dist.Categorical):
@@ -112,6 +138,26 @@ def _(distribution: torch.distributions.Gamma, y: Tensor) -> Tensor:
 
 
 @cdf.register
+def _(distribution: torch.distributions.Exponential, y: Tensor) -> Tensor:
+    # 1 - exp(-r y) would lose its digits near zero
+    rate: Tensor = distribution.rate
+    return (-torch.expm1(-rate.double() * y.double().clamp(min=0))).to(rate.dtype)
+
+
+@cdf.register
+def _(distribution: torch.distributions.LogNormal, y: Tensor) -> Tensor:
+    z = (y.double().clamp(min=0).log() - distribution.loc.double()) / distribution.scale.double()
+    below: Tensor = torch.special.ndtr(z)
+    return below.to(distribution.loc.dtype)
+
+
+@cdf.register
+def _(distribution: torch.distributions.Bernoulli, y: Tensor) -> Tensor:
+    zero, y = torch.broadcast_tensors((-distribution.logits).sigmoid(), y)
+    return torch.where(y < 1, torch.where(y < 0, torch.zeros_like(zero), zero), torch.ones_like(zero))
+
+
+@cdf.register
 def _(distribution: torch.distributions.Categorical, y: Tensor) -> Tensor:
     cumulative = distribution.probs.cumsum(-1)
     last = cumulative.shape[-1] - 1
@@ -173,6 +219,28 @@ def _(distribution: torch.distributions.Gamma, q: Tensor) -> Tensor:
     high = torch.maximum(((shape + 10 * shape.sqrt() + 10) / rate).log(), low + 1)
     y = _invert_continuous(lambda u: cdf(wide, u.exp()), q, low, high).exp()
     return _with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.rate.dtype)
+
+
+@icdf.register
+def _(distribution: torch.distributions.Exponential, q: Tensor) -> Tensor:
+    q, rate = torch.broadcast_tensors(q.double(), distribution.rate.double())
+    y = -torch.log1p(-q) / rate
+    return _with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.rate.dtype)
+
+
+@icdf.register
+def _(distribution: torch.distributions.LogNormal, q: Tensor) -> Tensor:
+    # NaN outside [0, 1], and the ends of the support at 0 and 1
+    z: Tensor = torch.special.ndtri(q.double())
+    y = (distribution.loc.double() + distribution.scale.double() * z).exp()
+    return y.to(distribution.loc.dtype)
+
+
+@icdf.register
+def _(distribution: torch.distributions.Bernoulli, q: Tensor) -> Tensor:
+    q, zero = torch.broadcast_tensors(q, (-distribution.logits).sigmoid())
+    y = (q > zero).to(zero.dtype)
+    return _with_ends(y, q, torch.zeros_like(y), torch.ones_like(y))
 
 
 @icdf.register

@@ -10,9 +10,31 @@ import pytest
 import torch
 from scipy import special, stats
 
-from probmix.families import Categorical, ExponentialFamily, Gamma, Gaussian, Poisson
+from probmix.families import (
+    Bernoulli,
+    Beta,
+    Categorical,
+    Exponential,
+    ExponentialFamily,
+    Gamma,
+    Gaussian,
+    InverseGaussian,
+    LogNormal,
+    Poisson,
+)
 
-FAMILIES = [Gaussian(), Poisson(), Gamma(), Categorical(2), Categorical(5)]
+FAMILIES = [
+    Gaussian(),
+    Poisson(),
+    Gamma(),
+    Categorical(2),
+    Categorical(5),
+    Exponential(),
+    LogNormal(),
+    Bernoulli(),
+    Beta(),
+    InverseGaussian(),
+]
 over_families = pytest.mark.parametrize("family", FAMILIES, ids=repr)
 
 
@@ -45,6 +67,27 @@ def _gamma(shape: float, mean: float, ordinary: bool = True) -> Row:
     return Row(Gamma(), (shape - 1, -shape / mean), tuple(y), ordinary)
 
 
+def _exponential(mean: float, ordinary: bool = True) -> Row:
+    return Row(Exponential(), (-1 / mean,), tuple(mean * step for step in (0, 1e-6, 0.1, 1, 3, 30)), ordinary)
+
+
+def _lognormal(mu: float, sd: float, ordinary: bool = True) -> Row:
+    y = tuple(math.exp(mu + sd * z) for z in (-10, -1, 0, 2.5, 10))
+    return Row(LogNormal(), (mu / sd**2, -0.5 / sd**2), y, ordinary)
+
+
+def _beta(a: float, b: float, ordinary: bool = True) -> Row:
+    sd = math.sqrt(a * b / (a + b + 1)) / (a + b)
+    y = [a / (a + b) + z * sd for z in (-10, -3, -1, 0, 0.1, 1, 3, 10)] + [1e-6, 0.1, 0.5, 0.9]
+    return Row(Beta(), (a, b), tuple(t for t in y if 0 < t < 1), ordinary)
+
+
+def _inverse_gaussian(mean: float, shape: float, ordinary: bool = True) -> Row:
+    cv = math.sqrt(mean / shape)
+    y = [mean * (1 + z * cv) for z in (-10, -1, 0, 0.1, 3, 10)] + [mean * t for t in (1e-3, 0.4, 5)]
+    return Row(InverseGaussian(), (-0.5 * shape / mean**2, -0.5 * shape), tuple(t for t in y if t > 0), ordinary)
+
+
 ROWS = [
     _gaussian(0.3, 1.7, (-10, -1, 0, 2.5, 10)),
     _gaussian(-40.0, 0.2, (-3, 0, 0.7)),
@@ -68,6 +111,24 @@ ROWS = [
     Row(Categorical(5), (0.0, 2.0, -1.0, 0.5, 0.1), (0, 1, 2, 3, 4)),
     Row(Categorical(3), (1e6, -1e6, 0.0), (0, 1, 2), ordinary=False),
     Row(Categorical(3), (-50.0, -50.0, -90.0), (0, 1, 2), ordinary=False),
+    _exponential(0.7),
+    _exponential(1e-12, ordinary=False),
+    _exponential(1e12, ordinary=False),
+    _lognormal(0.3, 0.7),
+    _lognormal(5.0, 1e-3, ordinary=False),
+    _lognormal(-20.0, 3.0, ordinary=False),
+    _beta(2.5, 1.3),
+    _beta(0.6, 20.0),
+    _beta(1e-6, 0.1, ordinary=False),
+    _beta(1e4, 1e6, ordinary=False),
+    _beta(1e6, 0.3, ordinary=False),
+    _inverse_gaussian(1.3, 2.0),
+    _inverse_gaussian(20.0, 3.0),
+    _inverse_gaussian(1e-3, 1e3, ordinary=False),
+    _inverse_gaussian(1e8, 1e6, ordinary=False),
+    Row(Bernoulli(), (-1.3,), (0, 1)),
+    Row(Bernoulli(), (40.0,), (0, 1), ordinary=False),
+    Row(Bernoulli(), (-1e6,), (0, 1), ordinary=False),
 ]
 over_rows = pytest.mark.parametrize(
     "row", ROWS, ids=lambda row: f"{row.family.name}-{row.eta[0]:.3g}-{row.eta[-1]:.3g}"
@@ -92,6 +153,20 @@ def exact_log_prob(family: ExponentialFamily, eta: Sequence[float], y: float) ->
                 return float(eta[0] * mpmath.log(y) + eta[1] * y - normalizer)
             case Categorical():
                 return float(eta[int(y)] - mpmath.log(sum(mpmath.exp(value) for value in eta)))
+            case LogNormal():
+                normalizer = -(eta[0] ** 2) / (4 * eta[1]) - mpmath.log(-2 * eta[1]) / 2
+                base = -mpmath.log(2 * mpmath.pi) / 2 - mpmath.log(y)
+                return float(eta[0] * mpmath.log(y) + eta[1] * mpmath.log(y) ** 2 - normalizer + base)
+            case InverseGaussian():
+                normalizer = -mpmath.log(-2 * eta[1]) / 2 - 2 * mpmath.sqrt(eta[0] * eta[1])
+                return float(eta[0] * y + eta[1] / y - normalizer - mpmath.log(2 * mpmath.pi * y**3) / 2)
+            case Beta():
+                normalizer = mpmath.loggamma(eta[0]) + mpmath.loggamma(eta[1]) - mpmath.loggamma(eta[0] + eta[1])
+                return float((eta[0] - 1) * mpmath.log(y) + (eta[1] - 1) * mpmath.log1p(-y) - normalizer)
+            case Bernoulli():
+                return float(eta[0] * y - mpmath.log1p(mpmath.exp(eta[0])))
+            case Exponential():
+                return float(eta[0] * y + mpmath.log(-eta[0]))
     raise AssertionError(family)
 
 
@@ -106,12 +181,24 @@ def scipy_log_prob(family: ExponentialFamily, eta: Sequence[float], y: np.ndarra
             return stats.gamma.logpdf(y, eta[0] + 1, scale=-1 / eta[1])
         case Categorical():
             return special.log_softmax(eta)[y.astype(int)]
+        case LogNormal():
+            variance = -0.5 / eta[1]
+            return stats.lognorm.logpdf(y, math.sqrt(variance), scale=math.exp(eta[0] * variance))
+        case InverseGaussian():
+            mean, shape = math.sqrt(eta[1] / eta[0]), -2 * eta[1]
+            return stats.invgauss.logpdf(y, mean / shape, scale=shape)
+        case Beta():
+            return stats.beta.logpdf(y, *eta)
+        case Bernoulli():
+            return stats.bernoulli.logpmf(y, special.expit(eta[0]))
+        case Exponential():
+            return stats.expon.logpdf(y, scale=-1 / eta[0])
     raise AssertionError(family)
 
 
 def scipy_mean_params(family: ExponentialFamily, eta: Sequence[float]) -> list[float]:
     match family:
-        case Gaussian():
+        case Gaussian() | LogNormal():
             variance = -0.5 / eta[1]
             mean = eta[0] * variance
             return [mean, mean**2 + variance]
@@ -122,6 +209,15 @@ def scipy_mean_params(family: ExponentialFamily, eta: Sequence[float]) -> list[f
             return [special.digamma(shape) - math.log(rate), shape / rate]
         case Categorical():
             return list(special.softmax(eta))
+        case InverseGaussian():
+            mean, shape = math.sqrt(eta[1] / eta[0]), -2 * eta[1]
+            return [mean, 1 / mean + 1 / shape]
+        case Beta():
+            return [special.digamma(value) - special.digamma(sum(eta)) for value in eta]
+        case Bernoulli():
+            return [special.expit(eta[0])]
+        case Exponential():
+            return [-1 / eta[0]]
     raise AssertionError(family)
 
 

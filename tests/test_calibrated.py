@@ -7,7 +7,19 @@ import torch
 from families_table import draws, ordinary_params, over_families
 
 from probmix import log_linear_pool
-from probmix.families import Categorical, ExponentialFamily, Gamma, Gaussian, Label, Poisson
+from probmix.families import (
+    Bernoulli,
+    Beta,
+    Categorical,
+    Exponential,
+    ExponentialFamily,
+    Gamma,
+    Gaussian,
+    InverseGaussian,
+    Label,
+    LogNormal,
+    Poisson,
+)
 
 ROWS = 100_000
 NATURAL_SLOPES = {  # eta(x) = constant + slope x on x in (-1, 1), inside the domain
@@ -15,6 +27,11 @@ NATURAL_SLOPES = {  # eta(x) = constant + slope x on x in (-1, 1), inside the do
     Poisson(): ([0.7], [1.1]),
     Gamma(): ([2.0, -1.5], [1.5, 0.8]),
     Categorical(3): ([0.0, 0.5, -0.3], [1.0, -1.0, 0.4]),
+    Exponential(): ([-1.5], [0.8]),
+    LogNormal(): ([0.5, -1.6], [2.0, 0.4]),
+    Bernoulli(): ([0.4], [1.5]),
+    Beta(): ([3.0, 2.0], [1.5, -1.2]),
+    InverseGaussian(): ([-0.8, -1.0], [0.5, 0.3]),
 }
 
 
@@ -86,7 +103,9 @@ def test_homoscedastic_variance_is_that_of_the_analysis(pool: str) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5])
-@pytest.mark.parametrize("family", [Gaussian(), Poisson(), Gamma()], ids=repr)
+@pytest.mark.parametrize(
+    "family", [Gaussian(), Poisson(), Gamma(), Exponential(), Bernoulli(), InverseGaussian()], ids=repr
+)
 def test_averaging_excess_is_what_averaging_takes_away(family: ExponentialFamily, count: int) -> None:
     """Exact for equal weights, where the mean of i.i.d. Gamma variables is Gamma."""
     eta = torch.tensor(NATURAL_SLOPES[family][0], dtype=torch.float64)

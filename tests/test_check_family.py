@@ -40,8 +40,8 @@ def test_the_global_random_state_is_left_alone() -> None:
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
-    families.register("test-exponential", Exponential)
-    return "test-exponential"
+    families.register("waiting-times", Exponential)
+    return "waiting-times"
 
 
 def test_a_registered_family_is_found_by_name(registered: str) -> None:
@@ -49,8 +49,8 @@ def test_a_registered_family_is_found_by_name(registered: str) -> None:
     assert families.get(registered) == Exponential()
     head = NaturalHead(registered, 3)
     assert head.family.distribution(head(torch.zeros(4, 3))).batch_shape == (4,)
-    with pytest.raises(ValueError, match=r"unknown family 'test-exponentiel'; did you mean 'test-exponential'\?"):
-        families.get("test-exponentiel")
+    with pytest.raises(ValueError, match=r"unknown family 'waiting-tims'; did you mean 'waiting-times'\?"):
+        families.get("waiting-tims")
 
 
 def test_what_a_family_does_not_define_says_so() -> None:

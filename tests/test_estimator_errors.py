@@ -46,10 +46,13 @@ CASES = {
         r"^Gamma targets must be positive; got 0 at row 0\. "
         r"Model exact zeros separately, or use a family that allows them\.$",
     ),
-    "unknown family": ({"family": "gausian"}, X, Y, r"^unknown family 'gausian'; did you mean 'gaussian'\?$"),
+    "unknown family": (
+        {"family": "gausian"}, X, Y,
+        r"^unknown family 'gausian'; did you mean 'gaussian' or 'inverse-gaussian'\?$",
+    ),
     "no near miss": (
-        {"family": "zeta"}, X, Y,
-        r"^unknown family 'zeta'; known are 'categorical', 'gamma', 'gaussian', 'poisson'\.$",
+        {"family": "zipf"}, X, Y,
+        r"^unknown family 'zipf'; known are .*'gamma', 'gaussian', .*'poisson'\.$",
     ),
     "classes in a regressor": (
         {"family": "categorical"}, X, Y,

@@ -265,7 +265,17 @@ def test_integer_targets_are_targets() -> None:
 
 
 def test_families_are_found_by_name() -> None:
-    assert families.names() == ["categorical", "gamma", "gaussian", "poisson"]
+    assert families.names() == [
+        "bernoulli",
+        "beta",
+        "categorical",
+        "exponential",
+        "gamma",
+        "gaussian",
+        "inverse-gaussian",
+        "lognormal",
+        "poisson",
+    ]
     assert families.get("gamma") == Gamma()
     assert families.get("categorical", num_classes=4) == Categorical(4)
     family = Categorical(2)
@@ -275,9 +285,9 @@ def test_families_are_found_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gausian", "unknown family 'gausian'; did you mean 'gaussian'?"),
-        ("Gaussian", "unknown family 'Gaussian'; did you mean 'gaussian'?"),
-        ("zipf", "unknown family 'zipf'; known are 'categorical', 'gamma', 'gaussian', 'poisson'."),
+        ("gausian", "unknown family 'gausian'; did you mean 'gaussian' or 'inverse-gaussian'?"),
+        ("Gamma", "unknown family 'Gamma'; did you mean 'gamma'?"),
+        ("zipf", f"unknown family 'zipf'; known are {', '.join(map(repr, families.names()))}."),
     ],
 )
 def test_unknown_family(name: str, message: str) -> None:

@@ -234,7 +234,7 @@ def test_errors_come_before_any_work():
         ValueError, match=r"^`partners` must be an int64 vector of at most 4 row numbers from 0 to 3; got"
     ):
         mixup_loss(model, "gaussian", x, y, partners=torch.tensor([4]))
-    with pytest.raises(ValueError, match=r"^unknown family 'gausian'; did you mean 'gaussian'\?$"):
+    with pytest.raises(ValueError, match=r"^unknown family 'gausian'; did you mean 'gaussian' or "):
         mixup_loss(model, "gausian", x, y)
     with pytest.raises(ValueError, match=r"^Gaussian targets must be finite; got nan at row 2\. Drop or impute"):
         mixup_loss(model, "gaussian", x, torch.tensor([0.0, 1.0, float("nan"), 2.0]))

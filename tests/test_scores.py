@@ -273,8 +273,8 @@ def test_other_errors():
     with raises(ValueError, "`level` must lie between 0 and 1, got 90. For 90 % pass 0.9."):
         coverage(dist.Normal(0.0, 1.0), torch.tensor(0.0), 90)
     message = (
-        "the CRPS of Beta has no closed form here and needs its cdf and icdf. "
-        "Register them with `probmix.distributions.cdf.register(Beta)` and `icdf.register(Beta)`."
+        "the CRPS of VonMises has no closed form here and needs its cdf and icdf. "
+        "Register them with `probmix.distributions.cdf.register(VonMises)` and `icdf.register(VonMises)`."
     )
     with raises(NotImplementedError, message):
-        crps(dist.Beta(2.0, 3.0), torch.tensor(0.5))
+        crps(dist.VonMises(0.0, 1.0), torch.tensor(0.5))

@@ -30,7 +30,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     Parameters
     ----------
     family : str or ExponentialFamily
-        "gaussian", "poisson", "gamma", or a family of your own.
+        "gaussian" for real targets; "gamma", "lognormal", "inverse-gaussian" or "exponential" for positive ones,
+        "poisson" for counts, "beta" for shares between 0 and 1, "bernoulli" for 0 and 1; or a family of your own.
     mixup : str or Mixup
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`.

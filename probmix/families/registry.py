@@ -5,9 +5,14 @@ from typing import Any
 
 from .._names import unknown_name
 from .base import ExponentialFamily
+from .bernoulli import Bernoulli
+from .beta import Beta
 from .categorical import Categorical
+from .exponential import Exponential
 from .gamma import Gamma
 from .gaussian import Gaussian
+from .inverse_gaussian import InverseGaussian
+from .lognormal import LogNormal
 from .poisson import Poisson
 
 _FAMILIES: dict[str, Callable[..., ExponentialFamily]] = {
@@ -15,6 +20,11 @@ _FAMILIES: dict[str, Callable[..., ExponentialFamily]] = {
     "poisson": Poisson,
     "gamma": Gamma,
     "categorical": Categorical,
+    "bernoulli": Bernoulli,
+    "beta": Beta,
+    "exponential": Exponential,
+    "lognormal": LogNormal,
+    "inverse-gaussian": InverseGaussian,
 }
 
 

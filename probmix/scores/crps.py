@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, Normal
 
 from .._special import poisson_log_prob
+from ..beta import concentrations
 from ..distributions import is_discrete
+from ._closed_forms import bernoulli_crps, beta_crps, exponential_crps, lognormal_crps
 from ._gamma import gamma_crps
 from ._inputs import checked_targets, innermost, mean_over_event, to_dtype_of, widen
 from ._normal import normal_crps, normal_mixture_crps
@@ -23,7 +25,8 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     Parameters
     ----------
     distribution : torch or Pyro distribution
-        Closed form for Normal, Poisson, Gamma, Categorical and mixtures of Normals; else from the cdf.
+        Closed form for Normal, Poisson, Gamma, Exponential, LogNormal, Beta, Bernoulli, Categorical and mixtures of
+        Normals; else from the cdf.
     y : Tensor, broadcastable to batch shape + event shape
         Whole numbers where the distribution is discrete.
 
@@ -48,6 +51,11 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
       (\sigma_i^2 + \sigma_j^2)^{1/2})`, where :math:`A(m, s) = 2 s\varphi(m/s) + m(2\Phi(m/s) - 1)`;
     - Poisson: :math:`(y - r)(2F(y) - 1) + 2 r f(y) - r e^{-2r}(I_0(2r) + I_1(2r))`;
     - Gamma of mean :math:`\mu = a/b`: :math:`(y - \mu)(2F(y) - 1) + 2 y f(y)/b - \mu/(a B(\tfrac12, a))`;
+    - Exponential: :math:`|y| - 2F(y)/r + 1/(2r)`;
+    - LogNormal: :math:`y(2\Phi(z) - 1) - 2e^{\mu + \sigma^2/2}[\Phi(z - \sigma) + \Phi(\sigma/\sqrt2) - 1]` with
+      :math:`z = (\log y - \mu)/\sigma`;
+    - Beta of mean :math:`\mu`: :math:`(y - \mu)(2F(y) - 1) + \frac2{a + b}\,[y(1 - y)f(y) - B(2a, 2b)/B(a, b)^2]`;
+    - Bernoulli: :math:`(y - p)^2`, the Brier score of a one;
     - Categorical: the ranked probability score :math:`\sum_k (F(k) - 1[y \le k])^2`, which is the CRPS of the class
       index and so is not divided by the number of classes less one; it means something where classes are ordered;
     - other discrete distributions: the same sum over all but 1e-12 of the mass in either tail. For mixtures of Poissons
@@ -63,6 +71,7 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     Grimit et al. (2006), The continuous ranked probability score for circular variables, QJRMS 132, 2925-2942.
     Wei and Held (2014), Calibration tests for count data, TEST 23, 787-805 (Poisson).
     Scheuerer and Möller (2015), Probabilistic wind speed forecasting on a grid, Ann. Appl. Stat. 9, 1328-1349 (Gamma).
+    Baran and Lerch (2015), Log-normal distribution based EMOS models, QJRMS 141, 2289-2299 (LogNormal).
     Jordan, Krüger and Lerch (2019), Evaluating probabilistic forecasts with scoringRules, J. Stat. Software 90(12).
 
     Examples
@@ -113,6 +122,26 @@ def _(distribution: torch.distributions.Poisson, y: Tensor) -> Tensor:
 @marginal_crps.register
 def _(distribution: torch.distributions.Gamma, y: Tensor) -> Tensor:
     return gamma_crps(distribution.concentration.double(), distribution.rate.double(), y)
+
+
+@marginal_crps.register
+def _(distribution: torch.distributions.Exponential, y: Tensor) -> Tensor:
+    return exponential_crps(distribution.rate.double(), y)
+
+
+@marginal_crps.register
+def _(distribution: torch.distributions.LogNormal, y: Tensor) -> Tensor:
+    return lognormal_crps(distribution.loc.double(), distribution.scale.double(), y)
+
+
+@marginal_crps.register
+def _(distribution: torch.distributions.Bernoulli, y: Tensor) -> Tensor:
+    return bernoulli_crps(distribution.logits.double(), y)
+
+
+@marginal_crps.register
+def _(distribution: torch.distributions.Beta, y: Tensor) -> Tensor:
+    return beta_crps(*concentrations(distribution), y)
 
 
 @marginal_crps.register
