@@ -91,6 +91,9 @@ def _dots(ax: Axes, panel: pd.DataFrame) -> None:
     low, high = panel["mean"].min(), panel["mean"].max()
     if low > 0 and high > _SPAN * low:
         ax.set_xscale("log")
+    else:
+        # long labels must not run into each other
+        ax.locator_params(axis="x", nbins=4)
     ax.grid(axis="y", linewidth=0.4, alpha=0.6)
     ax.tick_params(labelsize="small")
 
