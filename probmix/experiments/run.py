@@ -96,9 +96,7 @@ def _name(job: Unit) -> str:
     return " ".join(map(str, job.values()))
 
 
-def _attempt(
-    experiment: Experiment, job: Unit, units: Sequence[Unit]
-) -> tuple[Unit, Sequence[Unit], list[Result] | str]:
+def _attempt(experiment: Experiment, job: Unit, units: Sequence[Unit]) -> _Attempt:
     """Do the units of a job; gives them with their results, or with what went wrong."""
     start = perf_counter()
     try:
