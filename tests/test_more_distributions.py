@@ -14,9 +14,8 @@ from score_oracles import DTYPES, RTOL, close, columns, integral_oracle
 from torch.distributions import Distribution
 
 from probmix import families, linear_pool
-from probmix.beta import Beta, incomplete_beta
-from probmix.distributions import Bernoulli, Exponential, LogNormal, cdf, icdf, is_discrete
-from probmix.inverse_gaussian import InverseGaussian
+from probmix.distributions import Bernoulli, Beta, Exponential, InverseGaussian, LogNormal, cdf, icdf, is_discrete
+from probmix.distributions.beta import incomplete_beta
 from probmix.scores import crps, nll
 
 over_names = pytest.mark.parametrize("name", ["exponential", "lognormal", "bernoulli", "beta", "inverse-gaussian"])

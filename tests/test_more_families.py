@@ -9,8 +9,7 @@ from families_table import draws, ordinary_params
 
 import probmix
 from probmix import DensityRegressor, families
-from probmix.beta import Beta
-from probmix.distributions import LogNormal
+from probmix.distributions import Beta, LogNormal
 from probmix.families import ExponentialFamily
 from probmix.mixup import preset
 from probmix.scores import crps

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from .._special import HALF_LOG_2PI
-from ..inverse_gaussian import InverseGaussian as InverseGaussianDistribution
-from ..inverse_gaussian import inverse_gaussian_log_prob
+from ..distributions import InverseGaussian as InverseGaussianDistribution
+from ..distributions.inverse_gaussian import inverse_gaussian_log_prob
 from .base import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse

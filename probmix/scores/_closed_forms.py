@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .._special import stirling_remainder
-from ..beta import incomplete_beta, log_kernel
+from ..distributions.beta import incomplete_beta, log_kernel
 
 
 def exponential_crps(rate: Tensor, y: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, Normal
 
 from .._special import poisson_log_prob
-from ..beta import concentrations
 from ..distributions import is_discrete
+from ..distributions.beta import concentrations
 from ._closed_forms import bernoulli_crps, beta_crps, exponential_crps, lognormal_crps
 from ._gamma import gamma_crps
 from ._inputs import checked_targets, innermost, mean_over_event, to_dtype_of, widen

@@ -5,8 +5,8 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
-from ._special import HALF_LOG_2PI, stirling_remainder
-from .distributions import cdf, icdf
+from .._special import HALF_LOG_2PI, stirling_remainder
+from .marginals import Marginals, cdf, icdf
 
 # A tail is cut off where its integrand has fallen to exp(-38), 3e-17 of where it starts.
 _DROP = 38.0
@@ -19,13 +19,13 @@ _BLOCK = 2**20
 _LOGIT_LIMIT, _ROUNDS = 700.0, 60
 
 
-class Beta(torch.distributions.Beta, TorchDistributionMixin):
+class Beta(Marginals, torch.distributions.Beta, TorchDistributionMixin):
     """Pyro's Beta with `cdf` and `icdf`, and a log-density that stays exact for large concentrations.
 
     Examples
     --------
     >>> import torch
-    >>> from probmix.beta import Beta
+    >>> from probmix.distributions import Beta
     >>> Beta(torch.tensor(2.0), torch.tensor(1.0)).cdf(torch.tensor(0.5))
     tensor(0.2500)
     """
@@ -35,12 +35,6 @@ class Beta(torch.distributions.Beta, TorchDistributionMixin):
             self._validate_sample(value)
         a, b = concentrations(self)
         return beta_log_prob(value.double(), a, b).to(self.concentration1.dtype)
-
-    def cdf(self, value: Tensor) -> Tensor:
-        return cdf(self, value)
-
-    def icdf(self, value: Tensor) -> Tensor:
-        return icdf(self, value)
 
 
 def concentrations(distribution: torch.distributions.Beta) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
-from ._special import HALF_LOG_2PI
-from .distributions import _invert_continuous, _with_ends, cdf, icdf
+from .._special import HALF_LOG_2PI
+from .inversion import invert_continuous, with_ends
+from .marginals import cdf, icdf
 
 # Phi(-38) is below every positive float64 that is not subnormal.
 _WIDEST = 38.0
@@ -38,7 +39,7 @@ class InverseGaussian(dist.TorchDistribution):
     Examples
     --------
     >>> import torch
-    >>> from probmix.inverse_gaussian import InverseGaussian
+    >>> from probmix.distributions import InverseGaussian
     >>> InverseGaussian(torch.tensor(1.0), torch.tensor(2.0)).cdf(torch.tensor(1.0))
     tensor(0.6277)
     """
@@ -109,8 +110,8 @@ def _(distribution: InverseGaussian, q: Tensor) -> Tensor:
     q, relative_shape = torch.broadcast_tensors(q.double(), distribution.concentration.double() / mean)
     # between these points F runs from 0 to 1
     bound = 2 * torch.asinh(0.5 * _WIDEST / relative_shape.sqrt())
-    y = mean * _invert_continuous(lambda u: _cdf(u, relative_shape), q, -bound, bound).exp()
-    return _with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.loc.dtype)
+    y = mean * invert_continuous(lambda u: _cdf(u, relative_shape), q, -bound, bound).exp()
+    return with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.loc.dtype)
 
 
 def _cdf(log_ratio: Tensor, relative_shape: Tensor) -> Tensor:

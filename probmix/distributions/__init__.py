@@ -1,0 +1,32 @@
+"""What torch's distributions lack: cdf and icdf on the device, and log-densities that do not cancel.
+
+`cdf` and `icdf` accept any torch or Pyro distribution; the classes here are Pyro distributions that have both as
+methods. Both work on marginals: for an `Independent` distribution or a mixture of such they act on each coordinate.
+"""
+
+from .bernoulli import Bernoulli
+from .beta import Beta
+from .categorical import Categorical
+from .exponential import Exponential
+from .gamma import Gamma
+from .inverse_gaussian import InverseGaussian
+from .lognormal import LogNormal
+from .marginals import cdf, icdf, is_discrete
+from .mixture import Independent, Mixture
+from .poisson import Poisson
+
+__all__ = [
+    "Bernoulli",
+    "Beta",
+    "Categorical",
+    "Exponential",
+    "Gamma",
+    "Independent",
+    "InverseGaussian",
+    "LogNormal",
+    "Mixture",
+    "Poisson",
+    "cdf",
+    "icdf",
+    "is_discrete",
+]
