@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from probmix import DensityRegressor, families, fit_together
 from probmix.datasets import load, uci_splits
-from probmix.families import ExponentialFamily
+from probmix.families import Family
 from probmix.mixup import Mixup, preset
+from probmix.mixup.objectives import objective
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import TrainingData, TrainingOptions, memory, train
@@ -68,19 +69,21 @@ class Members:
     """Members of probmix to be trained on all rows, without validation."""
 
     network: DensityNetwork
-    family: ExponentialFamily
+    family: Family
     data: TrainingData
     mixup: Mixup
     keys: Tensor
 
     def train(self, epochs: int, batch_size: int | None) -> None:
         """Train from the start."""
-        train(self.network, self.family, self.data, self.mixup, _options(epochs, batch_size), self.keys)
+        train(
+            self.network, objective("nll", self.family), self.data, self.mixup, _options(epochs, batch_size), self.keys
+        )
 
     def task(self, batch_size: int | None) -> Task:
         """What the engine makes of it."""
         scaler = target_scaler(self.family, self.data)
-        return Task(self.family, self.data, scaler, self.mixup, _options(1, batch_size), self.keys)
+        return Task(objective("nll", self.family), self.data, scaler, self.mixup, _options(1, batch_size), self.keys)
 
 
 def make_members(
@@ -89,7 +92,7 @@ def make_members(
     members: int,
     method: str,
     hidden: Sequence[int] = HIDDEN,
-    family: str | ExponentialFamily = "gaussian",
+    family: str | Family = "gaussian",
 ) -> Members:
     """Members with the mixup of a preset."""
     mixup, family = preset(method), families.get(family)

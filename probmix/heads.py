@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .families import ExponentialFamily, get
+from .families import Family, get
 
 
 class NaturalHead(nn.Module):
@@ -10,7 +10,7 @@ class NaturalHead(nn.Module):
 
     Parameters
     ----------
-    family : str or ExponentialFamily
+    family : str or Family
     in_features : int
     num_targets : int, optional
         With several targets d the natural parameters have shape (*B, d, K); without it (*B, K).
@@ -31,7 +31,7 @@ class NaturalHead(nn.Module):
     torch.Size([5])
     """
 
-    def __init__(self, family: str | ExponentialFamily, in_features: int, num_targets: int | None = None) -> None:
+    def __init__(self, family: str | Family, in_features: int, num_targets: int | None = None) -> None:
         super().__init__()
         self.family = get(family)
         self.num_targets = num_targets
@@ -42,14 +42,14 @@ class NaturalHead(nn.Module):
         return natural_params_from(self.linear(features), self.family, self.num_targets)
 
 
-def natural_params_from(raw: Tensor, family: ExponentialFamily, num_targets: int | None) -> Tensor:
+def natural_params_from(raw: Tensor, family: Family, num_targets: int | None) -> Tensor:
     """Split the output of a last layer by target and constrain it: (*B, d num_raw) -> (*B[, d], K)."""
     if num_targets is not None:
         raw = raw.unflatten(-1, (num_targets, family.num_raw))
     return family.constrain(raw)
 
 
-def marginal_bias(family: ExponentialFamily, eta: Tensor, num_targets: int | None) -> Tensor:
+def marginal_bias(family: Family, eta: Tensor, num_targets: int | None) -> Tensor:
     """Bias with which a last layer of zero weights predicts `eta`: (*B[, d], K) -> (*B, d num_raw)."""
     raw = family.unconstrain(eta.double())
     return raw.flatten(-2) if num_targets is not None else raw

@@ -293,7 +293,7 @@ def test_a_progress_bar_on_demand(problem, capsys):
     DensityRegressor(**SETTINGS).fit(X, y)
     assert capsys.readouterr().err == ""
     DensityRegressor(verbose=True, **SETTINGS).fit(X, y)
-    assert "validation_nll" in capsys.readouterr().err
+    assert "validation_loss" in capsys.readouterr().err
 
 
 @pytest.mark.cuda

@@ -11,6 +11,7 @@ from torch import nn
 from probmix import DensityRegressor, families
 from probmix.estimators.building import build_network
 from probmix.mixup import Mixup, as_mixup, preset
+from probmix.mixup.objectives import objective
 from probmix.networks import vectorize
 from probmix.networks.vectorize import Vectorizer
 from probmix.random import KeyedRandom, member_keys
@@ -33,7 +34,7 @@ def run(network, shape, mixup="probmix", members=slice(None), options=OPTIONS):
     order = KeyedRandom(member_keys(1, MEMBERS)).permutations(N)[members]
     data = TrainingData(torch.from_numpy(X), torch.from_numpy(y), None, order[:, 20:], order[:, :20], order)
     built = build_network(network, (), family, shape, None, keys, mixup)
-    _, result = train(built, family, data, mixup, options, keys)
+    _, result = train(built, objective("nll", family), data, mixup, options, keys)
     return built, result
 
 

@@ -11,6 +11,7 @@ from training_cases import FEATURES, MEMBERS, OPTIONS, N, make_data, run
 from probmix import families
 from probmix.fusion import fuse_at
 from probmix.mixup import Mixup, preset, preset_names
+from probmix.mixup.objectives import objective
 from probmix.networks import MLP, DensityNetwork
 from probmix.pairs import pair_up
 from probmix.random import KeyedRandom, member_keys
@@ -188,7 +189,13 @@ def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(ba
     network.scale.copy_(data.feature_moments()[1])
     scaler = target_scaler(network.family, data)
     source = BatchSource(
-        data, network, scaler, preset("local-probmix"), batch_size, KeyedRandom(member_keys(0, MEMBERS))
+        data,
+        objective("nll", network.family),
+        network,
+        scaler,
+        preset("local-probmix"),
+        batch_size,
+        KeyedRandom(member_keys(0, MEMBERS)),
     )
     for batch in source.epoch(1, KeyedRandom(member_keys(0, MEMBERS))):
         for m in range(MEMBERS):
@@ -206,7 +213,8 @@ def test_uniform_partners_stay_in_their_batch_and_every_row_is_one(batch_size):
     data, family = make_data(), families.get("gaussian")
     scaler = target_scaler(family, data)
     network = DensityNetwork(family, FEATURES, (), None, MEMBERS)
-    source = BatchSource(data, network, scaler, preset("probmix"), batch_size, KeyedRandom(member_keys(0, MEMBERS)))
+    random = KeyedRandom(member_keys(0, MEMBERS))
+    source = BatchSource(data, objective("nll", family), network, scaler, preset("probmix"), batch_size, random)
     sizes, turns = [], set()
     for epoch in range(1, 40):
         for batch in source.epoch(epoch, KeyedRandom(member_keys(0, MEMBERS))):

@@ -4,6 +4,7 @@ import torch
 
 from probmix import families
 from probmix.mixup import Mixup, preset
+from probmix.mixup.objectives import objective
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import TrainingData, TrainingOptions, train
@@ -26,7 +27,7 @@ def make_data(family="gaussian", members=slice(None), n_validation=20, several=F
     return TrainingData(x, y, weight, order[:, n_validation:], order[:, :n_validation], order)
 
 
-def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(None)):
+def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(None), loss="nll"):
     family = families.get(family)
     keys = member_keys(0, MEMBERS)[members]
     targets = data.y.shape[1] if data.y.ndim == 2 else None
@@ -34,5 +35,5 @@ def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(Non
     place = mixup.places[0] if mixup.places else "embedding"
     network = DensityNetwork(family, FEATURES, (16, 8), targets, len(keys), mixup.embedding, place)
     device = data.x.device
-    scaler, result = train(network.to(device), family, data, mixup, options, keys.to(device))
+    scaler, result = train(network.to(device), objective(loss, family), data, mixup, options, keys.to(device))
     return network, scaler, result

@@ -14,16 +14,26 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
-from ..families import ExponentialFamily, TargetScaler
+from ..families import Family, TargetScaler
 from ..mixup import Mixup, as_mixup
+from ..mixup.objectives import Objective, objective
 from ..networks import MemberNetwork, NetworkLike
 from ..random import KeyedRandom, member_keys, seeded
 from ..training import TrainingData, TrainingOptions, TrainingResult, train
 from .building import build_network
-from .checks import check_device, check_integer, check_layer_sizes, check_network, check_pool, check_real, check_seed
+from .checks import (
+    check_device,
+    check_exposure,
+    check_integer,
+    check_layer_sizes,
+    check_network,
+    check_pool,
+    check_real,
+    check_seed,
+)
 from .persistence import save_estimator
 from .predictions import Predictions
-from .rows import as_numpy, canonical_rows, check_rows, split_rows
+from .rows import Rows, as_numpy, canonical_rows, check_rows, split_rows
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class Problem:
     """What an estimator gives to training."""
 
     data: TrainingData
-    family: ExponentialFamily
+    objective: Objective
     mixup: Mixup
     options: TrainingOptions
     device: torch.device
@@ -80,7 +90,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
     # -- what a subclass adds ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], ExponentialFamily]:
+    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
         """Features, numerical targets and the family, all checked; sets what describes the targets."""
 
     # -- fitting -------------------------------------------------------------------------------------------------------
@@ -121,9 +131,12 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         -----
         A fit that fails leaves the estimator unfitted, also if it was fitted before.
         """
+        return self._fit(X, y, sample_weight, X_val, y_val)
+
+    def _fit(self, *arguments: Any) -> Self:
         self._forget()
         try:
-            problem = self._prepare(X, y, sample_weight, X_val, y_val)
+            problem = self._prepare(*arguments)
             self._take_over(problem, *self._train(problem))
         except BaseException:
             self._forget()
@@ -134,7 +147,16 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
 
-    def _prepare(self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None) -> Problem:
+    def _prepare(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        exposure: Any = None,
+        exposure_val: Any = None,
+    ) -> Problem:
         """Everything that training needs, checked."""
         mixup, options, device = self._check_parameters()
         if (X_val is None) != (y_val is None):
@@ -146,36 +168,53 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
                 "takes such rows, or flatten them."
             )
         x, targets, family = self._validate_fit(X, as_numpy(y))
+        check_pool(self.pool, family)
+        goal = objective(self._loss, family)
+        goal.check(mixup)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(as_numpy(sample_weight), x, dtype=np.float64, ensure_non_negative=True)
         family.check_targets(torch.tensor(targets))
-        held_out = None if X_val is None else self._validate_held_out(X_val, y_val, x, targets, family)
+        rows = Rows(x, targets, sample_weight, _check_exposure(family, exposure, len(x), "exposure"))
+        held_out = None
+        if X_val is not None:
+            x_val, targets_val = self._validate_held_out(X_val, y_val, x, targets, family)
+            held_out = Rows(x_val, targets_val, None, _check_exposure(family, exposure_val, len(x_val), "exposure_val"))
+        if held_out is None and exposure_val is not None:
+            raise ValueError("`exposure_val` belongs to `X_val` and `y_val`; pass these as well.")
+        if held_out is not None and (held_out.log_exposure is None) != (rows.log_exposure is None):
+            raise ValueError("`exposure` and `exposure_val`: pass both or none with `X_val`.")
 
         self.seed_ = check_seed(self.random_state)
         keys = member_keys(self.seed_, self.n_members)
-        data = self._training_data(x, targets, sample_weight, held_out, keys)
-        return Problem(data, family, mixup, options, device, keys)
+        return Problem(self._training_data(rows, held_out, keys), goal, mixup, options, device, keys)
+
+    @property
+    def _loss(self) -> str:
+        """Name of the loss."""
+        return "nll"
 
     def _build(self, problem: Problem) -> MemberNetwork:
         """The untrained network of a problem."""
         targets = problem.data.y
         num_targets = targets.shape[1] if targets.ndim == 2 else None
         sizes, shape = check_layer_sizes(self.hidden_layer_sizes), tuple(problem.data.x.shape[1:])
-        return build_network(self.network, sizes, problem.family, shape, num_targets, problem.keys, problem.mixup)
+        return build_network(
+            self.network, sizes, problem.objective.family, shape, num_targets, problem.keys, problem.mixup
+        )
 
     def _train(self, problem: Problem) -> tuple[MemberNetwork, TargetScaler, TrainingResult]:
         network, device = self._build(problem).to(problem.device), problem.device
         data, keys = problem.data.to(device), problem.keys.to(device)
         # also what a network draws outside training mode leaves torch's own generator as it was
         with torch.enable_grad(), seeded(int(problem.keys[0]), device):
-            scaler, result = train(network, problem.family, data, problem.mixup, problem.options, keys)
+            scaler, result = train(network, problem.objective, data, problem.mixup, problem.options, keys)
         return network, scaler, result
 
     def _take_over(
         self, problem: Problem, network: MemberNetwork, scaler: TargetScaler, result: TrainingResult
     ) -> None:
         """Become fitted: set what the training of a problem gave."""
-        self.family_ = problem.family
+        self.family_ = problem.objective.family
         self.mixup_ = problem.mixup
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
@@ -186,7 +225,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         self.network_ = network.eval()
 
     def _validate_held_out(
-        self, X_val: Any, y_val: Any, x: NDArray[Any], targets: NDArray[Any], family: ExponentialFamily
+        self, X_val: Any, y_val: Any, x: NDArray[Any], targets: NDArray[Any], family: Family
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         x_val = check_rows(self, as_numpy(X_val), x.shape[1:], "X_val")
         y_val = self._validate_targets(as_numpy(y_val), "y_val")
@@ -199,30 +238,22 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
             raise ValueError(f"y_val: {error}") from None
         return x_val, y_val
 
-    def _training_data(
-        self,
-        x: NDArray[Any],
-        targets: NDArray[Any],
-        sample_weight: NDArray[Any] | None,
-        held_out: tuple[NDArray[Any], NDArray[Any]] | None,
-        keys: Tensor,
-    ) -> TrainingData:
-        x, targets, sample_weight = canonical_rows(x, targets, sample_weight)
-        classes = self._strata(targets)
+    def _training_data(self, rows: Rows, held_out: Rows | None, keys: Tensor) -> TrainingData:
+        rows = canonical_rows(rows)
+        classes = self._strata(rows.y)
         if held_out is None:
-            parts = split_rows(len(x), self.validation_fraction, KeyedRandom(keys), classes)
+            parts = split_rows(len(rows.x), self.validation_fraction, KeyedRandom(keys), classes)
             units = torch.cat(parts, 1)
         else:
-            n = len(x)
-            x_val, y_val, _ = canonical_rows(*held_out, None)
-            x, targets = np.concatenate([x, x_val]), np.concatenate([targets, y_val])
-            if sample_weight is not None:
-                sample_weight = np.concatenate([sample_weight / sample_weight.mean(), np.ones(len(x_val))])
-            rows = torch.arange(len(x)).expand(len(keys), -1)
-            parts = rows[:, :n], rows[:, n:]
+            n = len(rows.x)
+            rows = _stacked(rows, canonical_rows(held_out))
+            numbers = torch.arange(len(rows.x)).expand(len(keys), -1)
+            parts = numbers[:, :n], numbers[:, n:]
             units = parts[0]
-        weights = None if sample_weight is None else torch.from_numpy(sample_weight)
-        return TrainingData(torch.from_numpy(x), torch.from_numpy(targets), weights, *parts, units)
+        weights, exposures = (
+            None if one is None else torch.from_numpy(one) for one in (rows.sample_weight, rows.log_exposure)
+        )
+        return TrainingData(torch.from_numpy(rows.x), torch.from_numpy(rows.y), weights, *parts, units, exposures)
 
     def _strata(self, y: NDArray[Any]) -> Tensor | None:
         """Classes that have their share of the validation rows each; raises if there is just one."""
@@ -277,3 +308,25 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
 
     def __sklearn_is_fitted__(self) -> bool:
         return "network_" in vars(self)
+
+
+def _check_exposure(family: Family, exposure: Any, rows: int, name: str) -> NDArray[np.float64] | None:
+    """The logarithms of exposures, if there are any; raises also if the family has none."""
+    log_exposure = check_exposure(as_numpy(exposure), rows, name)
+    if log_exposure is not None:
+        family.expose(torch.zeros(family.num_params), torch.zeros(()))
+    return log_exposure
+
+
+def _stacked(rows: Rows, held_out: Rows) -> Rows:
+    """Rows with those held out under them, which weigh one each."""
+    weights = rows.sample_weight
+    if weights is not None:
+        weights = np.concatenate([weights / weights.mean(), np.ones(len(held_out.x))])
+    exposures = [one for one in (rows.log_exposure, held_out.log_exposure) if one is not None]
+    return Rows(
+        np.concatenate([rows.x, held_out.x]),
+        np.concatenate([rows.y, held_out.y]),
+        weights,
+        np.concatenate(exposures) if exposures else None,
+    )

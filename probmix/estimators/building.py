@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..families import ExponentialFamily
+from ..families import Family
 from ..mixup import Mixup
 from ..mixup.config import ENDS
 from ..networks import EMBEDDING, DensityNetwork, MemberNetwork, NetworkLike, StackedNetwork
@@ -13,7 +13,7 @@ from ..networks import EMBEDDING, DensityNetwork, MemberNetwork, NetworkLike, St
 def build_network(
     own: NetworkLike | None,
     hidden_layer_sizes: Sequence[int],
-    family: ExponentialFamily,
+    family: Family,
     input_shape: tuple[int, ...],
     num_targets: int | None,
     keys: Tensor,

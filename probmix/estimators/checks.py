@@ -5,8 +5,11 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import column_or_1d
 
 from .._names import unknown_name
+from ..families import Family
 
 _POOLS = ("linear", "log-linear")
 
@@ -41,10 +44,31 @@ def check_network(network: object) -> None:
         raise TypeError(f"`network` must be an nn.Module or build one from the shape of a row; got {network!r}.")
 
 
-def check_pool(pool: object) -> None:
-    """Raise unless members can be pooled that way."""
+def check_pool(pool: object, family: Family | None = None) -> None:
+    """Raise unless members, of the family if it is known, can be pooled that way."""
     if pool not in _POOLS:
         raise unknown_name("pool", pool, _POOLS)
+    if pool == "log-linear" and family is not None and not family.pools_log_linearly:
+        raise ValueError(
+            f"`pool` is 'log-linear', but the family {family.name!r} is no exponential family and pools linearly. Use "
+            "pool='linear'."
+        )
+
+
+def check_exposure(exposure: object, rows: int, name: str = "exposure") -> NDArray[np.float64] | None:
+    """The logarithms of exposures, (n,), if there are any; raises unless they are positive, one for each row."""
+    if exposure is None:
+        return None
+    values: NDArray[np.float64] = column_or_1d(exposure).astype(np.float64)
+    if len(values) != rows:
+        raise ValueError(f"`{name}` must have one value for each of the {rows} rows; got {len(values)}.")
+    bad = ~(np.isfinite(values) & (values > 0))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ValueError(
+            f"`{name}` must be positive and finite; got {values[row]:g} at row {row}. Drop rows that were not exposed."
+        )
+    return np.log(values)
 
 
 def check_device(device: str | torch.device) -> torch.device:

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
-from ..families import Categorical, ExponentialFamily
+from ..families import Categorical, Family
 from .base import DensityEstimator
 
 
@@ -48,7 +48,7 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     # the mixin would bring the accuracy, which says nothing of a density
     score = DensityEstimator.score
 
-    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], ExponentialFamily]:
+    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
         x, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, allow_nd=self.network is not None)
         labels = column_or_1d(labels, warn=True)
         check_classification_targets(labels)

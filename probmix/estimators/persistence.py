@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .._files import write_atomically
-from ..families import ExponentialFamily, TargetScaler, get
+from ..families import Family, TargetScaler, get
 from ..mixup import BetaWeights, Mixup, NearestNeighbours, UniformPartners
 from ..networks import DensityNetwork, MemberNetwork, NetworkLike
 from ..random import member_keys
@@ -26,7 +26,7 @@ _MIXUP_PARTS: dict[str, type] = {one.__name__: one for one in (Mixup, BetaWeight
 class FittedEstimator(Protocol):
     """What there is to save of an estimator."""
 
-    family_: ExponentialFamily
+    family_: Family
     mixup_: Mixup
     network_: MemberNetwork
     seed_: int
@@ -152,7 +152,7 @@ def _encode(name: str, value: Any) -> Any:
         return str(value)
     if isinstance(value, (np.random.RandomState, np.random.Generator)):
         return None
-    if isinstance(value, ExponentialFamily):
+    if isinstance(value, Family):
         return {"family": value.name, "options": _field_values(value)}
     if isinstance(value, tuple(_MIXUP_PARTS.values())):
         return {"mixup": type(value).__name__, "options": _field_values(value)}

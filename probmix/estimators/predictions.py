@@ -11,12 +11,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ..distributions import Independent
-from ..families import ExponentialFamily, TargetScaler
+from ..families import Family, TargetScaler
 from ..mixup import Mixup
+from ..mixup.meeting import exposed
 from ..networks import MemberNetwork
 from ..pooling import linear_pool
 from ..random import member_keys, seeded
-from .checks import check_device, check_integer, check_pool, check_seed
+from .checks import check_device, check_exposure, check_integer, check_pool, check_seed
 from .rows import as_numpy, check_rows
 
 
@@ -27,7 +28,7 @@ class Predictions(ABC):
     n_draws: int
     device: str | torch.device
     network: Any
-    family_: ExponentialFamily
+    family_: Family
     mixup_: Mixup
     network_: MemberNetwork
     scaler_: TargetScaler
@@ -38,9 +39,10 @@ class Predictions(ABC):
         """Numerical targets for scoring."""
 
     @torch.no_grad()
-    def _component_params(self, X: Any) -> Tensor:
+    def _component_params(self, X: Any, exposure: Any = None) -> Tensor:
         """Natural parameters in the user's units, float64, (M, S, n, [d,] K): of the members, at S draws of each."""
         check_is_fitted(self)
+        check_pool(self.pool, self.family_)
         check_integer("n_draws", self.n_draws, 1)
         x, device = torch.tensor(check_rows(self, as_numpy(X), self.input_shape_, "X")), check_device(self.device)
         network, scaler = self.network_.to(device), self.scaler_.to(device)
@@ -53,7 +55,11 @@ class Predictions(ABC):
                 eta = network.draws(rows, noise) if self._has_draws else network(rows).unsqueeze(1)
                 # the scaler has one entry per member: a draw is to it what a row is
                 parts.append(self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape))
-        return torch.cat(parts, 2)
+        eta = torch.cat(parts, 2)
+        log_exposure = check_exposure(as_numpy(exposure), len(x))
+        if log_exposure is None:
+            return eta
+        return exposed(self.family_, eta, torch.from_numpy(log_exposure).to(device).expand(eta.shape[:3]))
 
     @property
     def _has_draws(self) -> bool:
@@ -84,8 +90,10 @@ class Predictions(ABC):
             (n_members, n, [d,] K), since their mixture has none of its own. After M-ProbMix those at each draw of the
             embedding, with an axis of length `n_draws` before that of the rows.
         """
-        check_pool(self.pool)
-        eta = self._component_params(X)
+        return self._natural_params(X)
+
+    def _natural_params(self, X: Any, exposure: Any = None) -> Tensor:
+        eta = self._component_params(X, exposure)
         if not self._has_draws:
             eta = eta.squeeze(1)
         return eta.mean(0) if self.n_members_ == 1 or self.pool == "log-linear" else eta
@@ -104,8 +112,10 @@ class Predictions(ABC):
             After M-ProbMix the mixture over `n_draws` draws of the embedding, from the density of the row by itself;
             members that are pooled log-linearly are so draw by draw. The draws follow from `random_state`.
         """
-        check_pool(self.pool)
-        eta = self._component_params(X)
+        return self._predict_dist(X)
+
+    def _predict_dist(self, X: Any, exposure: Any = None) -> dist.TorchDistribution:
+        eta = self._component_params(X, exposure)
         components = (eta.mean(0) if self.pool == "log-linear" else eta.flatten(0, 1)).movedim(0, 1)
         if components.shape[1] == 1:
             return self._distribution(components.squeeze(1))
@@ -117,7 +127,10 @@ class Predictions(ABC):
 
     def log_prob(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Log-density or log-probability of each target, in the user's units: (n, F), (n,) or (n, d) -> (n,)."""
-        distribution = self.predict_dist(X)
+        return self._log_prob(X, y)
+
+    def _log_prob(self, X: Any, y: Any, exposure: Any = None) -> NDArray[np.float64]:
+        distribution = self._predict_dist(X, exposure)
         targets = torch.tensor(self._validate_targets(as_numpy(y)))
         expected = distribution.batch_shape + distribution.event_shape
         if targets.shape != expected:
@@ -136,13 +149,16 @@ class Predictions(ABC):
         y : array-like, (n,) or (n, d)
         sample_weight : array-like, (n,), optional
         """
-        weights = None if sample_weight is None else np.asarray(as_numpy(sample_weight), dtype=np.float64)
-        return float(np.average(self.log_prob(X, y), weights=weights))
+        return self._score(X, y, sample_weight)
 
-    def _sample(self, X: ArrayLike, n_samples: int, random_state: Any) -> Tensor:
+    def _score(self, X: Any, y: Any, sample_weight: Any, exposure: Any = None) -> float:
+        weights = None if sample_weight is None else np.asarray(as_numpy(sample_weight), dtype=np.float64)
+        return float(np.average(self._log_prob(X, y, exposure), weights=weights))
+
+    def _sample(self, X: Any, n_samples: int, random_state: Any, exposure: Any = None) -> Tensor:
         """Draws from the predicted distributions, (n_samples, n[, d]); torch's own generator is left as it was."""
         check_integer("n_samples", n_samples, 1)
-        distribution = self.predict_dist(X)
+        distribution = self._predict_dist(X, exposure)
         device = check_device(self.device)
         with seeded(check_seed(random_state), device):
             draws: Tensor = distribution.sample(torch.Size([n_samples]))

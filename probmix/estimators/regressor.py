@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import pyro.distributions as dist
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_array, validate_data
+from torch import Tensor
 
 from ..distributions import icdf
-from ..families import Categorical, ExponentialFamily, get
+from ..families import Categorical, Family, get
 from ..mixup import Mixup
 from ..networks import NetworkLike
 from .base import DensityEstimator
@@ -29,7 +31,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
 
     Parameters
     ----------
-    family : str or ExponentialFamily
+    family : str or Family
         "gaussian" for real targets; "gamma", "lognormal", "inverse-gaussian" or "exponential" for positive ones,
         "poisson" for counts, "beta" for shares between 0 and 1, "bernoulli" for 0 and 1; or a family of your own.
     mixup : str or Mixup
@@ -67,10 +69,13 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     n_draws : int
         Draws of the embedding in a prediction after M-ProbMix, which is the mixture over them. May be changed after the
         fit.
+    loss : {"nll", "crps"}
+        What is made small: the negative log-likelihood, or the continuous ranked probability score, which forgives
+        outliers. The best epoch is chosen by the same.
 
     Attributes
     ----------
-    family_ : ExponentialFamily
+    family_ : Family
     mixup_ : Mixup
     network_ : MemberNetwork
         The trained network; its output is in training units. The built-in one is in float64, one of your own in
@@ -79,7 +84,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         What `random_state` said.
     scaler_ : TargetScaler
     validation_curve_ : ndarray, (epochs, n_members)
-        Mean validation NLL in the user's units.
+        Mean loss of the validation rows in the user's units.
     best_epoch_ : ndarray, (n_members,)
     n_features_in_ : int
         Length of the second axis of X.
@@ -105,12 +110,9 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     (3, 2)
     """
 
-    # the mixin would bring R^2, which says nothing of a density
-    score = DensityEstimator.score
-
     def __init__(
         self,
-        family: str | ExponentialFamily = "gaussian",
+        family: str | Family = "gaussian",
         mixup: str | Mixup = "probmix",
         network: NetworkLike | None = None,
         hidden_layer_sizes: Sequence[int] = (128, 64),
@@ -127,6 +129,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         verbose: bool = False,
         checkpoint: str | Path | None = None,
         n_draws: int = 64,
+        loss: str = "nll",
     ) -> None:
         super().__init__(
             mixup=mixup,
@@ -147,8 +150,56 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
             n_draws=n_draws,
         )
         self.family = family
+        self.loss = loss
 
-    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], ExponentialFamily]:
+    @property
+    def _loss(self) -> str:
+        return self.loss
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        exposure_val: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the conditional density of y given X.
+
+        Parameters
+        ----------
+        X : array-like, (n, F), or (n, ...) for a `network` of your own
+        y : array-like, (n,) or (n, d)
+        sample_weight : array-like, (n,), optional
+            Non-negative. A row of weight two counts exactly like the row twice, a row of weight zero not at all.
+        X_val, y_val : array-like, optional
+            Rows by which every member's best epoch is chosen, in place of a random part of X, which is no fair judge
+            where rows depend on each other: in time, or within groups. The steps of a pipeline do not transform them.
+        exposure, exposure_val : array-like, (n,), optional
+            Of counts: over how much of time, area or people each was taken, positive. The mean is the exposure times a
+            rate, and the rate is what the network learns; predictions are for an exposure of one unless they are told.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For NaN or infinite features, targets outside the support of the family, unknown names, parameters out of
+            range, exposures that are not positive, or too few rows; before any work is done.
+        RuntimeError
+            If training diverged.
+
+        Notes
+        -----
+        A fit that fails leaves the estimator unfitted, also if it was fitted before.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, exposure, exposure_val)
+
+    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
         if self.family == "categorical" or isinstance(self.family, Categorical):
             raise ValueError("the categorical family is for classes; use DensityClassifier.")
         family = get(self.family)
@@ -168,18 +219,79 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         targets: NDArray[np.float64] = check_array(y, dtype=np.float64, ensure_2d=False, input_name=name)
         return targets
 
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+    # -- predictions: those that all share, with an exposure, and those of numbers -------------------------------------
+
+    def predict_natural_params(self, X: ArrayLike, exposure: ArrayLike | None = None) -> Tensor:
+        """Natural parameters in the user's units.
+
+        Parameters
+        ----------
+        X : array-like, (n, F)
+        exposure : array-like, (n,), optional
+
+        Returns
+        -------
+        Tensor, (n, [d,] K), float64
+            Of the one member, or of the log-linear pool of several; with ``pool="linear"`` those of each member,
+            (n_members, n, [d,] K), since their mixture has none of its own. After M-ProbMix those at each draw of the
+            embedding, with an axis of length `n_draws` before that of the rows. Families that are not exponential have
+            parameters of their own, see `family_`.
+        """
+        return self._natural_params(X, exposure)
+
+    def predict_dist(self, X: ArrayLike, exposure: ArrayLike | None = None) -> dist.TorchDistribution:
+        """The predicted distribution of each row, in the user's units.
+
+        Parameters
+        ----------
+        X : array-like, (n, F)
+        exposure : array-like, (n,), optional
+
+        Returns
+        -------
+        Pyro distribution, float64, batch shape (n,)
+            Event shape (d,) with several targets. For several members their linear pool (a mixture) or log-linear pool.
+            After M-ProbMix the mixture over `n_draws` draws of the embedding, from the density of the row by itself;
+            members that are pooled log-linearly are so draw by draw. The draws follow from `random_state`.
+        """
+        return self._predict_dist(X, exposure)
+
+    def log_prob(self, X: ArrayLike, y: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Log-density or log-probability of each target, in the user's units: (n, F), (n,) or (n, d) -> (n,)."""
+        return self._log_prob(X, y, exposure)
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+    ) -> float:
+        """Mean log-likelihood in the user's units; larger is better.
+
+        Parameters
+        ----------
+        X : array-like, (n, F)
+        y : array-like, (n,) or (n, d)
+        sample_weight, exposure : array-like, (n,), optional
+        """
+        return self._score(X, y, sample_weight, exposure)
+
+    def predict(self, X: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:
         """Mean of the predicted distribution: (n, F) -> (n,) or (n, d)."""
-        mean: NDArray[np.float64] = self.predict_dist(X).mean.cpu().numpy()
+        mean: NDArray[np.float64] = self.predict_dist(X, exposure).mean.cpu().numpy()
         return mean
 
-    def predict_quantile(self, X: ArrayLike, q: float | ArrayLike) -> NDArray[np.float64]:
+    def predict_quantile(
+        self, X: ArrayLike, q: float | ArrayLike, exposure: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Quantiles of the predicted distribution, target by target.
 
         Parameters
         ----------
         X : array-like, (n, F)
         q : float, or array-like of Q floats, in (0, 1)
+        exposure : array-like, (n,), optional
 
         Returns
         -------
@@ -189,7 +301,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         levels = np.asarray(q, dtype=np.float64)
         if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
             raise ValueError(f"`q` must be one level or a vector of levels in (0, 1); got {q!r}.")
-        distribution = self.predict_dist(X)
+        distribution = self.predict_dist(X, exposure)
         shape = distribution.batch_shape + distribution.event_shape
         columns = []
         for level in levels.reshape(-1):
@@ -198,13 +310,16 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         quantiles: NDArray[np.float64] = torch.stack(columns, -1).cpu().numpy()
         return quantiles if levels.ndim else quantiles[..., 0]
 
-    def predict_interval(self, X: ArrayLike, coverage: float = 0.9) -> NDArray[np.float64]:
+    def predict_interval(
+        self, X: ArrayLike, coverage: float = 0.9, exposure: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Central prediction interval, target by target.
 
         Parameters
         ----------
         X : array-like, (n, F)
         coverage : float in (0, 1)
+        exposure : array-like, (n,), optional
 
         Returns
         -------
@@ -212,11 +327,13 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
             Lower and upper end: the quantiles at (1 - coverage) / 2 and (1 + coverage) / 2.
         """
         check_real("coverage", coverage, 0.0, 1.0, open_low=True)
-        return self.predict_quantile(X, [(1 - coverage) / 2, (1 + coverage) / 2])
+        return self.predict_quantile(X, [(1 - coverage) / 2, (1 + coverage) / 2], exposure)
 
-    def sample(self, X: ArrayLike, n_samples: int = 1, random_state: Any = None) -> NDArray[np.float64]:
+    def sample(
+        self, X: ArrayLike, n_samples: int = 1, random_state: Any = None, exposure: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Draws from the predicted distribution: (n, F) -> (n_samples, n[, d])."""
-        draws: NDArray[np.float64] = self._sample(X, n_samples, random_state).cpu().numpy()
+        draws: NDArray[np.float64] = self._sample(X, n_samples, random_state, exposure).cpu().numpy()
         return draws
 
     def __sklearn_tags__(self) -> Tags:

@@ -1,5 +1,8 @@
 """Preparing the rows that an estimator was given."""
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,34 +19,46 @@ _LONGEST = 10
 Array = NDArray[np.float64]
 
 
-def canonical_rows(x: Array, y: Array, sample_weight: Array | None) -> tuple[Array, Array, Array | None]:
+@dataclass(frozen=True)
+class Rows:
+    """Rows of data.
+
+    Attributes
+    ----------
+    x, y : ndarray, (n, ...) and (n,) or (n, d)
+    sample_weight : ndarray, (n,), non-negative, or None
+    log_exposure : ndarray, (n,), or None
+    """
+
+    x: Array
+    y: Array
+    sample_weight: Array | None = None
+    log_exposure: Array | None = None
+
+    def take(self, which: NDArray[Any]) -> "Rows":
+        """Some of the rows, by a mask or by their numbers."""
+        rest = (None if one is None else one[which] for one in (self.sample_weight, self.log_exposure))
+        return Rows(self.x[which], self.y[which], *rest)
+
+
+def canonical_rows(rows: Rows) -> Rows:
     """Bring rows into a form that depends on what they say and not on how it is written.
 
     Rows of weight zero are dropped, rows with integer weights are written out as so many copies, and all are sorted. A
     row of weight two and the same row twice are then one training problem, bit for bit, and the order of the rows is
-    irrelevant.
-
-    Parameters
-    ----------
-    x, y : ndarray, (n, ...) and (n,) or (n, d)
-    sample_weight : ndarray, (n,), non-negative, or None
-
-    Returns
-    -------
-    x, y : ndarray
-    sample_weight : ndarray, or None where all are equal
+    irrelevant. There are no weights where all are equal.
     """
-    if sample_weight is not None:
-        used = sample_weight > 0
-        x, y, sample_weight = x[used], y[used], sample_weight[used]
-        if np.all(sample_weight == np.round(sample_weight)) and sample_weight.sum() <= _LONGEST * len(x):
-            copies = sample_weight.astype(np.int64)
-            x, y, sample_weight = x.repeat(copies, axis=0), y.repeat(copies, axis=0), None
-        elif np.all(sample_weight == sample_weight[0]):
-            sample_weight = None
-    keys = [*x.reshape(len(x), -1).T, *np.atleast_2d(y.T)] + ([] if sample_weight is None else [sample_weight])
-    order = np.lexsort(keys)
-    return x[order], y[order], None if sample_weight is None else sample_weight[order]
+    if rows.sample_weight is not None:
+        rows = rows.take(rows.sample_weight > 0)
+        weights = rows.sample_weight
+        assert weights is not None  # the same rows have them
+        if np.all(weights == np.round(weights)) and weights.sum() <= _LONGEST * len(rows.x):
+            rows = replace(rows.take(np.repeat(np.arange(len(weights)), weights.astype(np.int64))), sample_weight=None)
+        elif np.all(weights == weights[0]):
+            rows = replace(rows, sample_weight=None)
+    keys = [*rows.x.reshape(len(rows.x), -1).T, *np.atleast_2d(rows.y.T)]
+    keys += [one for one in (rows.sample_weight, rows.log_exposure) if one is not None]
+    return rows.take(np.lexsort(keys))
 
 
 def split_rows(

@@ -25,6 +25,7 @@ def fit_together(
     y: ArrayLike,
     splits: Sequence[ArrayLike],
     random_states: Sequence[int],
+    exposure: ArrayLike | None = None,
 ) -> list[Estimator]:
     """Fit one estimator to several parts of the data at once: all networks are trained as one batch.
 
@@ -38,6 +39,8 @@ def fit_together(
         Row numbers of the training part of each fit.
     random_states : sequence of int
         The `random_state` of each fit.
+    exposure : array-like, (n,), optional
+        Of counts; as in `DensityRegressor.fit`.
 
     Returns
     -------
@@ -66,13 +69,14 @@ def fit_together(
     if estimator.checkpoint is not None:
         raise ValueError("`checkpoint` keeps a single fit; set it to None to fit several together.")
     fits = [clone(estimator).set_params(random_state=seed) for seed in random_states]
-    problems = [
-        fit._prepare(_safe_indexing(X, np.asarray(rows)), _safe_indexing(y, np.asarray(rows)))
-        for fit, rows in zip(fits, splits, strict=True)
-    ]
+    problems = []
+    for fit, split in zip(fits, splits, strict=True):
+        rows = np.asarray(split)
+        part = None if exposure is None else _safe_indexing(exposure, rows)
+        problems.append(fit._prepare(_safe_indexing(X, rows), _safe_indexing(y, rows), exposure=part))
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, problem in enumerate(problems):
-        groups.setdefault((problem.family, *_shapes(problem.data)), []).append(number)
+        groups.setdefault((problem.objective, *_shapes(problem.data)), []).append(number)
     for numbers in groups.values():
         _fit_group([fits[number] for number in numbers], [problems[number] for number in numbers])
     return fits
@@ -111,6 +115,7 @@ def _join(parts: list[TrainingData]) -> TrainingData:
         return torch.cat([getattr(part, name) + offset for part, offset in zip(parts, offsets, strict=False)])
 
     weights = [part.sample_weight for part in parts if part.sample_weight is not None]
+    exposures = [part.log_exposure for part in parts if part.log_exposure is not None]
     return TrainingData(
         torch.cat([part.x for part in parts]),
         torch.cat([part.y for part in parts]),
@@ -118,6 +123,7 @@ def _join(parts: list[TrainingData]) -> TrainingData:
         rows("train_rows"),
         rows("validation_rows"),
         rows("unit_rows"),
+        torch.cat(exposures) if exposures else None,
     )
 
 

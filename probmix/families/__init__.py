@@ -1,10 +1,11 @@
-"""Exponential families: stateless mathematics on tensors."""
+"""Families of densities, most of them exponential: stateless mathematics on tensors."""
 
-from .base import ExponentialFamily, LabelPool
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .categorical import Categorical
 from .exponential import Exponential
+from .exponential_family import ExponentialFamily
+from .family import Family, LabelPool
 from .gamma import Gamma
 from .gaussian import Gaussian
 from .inverse_gaussian import InverseGaussian
@@ -19,6 +20,7 @@ __all__ = [
     "Categorical",
     "Exponential",
     "ExponentialFamily",
+    "Family",
     "Gamma",
     "Gaussian",
     "InverseGaussian",

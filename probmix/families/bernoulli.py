@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from ..distributions import Bernoulli as BernoulliDistribution
-from .base import ExponentialFamily
+from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import soft_limit, soft_limit_inverse
 from .tools import check_kind, check_support, weighted_mean

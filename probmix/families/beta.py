@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..distributions import Beta as BetaDistribution
 from ..distributions.beta import log_kernel
-from .base import ExponentialFamily
+from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
 from .tools import check_kind, check_support, weighted_mean

@@ -10,7 +10,8 @@ from torch.nn.functional import one_hot
 
 from .._names import unknown_name
 from ..distributions import Categorical as CategoricalDistribution
-from .base import ExponentialFamily, LabelPool
+from .exponential_family import ExponentialFamily
+from .family import LabelPool
 from .label import Label
 from .links import soft_limit, soft_limit_inverse
 from .tools import check_kind, check_support, weighted_mean

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import Exponential as ExponentialDistribution
-from .base import ExponentialFamily
+from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import soft_clamp, soft_clamp_inverse
 from .tools import check_kind, check_support, weighted_mean

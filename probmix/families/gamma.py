@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._special import gamma_log_prob
 from ..distributions import Gamma as GammaDistribution
-from .base import ExponentialFamily
+from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
 from .tools import check_kind, check_support, weighted_mean

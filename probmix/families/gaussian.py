@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .._special import HALF_LOG_2PI
-from .base import ExponentialFamily
+from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_limit, soft_limit_inverse
 from .tools import check_kind, check_support, weighted_mean

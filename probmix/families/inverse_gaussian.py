@@ -9,7 +9,7 @@ from torch import Tensor
 from .._special import HALF_LOG_2PI
 from ..distributions import InverseGaussian as InverseGaussianDistribution
 from ..distributions.inverse_gaussian import inverse_gaussian_log_prob
-from .base import ExponentialFamily
+from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
 from .tools import check_kind, check_support, weighted_mean

@@ -1,5 +1,6 @@
 """What a loss needs to know of a label, and what rescaling needs to know of the targets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,40 +9,49 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Label:
-    r"""A point label, or the expectation of a latent one, centred so that nothing cancels.
+    r"""A point label, one of several points, or the expectation of a latent label, centred so that nothing cancels.
 
     The expected negative log-likelihood of an exponential family depends on the latent label only through
     :math:`E[T(\tilde y)]` and :math:`E[\log h(\tilde y)]`. Both are kept as differences to their value at one point.
+    Other losses have the points themselves, with weights.
 
     Attributes
     ----------
     value : Tensor, (*B,)
-        The point. For a categorical family: class probabilities, (*B, K).
+        The point. For a categorical family: class probabilities, (*B, K). With weights: the points, (*B, M).
     excess : Tensor, (*B, K), or None for zero
         :math:`E[T(\tilde y)] - T(\mathrm{value})`.
     log_base_excess : Tensor, (*B,), or None for zero
         :math:`E[\log h(\tilde y)] - \log h(\mathrm{value})`; no gradient depends on it.
+    weights : Tensor, (*B, M), or None for a single point
+        Probability of each of the points.
     """
 
     value: Tensor
     excess: Tensor | None = None
     log_base_excess: Tensor | None = None
+    weights: Tensor | None = None
 
     def split(self, axis: int, sizes: list[int]) -> list["Label"]:
         """The labels of ranges of rows that follow each other along a batch axis."""
         columns = [
             [None] * len(sizes) if one is None else one.split(sizes, axis)
-            for one in (self.excess, self.log_base_excess)
+            for one in (self.excess, self.log_base_excess, self.weights)
         ]
         return [Label(*parts) for parts in zip(self.value.split(sizes, axis), *columns, strict=True)]
 
     def repeat(self, axis: int, copies: int) -> "Label":
         """Copies of the labels, one after the other along a batch axis."""
-        return Label(
-            torch.cat([self.value] * copies, axis),
-            None if self.excess is None else torch.cat([self.excess] * copies, axis),
-            None if self.log_base_excess is None else torch.cat([self.log_base_excess] * copies, axis),
-        )
+        parts = (self.excess, self.log_base_excess, self.weights)
+        rest = [None if one is None else torch.cat([one] * copies, axis) for one in parts]
+        return Label(torch.cat([self.value] * copies, axis), *rest)
+
+
+def expectation(loss: Callable[[Tensor, Tensor], Tensor], params: Tensor, label: Label) -> Tensor:
+    """Expected loss(params, y), (*B, K), (*B,) -> (*B,), of a label that is a point or one of several."""
+    if label.weights is None:
+        return loss(params, label.value)
+    return (label.weights * loss(params.unsqueeze(-2), label.value)).sum(-1)
 
 
 @dataclass(frozen=True)

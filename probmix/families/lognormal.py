@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import LogNormal as LogNormalDistribution
-from .base import ExponentialFamily
+from .exponential_family import ExponentialFamily
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._special import poisson_log_prob
 from ..distributions import Poisson as PoissonDistribution
-from .base import ExponentialFamily
+from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import soft_clamp, soft_clamp_inverse
 from .tools import check_kind, check_support, weighted_mean

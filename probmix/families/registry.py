@@ -4,18 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 from .._names import unknown_name
-from .base import ExponentialFamily
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .categorical import Categorical
 from .exponential import Exponential
+from .family import Family
 from .gamma import Gamma
 from .gaussian import Gaussian
 from .inverse_gaussian import InverseGaussian
 from .lognormal import LogNormal
 from .poisson import Poisson
 
-_FAMILIES: dict[str, Callable[..., ExponentialFamily]] = {
+_FAMILIES: dict[str, Callable[..., Family]] = {
     "gaussian": Gaussian,
     "poisson": Poisson,
     "gamma": Gamma,
@@ -33,7 +33,7 @@ def names() -> list[str]:
     return sorted(_FAMILIES)
 
 
-def register(name: str, factory: Callable[..., ExponentialFamily]) -> None:
+def register(name: str, factory: Callable[..., Family]) -> None:
     """Make a family available by name, for `get` and for the estimators.
 
     Parameters
@@ -53,12 +53,12 @@ def register(name: str, factory: Callable[..., ExponentialFamily]) -> None:
     _FAMILIES[name] = factory
 
 
-def get(family: str | ExponentialFamily, **options: Any) -> ExponentialFamily:
-    """A family by name; an `ExponentialFamily` is returned as it is.
+def get(family: str | Family, **options: Any) -> Family:
+    """A family by name; an `Family` is returned as it is.
 
     Parameters
     ----------
-    family : str or ExponentialFamily
+    family : str or Family
     **options
         What the family needs to know, such as ``num_classes`` for "categorical".
 
@@ -75,7 +75,7 @@ def get(family: str | ExponentialFamily, **options: Any) -> ExponentialFamily:
     >>> families.get("categorical", num_classes=3)
     Categorical(num_classes=3)
     """
-    if isinstance(family, ExponentialFamily):
+    if isinstance(family, Family):
         return family
     if not isinstance(family, str):
         raise TypeError(f"a family must be a name or an instance such as families.Gaussian(); got {family!r}.")

@@ -5,18 +5,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..families import ExponentialFamily, get
+from ..families import Family, get
 from ..fusion import Embedding, Noise, fuse_at
 from ..networks import EMBEDDING
 from ..pairs import pair_up
 from ..random import Uniform, generator_uniform
 from .config import Mixup, as_mixup
-from .meeting import Meeting, check_params, fused_nll, pool_pairs, sum_targets
+from .meeting import Meeting, check_params, exposed, fused_loss, pool_pairs
+from .objectives import objective, sum_targets
 
 
 def mixup_loss(
     module: Callable[[Tensor], Tensor],
-    family: str | ExponentialFamily,
+    family: str | Family,
     x: Tensor,
     y: Tensor,
     mixup: str | Mixup = "probmix",
@@ -24,6 +25,8 @@ def mixup_loss(
     embedding: Embedding | None = None,
     partners: Tensor | None = None,
     sample_weight: Tensor | None = None,
+    exposure: Tensor | None = None,
+    loss: str = "nll",
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Mean loss of a batch under a mixup, for people with their own network and training loop.
@@ -35,7 +38,7 @@ def mixup_loss(
     ----------
     module : nn.Module or callable
         Inputs (N, ...) to natural parameters (N, [d,] K), such as a network that ends in a `NaturalHead`.
-    family : str or ExponentialFamily
+    family : str or Family
         The family of those natural parameters.
     x, y : Tensor, (N, ...) and (N,) or (N, d)
         Targets in the units in which the network is trained.
@@ -50,6 +53,10 @@ def mixup_loss(
     sample_weight : Tensor, (N,), optional
         Non-negative; a pair weighs the product of its points' weights, as often as it would be met if every row were
         there as many times as it weighs. (Their mean would pull the fit towards the unweighted one.)
+    exposure : Tensor, (N,), optional
+        Positive, for counts: what they were counted over. The module predicts for an exposure of one.
+    loss : {"nll", "crps"}
+        The expected negative log-likelihood, or the expected CRPS.
     generator : torch.Generator, optional
         On the device of `x`. Without it the draws come from torch's own generator.
 
@@ -60,8 +67,8 @@ def mixup_loss(
     Raises
     ------
     ValueError
-        For an unknown family, preset or layer, row counts that differ, targets outside the support, or densities that
-        meet without an `embedding`.
+        For an unknown family, preset, loss or layer, row counts that differ, targets outside the support, densities
+        that meet without an `embedding`, or an exposure of a family that is none of counts.
     TypeError
         If rows meet at a layer of something that is no module.
 
@@ -80,15 +87,19 @@ def mixup_loss(
     ...     optimizer.step()
     """
     family, mixup = get(family), as_mixup(mixup)
+    goal = objective(loss, family)
+    goal.check(mixup)
     _check_rows(x, y, sample_weight, partners)
     family.check_targets(y.detach())
     network = _Own(module, mixup, embedding)
+    log_exposure = None if exposure is None else _checked_exposure(exposure, x)
 
     if mixup.at is None:
         rows = len(x) if partners is None else len(partners)
         eta = module(x[:rows])
         check_params(family, eta, y[:rows].shape)
-        losses = sum_targets(family.expected_nll(eta, family.point_label(y[:rows])), 1)
+        eta = exposed(family, eta, None if log_exposure is None else log_exposure[:rows])
+        losses = sum_targets(goal.losses(eta, goal.point_label(y[:rows])), 1)
         weight = None if sample_weight is None else sample_weight[:rows]
     else:
         uniform = generator_uniform(generator, x.device)
@@ -98,12 +109,12 @@ def mixup_loss(
         pairs = torch.stack(pair_up(y, partners, 0), -1)
         places = mixup.places
         place = places[0] if len(places) == 1 else places[int(len(places) * uniform((1,)).item())]
-        meeting = Meeting(place, partners, weights, pairs, pool_pairs(family, mixup, pairs, weights))
+        meeting = Meeting(place, partners, weights, pairs, pool_pairs(goal, mixup, pairs, weights))
 
         def noise(shape: torch.Size) -> Tensor:
             return torch.randn(shape, generator=generator, device=x.device)
 
-        losses = fused_nll(network, family, mixup, x, meeting, noise)
+        losses = fused_loss(network, goal, mixup, x, meeting, noise, log_exposure)
         weight = None if sample_weight is None else torch.mul(*pair_up(sample_weight, partners, 0))
     if weight is None:
         return losses.mean()
@@ -167,3 +178,13 @@ def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Te
                 f"`partners` must be an int64 vector of at most {len(x)} row numbers from 0 to {len(x) - 1}; got "
                 f"{partners.dtype} of shape {tuple(partners.shape)}. Stack partners from outside the batch under `x`."
             )
+
+
+def _checked_exposure(exposure: Tensor, x: Tensor) -> Tensor:
+    """The logarithm of exposures, (N,)."""
+    if exposure.shape != (len(x),) or not bool((exposure > 0).all() & exposure.isfinite().all()):
+        raise ValueError(
+            f"`exposure` must hold a positive finite number for each of the {len(x)} rows of `x`; got shape "
+            f"{tuple(exposure.shape)} and a least value of {exposure.min().item() if exposure.numel() else 'nothing'}."
+        )
+    return exposure.double().log()

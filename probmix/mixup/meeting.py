@@ -1,6 +1,5 @@
-"""Rows that meet: who, where, with what weight and label, and the likelihood of it."""
+"""Rows that meet: who, where, with what weight and label, and the loss of it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -8,10 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..families import ExponentialFamily, Label
+from ..families import Family, Label
 from ..fusion import Noise
 from ..pairs import meet_partners, pair_up
 from .config import ENDS, Mixup
+from .objectives import Objective, sum_targets
 
 
 class Meetable(Protocol):
@@ -80,32 +80,34 @@ def split_meetings(
     return [Meeting(*batch) for batch in batches]
 
 
-def pool_pairs(family: ExponentialFamily, mixup: Mixup, pairs: Tensor, weights: Tensor) -> Label | None:
-    """Pool the targets of pairs, (*L, B, [d,] 2), (*L, B, 2).
-
-    None where there is no one label: calibrated ones depend on the predictions, and under a linear pool of densities
-    the loss of "linear" ones is that of either label, with their weights.
-    """
-    if mixup.label_pool == "calibrated" or (mixup.label_pool == mixup.pool == "linear"):
-        return None
-    return family.pool_labels(pairs, _over_targets(weights, pairs), mixup.label_spread, mixup.label_pool)
+def pool_pairs(objective: Objective, mixup: Mixup, pairs: Tensor, weights: Tensor) -> Label | None:
+    """Pool the targets of pairs, (*L, B, [d,] 2), (*L, B, 2); None for calibrated labels."""
+    return objective.pool_labels(pairs, _over_targets(weights, pairs), mixup)
 
 
-def fused_nll(
-    network: Meetable, family: ExponentialFamily, mixup: Mixup, x: Tensor, meeting: Meeting, noise: Noise | None = None
+def fused_loss(
+    network: Meetable,
+    objective: Objective,
+    mixup: Mixup,
+    x: Tensor,
+    meeting: Meeting,
+    noise: Noise | None = None,
+    log_exposure: Tensor | None = None,
 ) -> Tensor:
-    """Negative log-likelihood of rows that meet, in one forward pass.
+    """Loss of rows that meet, in one forward pass.
 
     Parameters
     ----------
     network : Meetable
-    family : ExponentialFamily
+    objective : Objective
     mixup : Mixup
     x : Tensor, (*L, N, *F)
     meeting : Meeting
         Of B <= N rows.
     noise : callable
         Source of the draws of a Gaussian embedding.
+    log_exposure : Tensor, (*L, N), optional
+        Meets as the inputs do, so that pairs have the geometric mean; at the output their densities meet with it.
 
     Returns
     -------
@@ -117,65 +119,69 @@ def fused_nll(
         # every draw has rows of its own from the input on: right for any network, whatever bypasses the layer
         meeting = meeting.repeat(row_dim, copies, x.shape[row_dim])
         x = torch.cat([x] * copies, row_dim)
-    nll = _linear_nll if mixup.pool == "linear" else _log_linear_nll
-    losses = nll(network, family, mixup, x, meeting, noise if mixup.draws else None)
-    if copies == 1:
-        return losses
-    by_draw = losses.unflatten(row_dim, (copies, -1))
-    return by_draw.mean(row_dim) if mixup.criterion == "expected-log" else nll_of_mean(by_draw, row_dim)
+        log_exposure = None if log_exposure is None else torch.cat([log_exposure] * copies, row_dim)
+    is_mixture = mixup.pool == "linear" or (meeting.place == "output" and not objective.family.pools_log_linearly)
+    loss = _mixture_loss if is_mixture else _density_loss
+    losses = loss(network, objective, mixup, x, meeting, noise if mixup.draws else None, log_exposure)
+    return losses if copies == 1 else objective.over_draws(losses.unflatten(row_dim, (copies, -1)), row_dim, mixup)
 
 
-def nll_of_mean(losses: Tensor, dim: int) -> Tensor:
-    """The negative logarithm of mean likelihoods, from their negative logarithms."""
-    return math.log(losses.shape[dim]) - torch.logsumexp(-losses, dim)
-
-
-def _log_linear_nll(
-    network: Meetable, family: ExponentialFamily, mixup: Mixup, x: Tensor, meeting: Meeting, noise: Noise | None
+def _density_loss(
+    network: Meetable,
+    objective: Objective,
+    mixup: Mixup,
+    x: Tensor,
+    meeting: Meeting,
+    noise: Noise | None,
+    log_exposure: Tensor | None,
 ) -> Tensor:
-    place, weights, label, points = meeting.place, meeting.weights, meeting.label, None
+    """Of one density for each pair: of a fused input, of one that is fused on its way, or of a log-linear pool."""
+    family, place, weights, label, points = objective.family, meeting.place, meeting.weights, meeting.label, None
     row_dim = weights.ndim - 2
-    if place == "input":
-        eta = network(meet_partners(x, meeting.partners, weights))
-    elif place != "output":
-        eta = network.fused(x, place, meeting.partners, weights, noise)
-    else:
-        single = network(x)
+    if place == "output":
+        single = exposed(family, network(x), log_exposure)
         eta = meet_partners(single, meeting.partners, weights)
         points = torch.stack(pair_up(single, meeting.partners, row_dim), -2) if label is None else None
+    else:
+        if place == "input":
+            eta = network(meet_partners(x, meeting.partners, weights))
+        else:
+            eta = network.fused(x, place, meeting.partners, weights, noise)
+        if log_exposure is not None:
+            met = meet_partners(log_exposure.unsqueeze(-1), meeting.partners, weights).squeeze(-1)
+            eta = exposed(family, eta, met)
     check_params(family, eta, meeting.pairs.shape[:-1])
     if label is None:
         over_targets = _over_targets(weights, meeting.pairs)
         label = family.calibrated_label(meeting.pairs, over_targets, eta, mixup.label_spread, points)
-    return sum_targets(family.expected_nll(eta, label), row_dim + 1)
+    return sum_targets(objective.losses(eta, label), row_dim + 1)
 
 
-def _linear_nll(
-    network: Meetable, family: ExponentialFamily, mixup: Mixup, x: Tensor, meeting: Meeting, noise: Noise | None
+def _mixture_loss(
+    network: Meetable,
+    objective: Objective,
+    mixup: Mixup,
+    x: Tensor,
+    meeting: Meeting,
+    noise: Noise | None,
+    log_exposure: Tensor | None,
 ) -> Tensor:
     """Of the mixture of the two predictions: a mixture at a layer, carried through the rest, is one at the output."""
     row_dim, pairs = meeting.weights.ndim - 2, meeting.pairs
     at_layer = mixup.embedding != "point" and meeting.place not in ENDS
     eta = network.fused(x, meeting.place, None, None, noise) if at_layer else network(x)
-    weights = meeting.weights.to(eta.dtype)
-    log_weights = weights.log().unbind(-1)
-    points = pair_up(eta, meeting.partners, row_dim)
-    check_params(family, points[0], pairs.shape[:-1])
-
-    def nll(label: Label) -> Tensor:
-        first, second = (sum_targets(family.expected_nll(one, label), row_dim + 1) for one in points)
-        return -torch.logaddexp(log_weights[0] - first, log_weights[1] - second)
-
-    if meeting.label is not None:
-        return nll(meeting.label)
-    alone = torch.ones_like(pairs[..., :1])
-    kernels = [family.pool_labels(pairs[..., k : k + 1], alone, mixup.label_spread) for k in range(2)]
-    return (weights * torch.stack([nll(kernel) for kernel in kernels], -1)).sum(-1)
+    points = pair_up(exposed(objective.family, eta, log_exposure), meeting.partners, row_dim)
+    check_params(objective.family, points[0], pairs.shape[:-1])
+    assert meeting.label is not None  # calibrated labels belong to log-linear pools
+    return objective.mixture_losses(points, meeting.weights, meeting.label, mixup.label_spread, row_dim + 1)
 
 
-def sum_targets(losses: Tensor, row_ndim: int) -> Tensor:
-    """Losses of rows from losses of targets: (*L, B[, d]) -> (*L, B)."""
-    return losses.sum(-1) if losses.ndim > row_ndim else losses
+def exposed(family: Family, eta: Tensor, log_exposure: Tensor | None) -> Tensor:
+    """Parameters (*L, N, [d,] K) under the exposures of the rows, (*L, N), if there are any."""
+    if log_exposure is None:
+        return eta
+    log_exposure = log_exposure.to(eta.dtype)
+    return family.expose(eta, log_exposure.unsqueeze(-1) if eta.ndim > log_exposure.ndim + 1 else log_exposure)
 
 
 def _over_targets(weights: Tensor, pairs: Tensor) -> Tensor:
@@ -183,8 +189,8 @@ def _over_targets(weights: Tensor, pairs: Tensor) -> Tensor:
     return weights.unsqueeze(-2) if pairs.ndim > weights.ndim else weights
 
 
-def check_params(family: ExponentialFamily, eta: Tensor, targets: torch.Size) -> None:
-    """Raise unless natural parameters fit the targets."""
+def check_params(family: Family, eta: Tensor, targets: torch.Size) -> None:
+    """Raise unless parameters fit the targets."""
     shape = (*targets, family.num_params)
     if eta.shape != shape:
         raise ValueError(

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ..families import ExponentialFamily
+from ..families import Family
 from ..fusion import find_layer, fuse_at, layer_shape
 from ..heads import marginal_bias, natural_params_from
 from ..random import KeyedRandom
@@ -21,7 +21,7 @@ class DensityNetwork(MemberNetwork):
 
     Parameters
     ----------
-    family : ExponentialFamily
+    family : Family
     in_features : int
     hidden_layer_sizes : sequence of int
     num_targets : int or None
@@ -37,7 +37,7 @@ class DensityNetwork(MemberNetwork):
 
     def __init__(
         self,
-        family: ExponentialFamily,
+        family: Family,
         in_features: int,
         hidden_layer_sizes: Sequence[int],
         num_targets: int | None = None,

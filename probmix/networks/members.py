@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from ..families import ExponentialFamily
+from ..families import Family
 from ..fusion import Noise
 from ..random import KeyedRandom
 from .vectorize import Vectorizer
@@ -34,7 +34,7 @@ class MemberNetwork(nn.Module, ABC):
 
     Parameters
     ----------
-    family : ExponentialFamily
+    family : Family
     input_shape : tuple of int
         Shape F of one row.
     num_targets : int or None
@@ -57,9 +57,7 @@ class MemberNetwork(nn.Module, ABC):
     density_place: str | None
     feature_shape: tuple[int, ...]
 
-    def __init__(
-        self, family: ExponentialFamily, input_shape: tuple[int, ...], num_targets: int | None, n_members: int
-    ) -> None:
+    def __init__(self, family: Family, input_shape: tuple[int, ...], num_targets: int | None, n_members: int) -> None:
         super().__init__()
         self.family = family
         self.input_shape = input_shape

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 from torch.nn.parameter import is_lazy
 
-from ..families import ExponentialFamily
+from ..families import Family
 from ..fusion import fuse_at
 from ..heads import NaturalHead, marginal_bias
 from ..random import KeyedRandom, seeded
@@ -53,7 +53,7 @@ class StackedNetwork(MemberNetwork):
 
     Parameters
     ----------
-    family : ExponentialFamily
+    family : Family
     network : nn.Module or callable
         Rows (N, *F) to features (N, d). All members start from the weights of a module, which is copied and left
         alone; a callable, which is given the input shape F, builds each member afresh, under a seed of its own. Lazy
@@ -79,7 +79,7 @@ class StackedNetwork(MemberNetwork):
 
     def __init__(
         self,
-        family: ExponentialFamily,
+        family: Family,
         network: NetworkLike,
         input_shape: tuple[int, ...],
         num_targets: int | None,

@@ -9,10 +9,11 @@ from random import Random
 import torch
 from torch import Tensor
 
-from ..families import ExponentialFamily, Label, TargetScaler
+from ..families import Family, Label, TargetScaler
 from ..fusion import Noise
 from ..mixup import Mixup
 from ..mixup.meeting import Meeting, pool_pairs, split_meetings
+from ..mixup.objectives import Objective
 from ..networks import MemberNetwork, channel_axis
 from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
@@ -34,6 +35,8 @@ class TrainingData:
     validation_rows : Tensor, (M, n_validation), int64
     unit_rows : Tensor, (M, n_units), int64
         Rows from which the units of features and targets come.
+    log_exposure : Tensor, (n,), float64, or None
+        Of counts: the logarithm of what they were counted over.
     """
 
     x: Tensor
@@ -42,17 +45,19 @@ class TrainingData:
     train_rows: Tensor
     validation_rows: Tensor
     unit_rows: Tensor
+    log_exposure: Tensor | None = None
 
     def to(self, device: torch.device) -> "TrainingData":
         """The data on a device."""
         weight = None if self.sample_weight is None else self.sample_weight.to(device)
+        exposure = None if self.log_exposure is None else self.log_exposure.to(device)
         rows = (self.train_rows.to(device), self.validation_rows.to(device), self.unit_rows.to(device))
-        return TrainingData(self.x.to(device), self.y.to(device), weight, *rows)
+        return TrainingData(self.x.to(device), self.y.to(device), weight, *rows, exposure)
 
     def members(self, members: Tensor) -> "TrainingData":
         """The same data for some of the members, by number."""
         rows = (self.train_rows[members], self.validation_rows[members], self.unit_rows[members])
-        return TrainingData(self.x, self.y, self.sample_weight, *rows)
+        return TrainingData(self.x, self.y, self.sample_weight, *rows, self.log_exposure)
 
     def weights(self, rows: Tensor) -> Tensor | None:
         """Sample weights of rows, with mean one in each member: (M, R) -> (M, R)."""
@@ -60,6 +65,10 @@ class TrainingData:
             return None
         weights = self.sample_weight[rows]
         return weights / weights.mean(1, keepdim=True)
+
+    def log_exposures(self, rows: Tensor) -> Tensor | None:
+        """Logarithms of the exposures of rows: (M, R) -> (M, R)."""
+        return None if self.log_exposure is None else self.log_exposure[rows]
 
     def feature_moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each channel over each member's rows, (M, 1, *F); 1 for constants.
@@ -99,12 +108,14 @@ class Batch:
         Weight of a row, or of the pair in which it meets its partner.
     noise : callable
         Source of the draws of Gaussian embeddings, (B, *feature_shape), for all members alike.
+    log_exposure : Tensor, (M, N), or None
     """
 
     x: Tensor
     target: Label | Meeting
     row_weight: Tensor | None
     noise: Noise
+    log_exposure: Tensor | None
 
 
 class BatchSource:
@@ -113,6 +124,7 @@ class BatchSource:
     Parameters
     ----------
     data : TrainingData
+    objective : Objective
     network : MemberNetwork
         Initialised; partner laws see standardised features.
     scaler : TargetScaler
@@ -126,6 +138,7 @@ class BatchSource:
     def __init__(
         self,
         data: TrainingData,
+        objective: Objective,
         network: MemberNetwork,
         scaler: TargetScaler,
         mixup: Mixup,
@@ -136,7 +149,8 @@ class BatchSource:
         self._n = data.train_rows.shape[1]
         # in random order, so that full batches, which keep it, are paired at random by turning them as well
         self._rows = take_rows(data.train_rows, random.stream(_ORDER_STREAM).permutations(self._n))
-        self._family = network.family
+        self._objective = objective
+        self._log_exposure = data.log_exposure
         self._y = scaler.transform(data.y[self._rows])
         self._sample_weight = data.weights(self._rows)
         self._mixup = mixup
@@ -181,11 +195,12 @@ class BatchSource:
         else:
             mates, targets = self._meetings(epoch, order, places, host, random)
         weights = self._row_weights(order, mates)
-        for x, target, weight in zip(self._inputs(order, mates), targets, weights, strict=True):
-            yield Batch(x, target, weight, self._noise)
+        for rows, target, weight in zip(self._batch_rows(order, mates), targets, weights, strict=True):
+            exposure = None if self._log_exposure is None else self._log_exposure[rows]
+            yield Batch(self._inputs(rows), target, weight, self._noise, exposure)
 
     def _labels(self, order: Tensor) -> Sequence[Label | Meeting]:
-        return self._family.point_label(take_rows(self._y, order)).split(1, self._sizes)
+        return self._objective.point_label(take_rows(self._y, order)).split(1, self._sizes)
 
     def _meetings(
         self, epoch: int, order: Tensor, places: Tensor, host: Random, random: KeyedRandom
@@ -196,7 +211,7 @@ class BatchSource:
         weights = self._mixup.weights.sample((self._n,), self._shared.stream(epoch).uniform)
         weights = weights.expand(len(order), -1, -1)
         pairs = torch.stack([take_rows(self._y, order), take_rows(self._y, mates)], -1)
-        label = pool_pairs(self._family, self._mixup, pairs, weights)
+        label = pool_pairs(self._objective, self._mixup, pairs, weights)
         layers = [host.choice(self._mixup.places) for _ in self._sizes]
         whom = turns if partners is None else partners.split(self._sizes, 1)
         return mates, split_meetings(self._sizes, layers, whom, weights, pairs, label)
@@ -214,15 +229,20 @@ class BatchSource:
     def _noise(self, shape: torch.Size) -> Tensor:
         return torch.randn(shape, generator=self._generator, device=self._x.device)
 
-    def _inputs(self, order: Tensor, mates: Tensor) -> Iterator[Tensor]:
-        """Features of the rows of each batch, with those of their partners under them if these may be elsewhere."""
-        if self._full_x is not None:
-            yield self._full_x
+    def _batch_rows(self, order: Tensor, mates: Tensor) -> Iterator[Tensor]:
+        """Rows of the data in each batch, (M, N), with their partners under them if these may be elsewhere."""
+        if self._is_full:
+            yield self._rows
             return
         parts = [order] if self._neighbours is None else [order, mates]
         for batch in zip(*(take_rows(self._rows, part).split(self._sizes, 1) for part in parts), strict=True):
-            rows = torch.cat(batch, 1)
-            yield self._x.index_select(0, rows.flatten()).view(*rows.shape, *self._x.shape[1:])
+            yield torch.cat(batch, 1)
+
+    def _inputs(self, rows: Tensor) -> Tensor:
+        """Features of rows of the data: (M, N) -> (M, N, *F)."""
+        if self._full_x is not None:
+            return self._full_x
+        return self._x.index_select(0, rows.flatten()).view(*rows.shape, *self._x.shape[1:])
 
     def _draw_partners(
         self, order: Tensor, places: Tensor, turns: list[int], random: KeyedRandom
@@ -238,15 +258,21 @@ class BatchSource:
         return order[:, self._start + (places[0] - self._start + turn) % self._size], None
 
 
-def target_scaler(family: ExponentialFamily, data: TrainingData) -> TargetScaler:
+def target_scaler(family: Family, data: TrainingData) -> TargetScaler:
     """The family's scaling of each member's targets, (M, 1[, d])."""
     return family.scaler(data.y[data.unit_rows], _along_targets(data.weights(data.unit_rows), data.y), dim=1)
 
 
-def marginal(family: ExponentialFamily, data: TrainingData, scaler: TargetScaler) -> Tensor:
-    """Natural parameters of each member's targets without features, in training units, (M, 1, [d,] K)."""
-    y = scaler.transform(data.y[data.unit_rows])
-    return family.marginal_params(y, _along_targets(data.weights(data.unit_rows), data.y), dim=1)
+def marginal(family: Family, data: TrainingData, scaler: TargetScaler) -> Tensor:
+    """Parameters of each member's targets without features, in training units, (M, 1, [d,] K)."""
+    rows = data.unit_rows
+    y, weights, log_exposure = scaler.transform(data.y[rows]), data.weights(rows), data.log_exposures(rows)
+    if log_exposure is not None:
+        # the rate of all together: the mean of the single rates, weighted by exposure
+        exposure = log_exposure.exp()
+        y = y / (exposure if y.ndim == exposure.ndim else exposure.unsqueeze(-1))
+        weights = exposure if weights is None else weights * exposure
+    return family.marginal_params(y, _along_targets(weights, data.y), dim=1)
 
 
 def _along_targets(weights: Tensor | None, y: Tensor) -> Tensor | None:

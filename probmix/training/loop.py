@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..families import ExponentialFamily, TargetScaler
+from ..families import TargetScaler
 from ..mixup import Mixup
+from ..mixup.objectives import Objective
 from ..networks import MemberNetwork
 from .checkpoint import Checkpoint, fingerprint
 from .data import TrainingData, marginal, target_scaler
@@ -22,7 +23,7 @@ _TELL_EVERY = 10
 
 def train(
     network: MemberNetwork,
-    family: ExponentialFamily,
+    objective: Objective,
     data: TrainingData,
     mixup: Mixup,
     options: TrainingOptions,
@@ -36,7 +37,8 @@ def train(
     ----------
     network : MemberNetwork
         With M members, on the device of the data; initialised here and trained in place.
-    family : ExponentialFamily
+    objective : Objective
+        The loss, of a family.
     data : TrainingData
         In the user's units.
     mixup : Mixup
@@ -59,10 +61,11 @@ def train(
     """
     if (mixup.embedding == "point") != (network.density_place is None):
         raise ValueError(f"the network must be built for the embedding {mixup.embedding!r} of the mixup; it is not.")
+    family = objective.family
     scaler, moments = target_scaler(family, data), data.feature_moments()
     _check_units(scaler, moments)
     network.initialize_(keys, *moments, marginal(family, data, scaler))
-    task = Task(family, data, scaler, mixup, options, keys)
+    task = Task(objective, data, scaler, mixup, options, keys)
     course = _Course(network, task)
     checkpoint = None if options.checkpoint is None else _checkpoint(network, task)
     stored = None if checkpoint is None else checkpoint.load(data.x.device)
@@ -106,9 +109,9 @@ class _Course:
         self._curve = torch.full(shape, float("nan"), dtype=torch.float64, device=task.data.x.device)
         self._best_epoch = torch.zeros_like(task.keys)
 
-    def note(self, run: Run, nll: Tensor) -> None:
-        """Write down the validation NLL of the members of a run, (m,), after its last epoch."""
-        self._curve[run.epoch - 1, run.members] = nll
+    def note(self, run: Run, loss: Tensor) -> None:
+        """Write down the validation loss of the members of a run, (m,), after its last epoch."""
+        self._curve[run.epoch - 1, run.members] = loss
 
     def dismiss(self, run: Run) -> bool:
         """Let those that have stopped leave a run, if they are enough; gives whether that is all of them."""
@@ -177,7 +180,7 @@ def _tell(bar: "tqdm[NoReturn]", run: Run) -> None:
     bar.update()
     if not bar.disable and run.task.validates and run.epoch % _TELL_EVERY == 0:
         score = f"{run.best.score.mean().item():.4f}"
-        bar.set_postfix(validation_nll=score, members=len(run.members), refresh=False)
+        bar.set_postfix(validation_loss=score, members=len(run.members), refresh=False)
 
 
 def _check_units(scaler: TargetScaler, moments: tuple[Tensor, Tensor]) -> None:
@@ -191,7 +194,7 @@ def _checkpoint(network: MemberNetwork, task: Task) -> Checkpoint:
     assert options.checkpoint is not None  # the caller asked
     # where a run may go on is decided by what it computes, not by how long it may take or how it looks
     settings = replace(options, checkpoint=None, verbose=False)
-    rows = (data.x, data.y, data.sample_weight, data.train_rows, data.validation_rows)
+    rows = (data.x, data.y, data.sample_weight, data.log_exposure, data.train_rows, data.validation_rows)
     # the network says what its tensors do not, such as the rate of a dropout
-    run = fingerprint(repr((network, task.family, task.mixup, settings)), task.keys, *rows, *network.state.values())
+    run = fingerprint(repr((network, task.objective, task.mixup, settings)), task.keys, *rows, *network.state.values())
     return Checkpoint(options.checkpoint, run)

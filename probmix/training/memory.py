@@ -46,7 +46,7 @@ def _kept_bytes(network: MemberNetwork, task: Task) -> int:
     # whoever the partners are, the numbers are as many; to look for neighbours would take its time
     task = replace(task, mixup=replace(task.mixup, partners=UniformPartners()))
     random = KeyedRandom(task.keys)
-    batches = BatchSource(task.data, network, task.scaler, task.mixup, task.options.batch_size, random)
+    batches = BatchSource(task.data, task.objective, network, task.scaler, task.mixup, task.options.batch_size, random)
     weights = {tensor.untyped_storage().data_ptr() for tensor in network.state.values()}
     kept: dict[int, int] = {}
 

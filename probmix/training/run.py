@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..families import ExponentialFamily, Label, TargetScaler
+from ..families import Label, TargetScaler
 from ..mixup import Mixup
-from ..mixup.meeting import fused_nll, nll_of_mean, sum_targets
+from ..mixup.meeting import exposed, fused_loss
+from ..mixup.objectives import Objective, sum_targets
 from ..networks import MemberNetwork
 from ..random import KeyedRandom, seeded
 from .data import Batch, BatchSource, TrainingData
@@ -26,7 +27,8 @@ class Task:
 
     Attributes
     ----------
-    family : ExponentialFamily
+    objective : Objective
+        The loss, of a family.
     data : TrainingData
     scaler : TargetScaler
         Of each member's targets, (M, 1[, d]).
@@ -35,7 +37,7 @@ class Task:
     keys : Tensor, (M,)
     """
 
-    family: ExponentialFamily
+    objective: Objective
     data: TrainingData
     scaler: TargetScaler
     mixup: Mixup
@@ -51,38 +53,42 @@ class Task:
         """The task of some members, by number."""
         scaler = TargetScaler(self.scaler.loc[members], self.scaler.scale[members])
         data, keys = self.data.members(members), self.keys[members]
-        return Task(self.family, data, scaler, self.mixup, self.options, keys)
+        return Task(self.objective, data, scaler, self.mixup, self.options, keys)
 
     def loss(self, network: MemberNetwork, batch: Batch) -> Tensor:
         """Sum over members of the mean loss of their rows; no gradient crosses from one member to another."""
+        objective = self.objective
         if isinstance(batch.target, Label):
-            losses = sum_targets(self.family.expected_nll(network(batch.x), batch.target), 2)
+            eta = exposed(objective.family, network(batch.x), batch.log_exposure)
+            losses = sum_targets(objective.losses(eta, batch.target), 2)
         else:
-            losses = fused_nll(network, self.family, self.mixup, batch.x, batch.target, batch.noise)
+            losses = fused_loss(network, objective, self.mixup, batch.x, batch.target, batch.noise, batch.log_exposure)
         return (losses if batch.row_weight is None else batch.row_weight * losses).mean(1).sum()
 
     @torch.no_grad()
-    def validation_nll(self, network: MemberNetwork, noise: Tensor | None) -> Tensor:
-        """Mean clean NLL of each member's validation rows in the user's units, (M,); NaN where there are none.
+    def validation_loss(self, network: MemberNetwork, noise: Tensor | None) -> Tensor:
+        """Mean clean loss of each member's validation rows in the user's units, (M,); NaN where there are none.
 
         With noise, (M, S, *feature_shape), that of the mixture over draws of a Gaussian embedding.
         """
         network.eval()
-        data, family = self.data, self.family
+        data, objective = self.data, self.objective
         members, n = data.validation_rows.shape
         weights = data.weights(data.validation_rows)
         total = torch.zeros(members, dtype=torch.float64, device=data.x.device)
         step = network.rows_at_once(1 if noise is None else noise.shape[1])
         for start in range(0, n, step):
             rows = data.validation_rows[:, start : start + step]
-            y = self.scaler.transform(data.y[rows])
+            y, log_exposure = self.scaler.transform(data.y[rows]), data.log_exposures(rows)
             if noise is None:
-                losses = sum_targets(family.expected_nll(network(data.x[rows]), family.point_label(y)), 2).double()
+                eta = exposed(objective.family, network(data.x[rows]), log_exposure)
+                losses = objective.validation(eta, y, self.scaler)
             else:
-                eta, label = network.draws(data.x[rows], noise), family.point_label(y.unsqueeze(1))
-                losses = nll_of_mean(sum_targets(family.expected_nll(eta, label), 3).double(), 1)
+                eta = network.draws(data.x[rows], noise)
+                log_exposure = None if log_exposure is None else log_exposure.unsqueeze(1).expand(eta.shape[:3])
+                losses = objective.validation_of_draws(exposed(objective.family, eta, log_exposure), y, self.scaler)
             total += (losses if weights is None else weights[:, start : start + step] * losses).sum(1)
-        return total / n + self.scaler.scale.log().flatten(1).sum(1)
+        return total / n
 
 
 class Run:
@@ -108,7 +114,9 @@ class Run:
         self.network, self.task, self.members = network, task, members
         self.epoch = 0
         random = KeyedRandom(task.keys)
-        self._batches = BatchSource(task.data, network, task.scaler, task.mixup, task.options.batch_size, random)
+        self._batches = BatchSource(
+            task.data, task.objective, network, task.scaler, task.mixup, task.options.batch_size, random
+        )
         self._optimizer = _adamw(network.state, task.options)
         self._noise = None
         if network.density_place is not None and task.mixup.draws:
@@ -117,10 +125,10 @@ class Run:
         self.best = BestWeights(network.state, task.options.patience)
         if task.validates:
             # the network starts near the marginal distribution, and nothing worse than that is ever kept
-            self.best.update(0, task.validation_nll(network, self._noise))
+            self.best.update(0, task.validation_loss(network, self._noise))
 
     def train_epoch(self) -> Tensor:
-        """Train for one more epoch; gives the validation NLL, (m,), NaN without validation rows."""
+        """Train for one more epoch; gives the validation loss, (m,), NaN without validation rows."""
         self.epoch += 1
         self.network.train()
         # what a network of the user's draws itself, for dropout, depends on the epoch and so survives a restart
@@ -129,10 +137,10 @@ class Run:
                 self._optimizer.zero_grad()
                 self.task.loss(self.network, batch).backward()
                 self._optimizer.step()
-        nll = self.task.validation_nll(self.network, self._noise)
+        loss = self.task.validation_loss(self.network, self._noise)
         if self.task.validates:
-            self.best.update(self.epoch, nll)
-        return nll
+            self.best.update(self.epoch, loss)
+        return loss
 
     def is_time_to_look(self) -> bool:
         """Whether to ask who has stopped."""

@@ -1,74 +1,26 @@
 """The exponential-family contract: everything that does not depend on the particular family lives here."""
 
-from abc import ABC, abstractmethod
-from typing import Literal, get_args
+from abc import abstractmethod
+from typing import ClassVar, get_args
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from .._names import unknown_name
 from .expected import expected_nll
-from .label import Label, TargetScaler
-from .tools import weighted_mean
-
-LabelPool = Literal["log-linear", "linear", "average", "calibrated"]
+from .family import Family, LabelPool
+from .label import Label
 
 
-class ExponentialFamily(ABC):
+class ExponentialFamily(Family):
     r"""Stateless mathematics of one family :math:`p(y) = h(y)\exp(\eta\cdot T(y) - A(\eta))`.
 
-    Shapes follow one law: natural parameters have shape ``batch_shape + event_shape_of_y + (num_params,)``. Below,
-    ``*B`` stands for everything before the last axis of the natural parameters.
-
-    Precision: densities, labels and losses are evaluated in float64 whatever the input, in forms that do not cancel,
-    and come back in the dtype of the natural parameters. At a standard deviation of 1e-3 the literal
-    :math:`\eta\cdot T(y) - A(\eta)` loses some 0.03 nats in float32.
-
-    A family is a frozen dataclass, so that it compares by value, hashes and pickles. To add one, derive from this
-    class, implement what is abstract, run `probmix.testing.check_family` on it and `probmix.families.register` it.
+    Parameters are natural ones, and the log-linear pool of several densities is the density at their weighted mean. For
+    shapes, precision and how to add a family see `Family`. At a standard deviation of 1e-3 the literal
+    :math:`\eta\cdot T(y) - A(\eta)` would lose some 0.03 nats in float32.
     """
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name under which `probmix.families.get` finds the family."""
-
-    @property
-    @abstractmethod
-    def num_params(self) -> int:
-        """Length K of the natural-parameter vector."""
-
-    @property
-    def num_raw(self) -> int:
-        """Number of network outputs that `constrain` needs; K unless a family says otherwise."""
-        return self.num_params
-
-    # -- links ---------------------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def constrain(self, raw: Tensor) -> Tensor:
-        """Map network output to valid natural parameters.
-
-        Parameters
-        ----------
-        raw : Tensor, (*B, num_raw)
-
-        Returns
-        -------
-        Tensor, (*B, K)
-            Smooth in `raw`, bounded away from the boundary of the domain, finite for any finite float32 input.
-        """
-
-    @abstractmethod
-    def unconstrain(self, eta: Tensor) -> Tensor:
-        """Network output that `constrain` maps to `eta`: (*B, K) -> (*B, num_raw). Used to initialise heads."""
-
-    # -- distributions -------------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def distribution(self, eta: Tensor) -> dist.TorchDistribution:
-        """Pyro distribution with batch shape ``*B`` from natural parameters (*B, K)."""
+    pools_log_linearly: ClassVar[bool] = True
 
     @abstractmethod
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
@@ -91,31 +43,6 @@ class ExponentialFamily(ABC):
     @abstractmethod
     def mean_params(self, eta: Tensor) -> Tensor:
         """Grad A(eta) = E[T(y)]: (*B, K) -> (*B, K)."""
-
-    @abstractmethod
-    def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
-        """`log_prob` in float64 and in a residual form; `y` may lie between the points of a discrete support."""
-
-    def log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
-        r"""Log-density or log-probability :math:`\eta\cdot T(y) - A(\eta) + \log h(y)`, evaluated without cancellation.
-
-        Parameters
-        ----------
-        eta : Tensor, (*B, K)
-        y : Tensor, (*B,)
-
-        Returns
-        -------
-        Tensor, (*B,), in the dtype of `eta`
-
-        Examples
-        --------
-        >>> import torch
-        >>> from probmix import families
-        >>> families.get("poisson").log_prob(torch.zeros(1), torch.tensor(2.0))
-        tensor(-1.6931)
-        """
-        return self._log_prob(eta.double(), y.double()).to(eta.dtype)
 
     def residual(self, eta: Tensor, y: Tensor) -> Tensor:
         r"""The gradient of `log_prob` in the natural parameters, :math:`T(y) - \nabla A(\eta)`.
@@ -158,10 +85,6 @@ class ExponentialFamily(ABC):
         return expected_nll(self, eta.double(), label).to(eta.dtype)
 
     # -- the label side ------------------------------------------------------------------------------------------------
-
-    def point_label(self, y: Tensor) -> Label:
-        """The observed target itself as a label: (*B,) -> Label."""
-        return Label(y.double())
 
     def kernel_centre(self, y: Tensor, weights: Tensor) -> Tensor:
         """Centre of the log-linear pool of the label kernels around `y`: (*B, M), (*B, M) -> (*B,)."""
@@ -293,36 +216,3 @@ class ExponentialFamily(ABC):
         residual = self.transported_residuals(y, eta_points.detach().double(), eta) + self.kernel_excess(y, spread)
         pooled = (weights.unsqueeze(-1) * residual).sum(-2)
         return Label(mean, pooled + (self.mean_params(eta) - self.sufficient_statistics(mean)))
-
-    # -- target units --------------------------------------------------------------------------------------------------
-
-    def scaler(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> TargetScaler:
-        """Target scaling under which the family stays itself; none by default.
-
-        Parameters
-        ----------
-        y : Tensor
-            Targets in the user's units.
-        weights : Tensor, optional
-            Sample weights, broadcastable against `y`.
-        dim : int
-            The axis of the rows; it is kept with length 1.
-        """
-        shape = weighted_mean(y.double(), weights, dim)
-        return TargetScaler(torch.zeros_like(shape), torch.ones_like(shape))
-
-    def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
-        """Natural parameters in the user's units, float64: (*B, K) -> (*B, K)."""
-        return eta.double()
-
-    @abstractmethod
-    def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
-        """Natural parameters fitted to targets without features, by moments; the starting point of a head.
-
-        Parameters are those of `scaler`, with `y` in training units; the result has shape ``y.shape`` with length 1 at
-        `dim`, plus (K,).
-        """
-
-    @abstractmethod
-    def check_targets(self, y: Tensor) -> None:
-        """Raise a ValueError that names the first target outside the support; NaN is outside every support."""

@@ -1,0 +1,218 @@
+"""The contract of a family of densities: what networks, training and estimators ask of it."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, get_args
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from .._names import unknown_name
+from ..distributions import is_discrete
+from .label import Label, TargetScaler, expectation
+from .tools import weighted_mean
+
+LabelPool = Literal["log-linear", "linear", "average", "calibrated"]
+
+
+class Family(ABC):
+    r"""A family of densities p(y; eta) with a parameter vector eta.
+
+    Most are exponential families, derive from `ExponentialFamily`, and pool log-linearly: eta holds their natural
+    parameters, and the pool of several densities is the one at their weighted mean. Others, such as the negative
+    binomial with a dispersion that is learned, have no such parameters, and products of their powers leave the family.
+    They **pool linearly**: where densities of theirs meet at the output, ProbMix is the mixture
+    :math:`\sum_k w_k\,p(y; \eta_k)`, the label is each of the observed ones with its weight, and members of an ensemble
+    are mixed. Rows that meet at the input or at a layer are not concerned, for there a network meets and no density of
+    y.
+
+    Shapes follow one law: parameters have shape ``batch_shape + (num_params,)``, targets ``batch_shape``. Below ``*B``
+    stands for everything before the last axis of the parameters. Densities and losses are evaluated in float64 whatever
+    the input, in forms that do not cancel, and come back in the dtype of the parameters.
+
+    A family is a frozen dataclass, so that it compares by value, hashes and pickles. To add one, derive from this class
+    or from `ExponentialFamily`, implement what is abstract, run `probmix.testing.check_family` on it and
+    `probmix.families.register` it.
+    """
+
+    pools_log_linearly: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name under which `probmix.families.get` finds the family."""
+
+    @property
+    @abstractmethod
+    def num_params(self) -> int:
+        """Length K of the parameter vector."""
+
+    @property
+    def num_raw(self) -> int:
+        """Number of network outputs that `constrain` needs; K unless a family says otherwise."""
+        return self.num_params
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether targets are whole numbers."""
+        return is_discrete(self.distribution(self.constrain(torch.zeros(self.num_raw))))
+
+    # -- links ---------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def constrain(self, raw: Tensor) -> Tensor:
+        """Map network output to valid parameters.
+
+        Parameters
+        ----------
+        raw : Tensor, (*B, num_raw)
+
+        Returns
+        -------
+        Tensor, (*B, K)
+            Smooth in `raw`, bounded away from the boundary of the domain, finite for any finite float32 input.
+        """
+
+    @abstractmethod
+    def unconstrain(self, eta: Tensor) -> Tensor:
+        """Network output that `constrain` maps to `eta`: (*B, K) -> (*B, num_raw). Used to initialise heads."""
+
+    # -- densities -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def distribution(self, eta: Tensor) -> dist.TorchDistribution:
+        """Pyro distribution with batch shape ``*B`` from parameters (*B, K)."""
+
+    @abstractmethod
+    def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
+        """`log_prob` in float64 and in a residual form; `y` may lie between the points of a discrete support."""
+
+    def log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
+        r"""Log-density or log-probability, evaluated without cancellation.
+
+        Parameters
+        ----------
+        eta : Tensor, (*B, K)
+        y : Tensor, (*B,)
+
+        Returns
+        -------
+        Tensor, (*B,), in the dtype of `eta`
+
+        Examples
+        --------
+        >>> import torch
+        >>> from probmix import families
+        >>> families.get("poisson").log_prob(torch.zeros(1), torch.tensor(2.0))
+        tensor(-1.6931)
+        """
+        return self._log_prob(eta.double(), y.double()).to(eta.dtype)
+
+    def expected_nll(self, eta: Tensor, label: Label) -> Tensor:
+        r"""Expected negative log-likelihood of a label, :math:`-E[\log p(\tilde y; \eta)]`.
+
+        Parameters
+        ----------
+        eta : Tensor, (*B, K)
+        label : Label
+            From `point_label` or `pool_labels`.
+
+        Returns
+        -------
+        Tensor, (*B,), in the dtype of `eta`
+        """
+        return expectation(lambda params, y: -self._log_prob(params, y), eta.double(), label).to(eta.dtype)
+
+    # -- the label side ------------------------------------------------------------------------------------------------
+
+    def point_label(self, y: Tensor) -> Label:
+        """The observed target itself as a label: (*B,) -> Label."""
+        return Label(y.double())
+
+    def pool_labels(self, y: Tensor, weights: Tensor, spread: float = 0.0, pool: str = "log-linear") -> Label:
+        """Pool the labels of M points into one.
+
+        Parameters
+        ----------
+        y : Tensor, (*B, M)
+        weights : Tensor, (*B, M)
+            On the simplex over the last axis.
+        spread : float
+            Width of a label kernel; a family that is no exponential family has none.
+        pool : {"log-linear", "linear", "average"}
+            "average" is the label of plain mixup, the weighted mean; both others take the label of point k with
+            probability w_k.
+        """
+        if spread:
+            raise ValueError(f"the family {self.name!r} has no label kernel: `label_spread` must be 0, got {spread}.")
+        if pool in ("log-linear", "linear"):
+            return Label(y.double(), weights=weights.double())
+        if pool == "average":
+            return Label((weights.double() * y.double()).sum(-1))
+        raise unknown_name("label pool", pool, get_args(LabelPool))
+
+    def calibrated_label(
+        self, y: Tensor, weights: Tensor, eta: Tensor, spread: float = 0.0, eta_points: Tensor | None = None
+    ) -> Label:
+        """A latent label that leaves the true parameters a stationary point of the loss; exponential families only."""
+        raise ValueError(
+            f"calibrated labels belong to exponential families; the family {self.name!r} is none. Use "
+            "label_pool='linear'."
+        )
+
+    # -- target units --------------------------------------------------------------------------------------------------
+
+    def scaler(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> TargetScaler:
+        """Target scaling under which the family stays itself; none by default.
+
+        Parameters
+        ----------
+        y : Tensor
+            Targets in the user's units.
+        weights : Tensor, optional
+            Sample weights, broadcastable against `y`.
+        dim : int
+            The axis of the rows; it is kept with length 1.
+        """
+        shape = weighted_mean(y.double(), weights, dim)
+        return TargetScaler(torch.zeros_like(shape), torch.ones_like(shape))
+
+    def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
+        """Parameters in the user's units, float64: (*B, K) -> (*B, K)."""
+        return eta.double()
+
+    def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
+        r"""Parameters for targets that were counted over an exposure, such as years or persons.
+
+        Parameters
+        ----------
+        eta : Tensor, (*B, K)
+            For an exposure of one.
+        log_exposure : Tensor, (*B,)
+            The logarithm of the exposure, by which the mean is multiplied.
+
+        Returns
+        -------
+        Tensor, (*B, K)
+
+        Raises
+        ------
+        ValueError
+            If the family is none of counts.
+        """
+        raise ValueError(
+            f"an exposure belongs to counts; the family {self.name!r} has none. Use 'poisson', 'negative-binomial' or "
+            "their zero-inflated forms, or divide y by the exposure and pass it as `sample_weight`."
+        )
+
+    @abstractmethod
+    def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
+        """Parameters fitted to targets without features, by moments; the starting point of a head.
+
+        Arguments are those of `scaler`, with `y` in training units; the result has shape ``y.shape`` with length 1 at
+        `dim`, plus (K,).
+        """
+
+    @abstractmethod
+    def check_targets(self, y: Tensor) -> None:
+        """Raise a ValueError that names the first target outside the support; NaN is outside every support."""

@@ -1,0 +1,217 @@
+"""What training makes small: the negative log-likelihood, or the CRPS, of a density or of a mixture of two."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from .._names import unknown_name
+from ..families import ExponentialFamily, Family, Label, TargetScaler
+from ..families.label import expectation
+from ..pooling import linear_pool
+from ..scores.crps import marginal_crps
+from .config import Mixup
+
+Loss = Literal["nll", "crps"]
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
+    """A loss of predicted densities of a family; L is empty or the member axis."""
+
+    family: Family
+
+    @abstractmethod
+    def check(self, mixup: Mixup) -> None:
+        """Raise a ValueError if this loss is not defined under a mixup."""
+
+    @abstractmethod
+    def point_label(self, y: Tensor) -> Label:
+        """The observed target itself as a label."""
+
+    @abstractmethod
+    def pool_labels(self, y: Tensor, weights: Tensor, mixup: Mixup) -> Label | None:
+        """The label of points that meet, (*B, M), (*B, M); None for calibrated ones, which depend on predictions."""
+
+    @abstractmethod
+    def losses(self, eta: Tensor, label: Label) -> Tensor:
+        """Expected loss of every target: (*B, K) -> (*B,)."""
+
+    @abstractmethod
+    def mixture_losses(
+        self, points: tuple[Tensor, Tensor], weights: Tensor, label: Label, spread: float, row_ndim: int
+    ) -> Tensor:
+        """Loss of the mixture of two densities, summed over targets: (*L, B, [d,] K), (*L, B, 2) -> (*L, B)."""
+
+    @abstractmethod
+    def over_draws(self, losses: Tensor, dim: int, mixup: Mixup) -> Tensor:
+        """Loss of a row from its losses at draws of the embedding."""
+
+    @abstractmethod
+    def validation(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
+        """Loss of rows in the user's units, summed over targets: (M, N, [d,] K), (M, N[, d]) -> (M, N), float64.
+
+        Parameters and targets are in training units; the scaler is (M, 1[, d]).
+        """
+
+    @abstractmethod
+    def validation_of_draws(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
+        """The same for the mixture over draws of an embedding, (M, S, N, [d,] K)."""
+
+
+class NegativeLogLikelihood(Objective):
+    r"""The expected negative log-likelihood :math:`-E[\log p(\tilde y)]`."""
+
+    def check(self, mixup: Mixup) -> None:
+        if not self.family.pools_log_linearly and (mixup.label_pool == "calibrated" or mixup.label_spread):
+            raise ValueError(
+                f"the family {self.family.name!r} is no exponential family and has neither calibrated labels nor a "
+                f"label kernel; got label_pool={mixup.label_pool!r} and label_spread={mixup.label_spread}. Leave both "
+                "out."
+            )
+
+    def point_label(self, y: Tensor) -> Label:
+        return self.family.point_label(y)
+
+    def pool_labels(self, y: Tensor, weights: Tensor, mixup: Mixup) -> Label | None:
+        if mixup.label_pool == "calibrated":
+            return None
+        if mixup.label_pool == mixup.pool == "linear":
+            # under a linear pool of densities the loss is that of either label, with their weights
+            return Label(y, weights=weights)
+        return self.family.pool_labels(y, weights, mixup.label_spread, mixup.label_pool)
+
+    def losses(self, eta: Tensor, label: Label) -> Tensor:
+        return self.family.expected_nll(eta, label)
+
+    def mixture_losses(
+        self, points: tuple[Tensor, Tensor], weights: Tensor, label: Label, spread: float, row_ndim: int
+    ) -> Tensor:
+        weights = weights.to(points[0].dtype)
+        log_weights = weights.log().unbind(-1)
+
+        def nll(label: Label) -> Tensor:
+            first, second = (sum_targets(self.family.expected_nll(one, label), row_ndim) for one in points)
+            return -torch.logaddexp(log_weights[0] - first, log_weights[1] - second)
+
+        if label.weights is None:
+            return nll(label)
+        alone = torch.ones_like(label.value[..., :1])
+        kernels = [self.family.pool_labels(label.value[..., k : k + 1], alone, spread) for k in range(2)]
+        return (weights * torch.stack([nll(kernel) for kernel in kernels], -1)).sum(-1)
+
+    def over_draws(self, losses: Tensor, dim: int, mixup: Mixup) -> Tensor:
+        return losses.mean(dim) if mixup.criterion == "expected-log" else _nll_of_mean(losses, dim)
+
+    def validation(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
+        losses = sum_targets(self.family.expected_nll(eta, self.family.point_label(y)), 2).double()
+        return losses + _log_volume(scaler)
+
+    def validation_of_draws(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
+        losses = sum_targets(self.family.expected_nll(eta, self.family.point_label(y.unsqueeze(1))), 3).double()
+        return _nll_of_mean(losses, 1) + _log_volume(scaler)
+
+
+class RankedProbability(Objective):
+    r"""The expected continuous ranked probability score :math:`E[\mathrm{CRPS}(F, \tilde y)]`, summed over targets.
+
+    Labels are points: the linear pool has each of them with its weight, and so does the log-linear pool of labels of
+    whole numbers; that of real ones is the centre of their kernels. Between two whole numbers the CRPS is linear in y,
+    which gives the weighted mean of counts the loss of its two neighbours.
+    """
+
+    def check(self, mixup: Mixup) -> None:
+        if mixup.label_pool == "calibrated" or mixup.label_spread or mixup.criterion != "expected-log":
+            raise ValueError(
+                "loss='crps' knows labels that are points, and averages over draws: it has no label_pool='calibrated', "
+                f"label_spread > 0 or criterion='log-expected'; got {mixup.label_pool!r}, {mixup.label_spread} and "
+                f"{mixup.criterion!r}. Leave them out, or use loss='nll'."
+            )
+
+    def point_label(self, y: Tensor) -> Label:
+        return Label(y.double())
+
+    def pool_labels(self, y: Tensor, weights: Tensor, mixup: Mixup) -> Label:
+        y, weights = y.double(), weights.double()
+        discrete, family = self.family.is_discrete, self.family
+        if mixup.label_pool == "linear" or (mixup.label_pool == "log-linear" and discrete):
+            return Label(y, weights=weights)
+        if mixup.label_pool == "log-linear" and isinstance(family, ExponentialFamily):
+            return Label(family.kernel_centre(y, weights))
+        mean = (weights * y).sum(-1)
+        if not discrete:
+            return Label(mean)
+        below = mean.floor()
+        share = mean - below
+        return Label(torch.stack([below, below + 1], -1), weights=torch.stack([1 - share, share], -1))
+
+    def losses(self, eta: Tensor, label: Label) -> Tensor:
+        def crps(params: Tensor, y: Tensor) -> Tensor:
+            distribution = self.family.distribution(params)
+            return marginal_crps(distribution, y.expand(distribution.batch_shape))
+
+        return expectation(crps, eta, label).to(eta.dtype)
+
+    def mixture_losses(
+        self, points: tuple[Tensor, Tensor], weights: Tensor, label: Label, spread: float, row_ndim: int
+    ) -> Tensor:
+        eta = torch.stack(points, -2)
+        weights = weights if eta.ndim == row_ndim + 2 else weights.unsqueeze(-2)
+        return sum_targets(self._mixture_crps(eta, weights.to(eta.dtype), label), row_ndim)
+
+    def over_draws(self, losses: Tensor, dim: int, mixup: Mixup) -> Tensor:
+        return losses.mean(dim)
+
+    def validation(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
+        return sum_targets(scaler.scale * self.losses(eta, Label(y)), 2).double()
+
+    def validation_of_draws(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
+        draws = eta.shape[1]
+        weights = torch.full((draws,), 1 / draws, dtype=eta.dtype, device=eta.device)
+        return sum_targets(scaler.scale * self._mixture_crps(eta.movedim(1, -2), weights, Label(y)), 2).double()
+
+    def _mixture_crps(self, eta: Tensor, weights: Tensor, label: Label) -> Tensor:
+        """Expected CRPS of mixtures: (*B, C, K), (*B, C) -> (*B,)."""
+
+        def crps(params: Tensor, y: Tensor) -> Tensor:
+            mixture = linear_pool(self.family.distribution(params), weights)
+            return marginal_crps(mixture, y.expand(mixture.batch_shape))
+
+        if label.weights is None:
+            return crps(eta, label.value).to(eta.dtype)
+        values = [crps(eta, y) for y in label.value.unbind(-1)]
+        return (label.weights * torch.stack(values, -1)).sum(-1).to(eta.dtype)
+
+
+_OBJECTIVES: dict[str, type[Objective]] = {"nll": NegativeLogLikelihood, "crps": RankedProbability}
+
+
+def objective(loss: str, family: Family) -> Objective:
+    """The loss of that name.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the near misses.
+    """
+    if loss not in _OBJECTIVES:
+        raise unknown_name("loss", loss, get_args(Loss))
+    return _OBJECTIVES[loss](family)
+
+
+def sum_targets(losses: Tensor, row_ndim: int) -> Tensor:
+    """Losses of rows from losses of targets: (*L, B[, d]) -> (*L, B)."""
+    return losses.sum(-1) if losses.ndim > row_ndim else losses
+
+
+def _nll_of_mean(losses: Tensor, dim: int) -> Tensor:
+    """The negative logarithm of mean likelihoods, from their negative logarithms."""
+    return math.log(losses.shape[dim]) - torch.logsumexp(-losses, dim)
+
+
+def _log_volume(scaler: TargetScaler) -> Tensor:
+    """What the change to the user's units adds to the NLL of a row, (M, 1)."""
+    return scaler.scale.log().flatten(1).sum(1, keepdim=True)
