@@ -270,11 +270,17 @@ def test_families_are_found_by_name() -> None:
         "beta",
         "categorical",
         "exponential",
+        "fixed-negative-binomial",
         "gamma",
         "gaussian",
+        "hurdle-negative-binomial",
+        "hurdle-poisson",
         "inverse-gaussian",
         "lognormal",
+        "negative-binomial",
         "poisson",
+        "zero-inflated-negative-binomial",
+        "zero-inflated-poisson",
     ]
     assert families.get("gamma") == Gamma()
     assert families.get("categorical", num_classes=4) == Categorical(4)

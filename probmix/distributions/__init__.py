@@ -9,10 +9,12 @@ from .beta import Beta
 from .categorical import Categorical
 from .exponential import Exponential
 from .gamma import Gamma
+from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .lognormal import LogNormal
 from .marginals import cdf, icdf, is_discrete
 from .mixture import Independent, Mixture
+from .negative_binomial import NegativeBinomial
 from .poisson import Poisson
 
 __all__ = [
@@ -21,11 +23,14 @@ __all__ = [
     "Categorical",
     "Exponential",
     "Gamma",
+    "Hurdle",
     "Independent",
     "InverseGaussian",
     "LogNormal",
     "Mixture",
+    "NegativeBinomial",
     "Poisson",
+    "ZeroInflated",
     "cdf",
     "icdf",
     "is_discrete",

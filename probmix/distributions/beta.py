@@ -87,8 +87,10 @@ def beta_log_prob(y: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return torch.where(inside, density, ends)
 
 
-def incomplete_beta(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
+def incomplete_beta(a: Tensor, b: Tensor, x: Tensor, rest: Tensor | None = None) -> Tensor:
     r"""Regularised incomplete beta function :math:`I_x(a, b)`, in float64, differentiable in all arguments.
+
+    `rest` is 1 - x, where it is known better than from x.
 
     Notes
     -----
@@ -102,7 +104,8 @@ def incomplete_beta(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
     """
     inside = (x > 0) & (x < 1)
     y = torch.where(inside, x, 0.5)
-    value = _regularised(*torch.broadcast_tensors(a, b, y, 1 - y))
+    rest = 1 - y if rest is None else torch.where(inside, rest, 0.5)
+    value = _regularised(*torch.broadcast_tensors(a, b, y, rest))
     return torch.where(inside, value, (x >= 1).to(value.dtype))
 
 
@@ -122,16 +125,20 @@ def _regularised(a: Tensor, b: Tensor, y: Tensor, rest: Tensor) -> Tensor:
 def _tail(a: Tensor, b: Tensor, x: Tensor, rest: Tensor) -> Tensor:
     """Integral of exp(-psi) for x below the mean; `rest` is 1 - x."""
     total = a + b
+    # psi(t) = -b t + (a + b) log(1 + (1 - x)(e^t - 1)) as well, which does not cancel where x is near one
+    low = x <= 0.5
+    slope, share = torch.where(low, a, -b), torch.where(low, x, rest)
+    sign = torch.where(low, -1.0, 1.0).to(x)
 
     def exponent(t: Tensor) -> Tensor:
-        return a * t + total * torch.log1p(x * torch.expm1(-t))
+        return slope * t + total * torch.log1p(share * torch.expm1(sign * t))
 
     with torch.no_grad():
         # psi is convex and above its drop here, so that Newton's method comes down without crossing it
         end = (_DROP - total * rest.log()) / a
         for _ in range(_NEWTON):
-            odds = x * torch.exp(-end)
-            end = end - (exponent(end) - _DROP) / (a - total * odds / (rest + odds))
+            odds = share * torch.exp(sign * end)
+            end = end - (exponent(end) - _DROP) / (slope + sign * total * odds / (1 - share + odds))
     value = torch.zeros_like(x)
     step = max(1, _BLOCK // max(1, x.numel()))
     column = (-1,) + (1,) * x.ndim

@@ -3,14 +3,17 @@
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .categorical import Categorical
+from .counts import CountFamily
 from .exponential import Exponential
 from .exponential_family import ExponentialFamily
 from .family import Family, LabelPool
 from .gamma import Gamma
 from .gaussian import Gaussian
+from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .label import Label, TargetScaler
 from .lognormal import LogNormal
+from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
 from .registry import get, names, register
 
@@ -18,17 +21,22 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Categorical",
+    "CountFamily",
     "Exponential",
     "ExponentialFamily",
     "Family",
+    "FixedNegativeBinomial",
     "Gamma",
     "Gaussian",
+    "Hurdle",
     "InverseGaussian",
     "Label",
     "LabelPool",
     "LogNormal",
+    "NegativeBinomial",
     "Poisson",
     "TargetScaler",
+    "ZeroInflated",
     "get",
     "names",
     "register",

@@ -1,6 +1,7 @@
 """Families by name."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .._names import unknown_name
@@ -11,8 +12,10 @@ from .exponential import Exponential
 from .family import Family
 from .gamma import Gamma
 from .gaussian import Gaussian
+from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .lognormal import LogNormal
+from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
 
 _FAMILIES: dict[str, Callable[..., Family]] = {
@@ -25,6 +28,12 @@ _FAMILIES: dict[str, Callable[..., Family]] = {
     "exponential": Exponential,
     "lognormal": LogNormal,
     "inverse-gaussian": InverseGaussian,
+    "negative-binomial": NegativeBinomial,
+    "fixed-negative-binomial": FixedNegativeBinomial,
+    "zero-inflated-poisson": ZeroInflated,
+    "zero-inflated-negative-binomial": partial(ZeroInflated, base=NegativeBinomial()),
+    "hurdle-poisson": Hurdle,
+    "hurdle-negative-binomial": partial(Hurdle, base=NegativeBinomial()),
 }
 
 

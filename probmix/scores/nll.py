@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily
 
 from .._special import gamma_log_prob, poisson_log_prob
+from ..distributions.negative_binomial import count_and_log_mean, negative_binomial_log_prob
 from ._inputs import checked_targets, to_dtype_of
 
 
@@ -30,7 +31,7 @@ def nll(distribution: Distribution, y: Tensor) -> Tensor:
 
     Notes
     -----
-    Poisson and Gamma, torch's own too, are evaluated in float64 and in forms that do not cancel: at a rate of 1e6
+    Poisson, negative binomial and Gamma, torch's own too, are evaluated in float64 and in forms that do not cancel: at a rate of 1e6
     float32's :math:`y \log r - r - \log y!` is off by whole nats.
 
     References
@@ -69,6 +70,14 @@ def _(distribution: torch.distributions.Gamma, y: Tensor) -> Tensor:
     # the limit at zero: -log b for the exponential distribution, else infinite with the sign of a - 1
     at_zero = -torch.xlogy(concentration - 1, torch.zeros_like(y)) - rate.log()
     return torch.where(inside, value, torch.where(y == 0, at_zero, torch.inf))
+
+
+@_nll.register
+def _(distribution: torch.distributions.NegativeBinomial, y: Tensor) -> Tensor:
+    total_count, log_mean = count_and_log_mean(distribution)
+    possible = y >= 0
+    y = torch.where(possible, y, torch.zeros_like(y)).double()
+    return torch.where(possible, -negative_binomial_log_prob(y, log_mean, total_count), torch.inf)
 
 
 @_nll.register(Independent)

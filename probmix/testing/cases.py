@@ -1,0 +1,92 @@
+"""A family at ordinary parameters, and the tools of its contracts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import biject_to, constraints
+
+from ..families import Family
+
+ROWS, DRAWS, MANY_DRAWS, _GRID = 6, 500, 20_000, 10_001
+ZERO = torch.zeros((), dtype=torch.float64)
+# Tolerances relative to max(1, |value|). torch's softplus is linear from 20 on, which costs a link exp(-20).
+EXACT, LINK, INTEGRAL, SINGLE = 1e-9, 1e-8, 1e-6, 1e-5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A family at ordinary parameters `eta` (B, K), with targets `y` (draws, B) from it, in float64."""
+
+    family: Family
+    generator: torch.Generator
+    eta: Tensor
+    y: Tensor
+
+    def points(self, count: int) -> tuple[Tensor, Tensor]:
+        """Parameters (B, count, K) of several points, and weights (B, count)."""
+        eta = ordinary(self.family, self.generator, ROWS, count)
+        return eta, torch.randn(ROWS, count, generator=self.generator, dtype=torch.float64).softmax(-1)
+
+
+def ordinary(family: Family, generator: torch.Generator, *shape: int) -> Tensor:
+    return family.constrain(torch.randn(*shape, family.num_raw, generator=generator, dtype=torch.float64))
+
+
+def draw(family: Family, eta: Tensor, count: int) -> Tensor:
+    draws: Tensor = family.distribution(eta).sample(torch.Size([count])).double()
+    return draws
+
+
+def log_prob(family: Family, eta: Tensor, y: Tensor) -> Tensor:
+    return family.log_prob(eta.expand(*y.shape, family.num_params), y)
+
+
+def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets (N, B) all over the support, and log-weights under which a sum over them is an integral.
+
+    The trapezoidal rule in an unbounded coordinate (log y on a half-line), where densities of exponential families are
+    analytic and decay at least exponentially: its error then falls exponentially with the step as well.
+    """
+    support: Any = family.distribution(eta).support
+    draws = draw(family, eta, DRAWS)
+    if support.is_discrete:
+        low = int(getattr(support, "lower_bound", 0))
+        high = 1 if support is constraints.boolean else int(getattr(support, "upper_bound", 10 * draws.max() + 200))
+        y = torch.arange(low, high + 1, dtype=torch.float64).unsqueeze(-1).expand(-1, len(eta))
+        return y, torch.zeros_like(y)
+    transform = biject_to(support)
+    coordinate = transform.inv(draws)
+    low, high = coordinate.amin(0), coordinate.amax(0)
+    # the draws span some 6 decay lengths of the slower tail; this leaves exp(-36) outside
+    start, width = low - 5 * (high - low), 11 * (high - low)
+    u = start + width * torch.linspace(0, 1, _GRID, dtype=torch.float64).unsqueeze(-1)
+    y = transform(u)
+    log_step = transform.log_abs_det_jacobian(u, y) + (width / (_GRID - 1)).log()
+    inside = support.check(y) & y.isfinite()
+    return torch.where(inside, y, draws[0]), torch.where(inside, log_step, -torch.inf)
+
+
+def require(holds: bool, message: str) -> None:
+    if not holds:
+        raise AssertionError(message)
+
+
+def finite(what: str, value: Tensor, raw: Tensor) -> None:
+    (gradient,) = torch.autograd.grad(value.sum(), raw, retain_graph=True)
+    for kind, tensor in ((what, value), (f"the gradient of {what}", gradient)):
+        bad = ~tensor.isfinite().reshape(len(raw), -1).all(-1)
+        if bool(bad.any()):
+            row = int(bad.nonzero()[0])
+            raise AssertionError(f"{kind} is {tensor[row].tolist()} for the network output {raw[row].tolist()}")
+
+
+def close(what: str, got: Tensor, want: Tensor, tolerance: float) -> None:
+    """Agreement relative to max(1, |want|); the message shows the worst pair."""
+    got, want = torch.broadcast_tensors(got.double(), want.double())
+    error = (got - want).abs() / want.abs().clamp(min=1)
+    if not bool((error <= tolerance).all()):
+        worst = int(error.nan_to_num(nan=torch.inf, posinf=torch.inf).argmax())
+        values = f"{got.flatten()[worst].item():.8g}, should be {want.flatten()[worst].item():.8g}"
+        raise AssertionError(f"{what} is {values} (tolerance {tolerance:g})")

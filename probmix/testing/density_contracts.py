@@ -1,0 +1,145 @@
+"""Contracts of every family of densities."""
+
+import pickle
+from collections.abc import Callable
+
+import torch
+
+from .cases import (
+    DRAWS,
+    EXACT,
+    INTEGRAL,
+    LINK,
+    MANY_DRAWS,
+    ROWS,
+    SINGLE,
+    ZERO,
+    Case,
+    close,
+    draw,
+    finite,
+    grid,
+    log_prob,
+    ordinary,
+    require,
+)
+
+
+def _check_object(case: Case) -> None:
+    family = case.family
+    require(isinstance(family.name, str) and bool(family.name), f"`name` must be a non-empty str, got {family.name!r}")
+    for size in ("num_params", "num_raw"):
+        value = getattr(family, size)
+        require(isinstance(value, int) and value >= 1, f"`{size}` must be a positive int, got {value!r}")
+    require(case.eta.shape == (ROWS, family.num_params), f"`constrain` gave {tuple(case.eta.shape)} for {ROWS} rows")
+    copy = pickle.loads(pickle.dumps(family))
+    require(copy == family and hash(copy) == hash(family), "the pickled copy is not equal to the family")
+    try:
+        copy.__setattr__("_probe", None)
+    except AttributeError:
+        return
+    raise AssertionError("the family must be frozen, for example a @dataclass(frozen=True)")
+
+
+def _check_extremes(case: Case) -> None:
+    # what training may well produce, and the largest numbers that float32 holds
+    values = torch.tensor([0.0, 1e4, -1e4, 3e38, -3e38])
+    choice = torch.randint(len(values), (256, case.family.num_raw), generator=case.generator)
+    raw = values[choice].requires_grad_()
+    eta = case.family.constrain(raw)
+    case.family.distribution(eta.detach())  # validates its arguments
+    label = case.family.point_label(case.y[0, 0].float().expand(len(raw)))
+    finite("`expected_nll`", case.family.expected_nll(eta, label), raw)
+    finite("`constrain`", eta, raw)
+
+
+def _check_round_trips(case: Case) -> None:
+    family, eta = case.family, case.eta
+    raw = family.unconstrain(eta)
+    require(raw.shape == (ROWS, family.num_raw), f"`unconstrain` gave the shape {tuple(raw.shape)}")
+    close("constrain(unconstrain(eta))", family.constrain(raw), eta, LINK)
+
+
+def _check_log_prob(case: Case) -> None:
+    family, eta, y = case.family, case.eta, case.y
+    close("`distribution(eta).log_prob`", family.distribution(eta).log_prob(y), log_prob(family, eta, y), EXACT)
+    eta = eta.float()
+    y = family.distribution(eta).sample(torch.Size([DRAWS]))
+    single = log_prob(family, eta, y)
+    require(single.dtype == torch.float32, f"`log_prob` of float32 parameters is {single.dtype}")
+    close("`log_prob` in float32", single, log_prob(family, eta.double(), y.double()), SINGLE)
+
+
+def _check_mass(case: Case) -> None:
+    y, log_step = grid(case.family, case.eta)
+    mass = (log_prob(case.family, case.eta, y) + log_step).exp()
+    close("the total mass", mass.sum(0), torch.ones_like(mass[0]), INTEGRAL)
+
+
+def _check_labels(case: Case) -> None:
+    family, eta, y = case.family, case.eta, case.y[:3].T
+    _, weights = case.points(3)
+    single = -log_prob(family, eta.unsqueeze(1), y)
+    loss = family.expected_nll(eta, family.point_label(y[:, 1]))
+    close("`expected_nll` of a point label", loss, single[:, 1], EXACT)
+    loss = family.expected_nll(eta, family.pool_labels(y, weights, pool="linear"))
+    close("`expected_nll` of a linear pool", loss, (weights * single).sum(-1), EXACT)
+    vertex = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand_as(y)
+    for pool in ("log-linear", "linear", "average"):
+        loss = family.expected_nll(eta, family.pool_labels(y, vertex, pool=pool))
+        close(f"`expected_nll` of a {pool!r} pool at a vertex", loss, single[:, 1], EXACT)
+
+
+def _check_marginal(case: Case) -> None:
+    y = draw(case.family, case.eta, MANY_DRAWS)
+    eta = case.family.marginal_params(y)
+    shape = (1, ROWS, case.family.num_params)
+    require(eta.shape == shape, f"`marginal_params` gave the shape {tuple(eta.shape)}, should be {shape}")
+    places, log_step = grid(case.family, eta[0])
+    mean = ((log_prob(case.family, eta[0], places) + log_step).exp() * places).sum(0)
+    standard_error = y.std(0) / MANY_DRAWS**0.5 + 1e-6
+    close("the marginal mean, in standard errors,", (mean - y.mean(0)) / standard_error, ZERO, 5)
+
+
+def _check_rescale(case: Case) -> None:
+    scaler = case.family.scaler(case.y)
+    scaled = scaler.transform(case.y)
+    case.family.check_targets(scaled)
+    eta = ordinary(case.family, case.generator, ROWS)
+    dtype = case.family.rescale(eta.float(), scaler).dtype
+    require(dtype == torch.float64, f"`rescale` gave {dtype}, should be float64")
+    user = log_prob(case.family, case.family.rescale(eta, scaler), case.y)
+    close("`log_prob` in the user's units", user, log_prob(case.family, eta, scaled) - scaler.scale.log(), EXACT)
+
+
+def _check_targets(case: Case) -> None:
+    case.family.check_targets(case.y)
+    try:
+        case.family.check_targets(torch.cat([case.y[0], torch.tensor([torch.nan])]))
+    except ValueError:
+        return
+    raise AssertionError("`check_targets` lets NaN pass")
+
+
+def _check_exposure(case: Case) -> None:
+    family, log_exposure = case.family, torch.linspace(-1, 1, ROWS, dtype=torch.float64)
+    try:
+        exposed = family.expose(case.eta, log_exposure)
+    except ValueError:
+        return
+    means = [family.distribution(eta).mean for eta in (case.eta, exposed)]
+    close("the mean under an exposure", means[1], means[0] * log_exposure.exp(), LINK)
+
+
+DENSITY_CONTRACTS: dict[str, Callable[[Case], None]] = {
+    "object": _check_object,
+    "extreme outputs": _check_extremes,
+    "round trips": _check_round_trips,
+    "log_prob": _check_log_prob,
+    "moments": _check_mass,
+    "label losses": _check_labels,
+    "marginal_params": _check_marginal,
+    "rescale": _check_rescale,
+    "check_targets": _check_targets,
+    "exposure": _check_exposure,
+}
