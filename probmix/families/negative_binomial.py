@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from .._special import stirling_remainder
 from ..distributions import NegativeBinomial as NegativeBinomialDistribution
 from ..distributions.negative_binomial import negative_binomial_log_prob
 from .counts import CountFamily, check_counts
@@ -81,8 +82,11 @@ class FixedNegativeBinomial(CountFamily):
         return logsigmoid(check_kind(distribution, torch.distributions.NegativeBinomial).logits).unsqueeze(-1)
 
     def log_base_measure(self, y: Tensor) -> Tensor:
-        count = torch.full_like(y, 1 / self.dispersion)
-        return torch.lgamma(y + count) - torch.lgamma(count) - torch.lgamma(y + 1)
+        # log Gamma(y + r) - log Gamma(r) by Stirling's formula, lest large r cancel
+        r = torch.full_like(y, 1 / self.dispersion)
+        remainder = stirling_remainder(r + y) - stirling_remainder(r)
+        rise = (r + y - 0.5) * torch.log1p(y / r) + y * (r.log() - 1) + remainder
+        return rise - torch.lgamma(y + 1)
 
     def log_normalizer(self, eta: Tensor) -> Tensor:
         # 1 - e^eta = r / (r + mu)
