@@ -1,6 +1,7 @@
 """Conditional densities with neural networks, regularised by probabilistic mixup."""
 
-from . import families, mixup, scores
+from . import adapters, calibration, families, mixup, scores
+from .calibration import ConformalRegressor, RecalibratedRegressor
 from .estimators import DensityClassifier, DensityRegressor, fit_together, load
 from .fusion import fuse_at
 from .heads import NaturalHead
@@ -11,11 +12,15 @@ from .pooling import linear_pool, log_linear_pool
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConformalRegressor",
     "DensityClassifier",
     "DensityRegressor",
     "GaussianEmbedding",
     "Mixup",
     "NaturalHead",
+    "RecalibratedRegressor",
+    "adapters",
+    "calibration",
     "families",
     "fit_together",
     "fuse_at",

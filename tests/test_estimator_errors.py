@@ -52,7 +52,7 @@ CASES = {
     ),
     "no near miss": (
         {"family": "zipf"}, X, Y,
-        r"^unknown family 'zipf'; known are .*'gamma', 'gaussian', .*'poisson'\.$",
+        r"^unknown family 'zipf'; known are .*'gamma', 'gaussian', .*'zero-inflated-poisson'\.$",
     ),
     "classes in a regressor": (
         {"family": "categorical"}, X, Y,

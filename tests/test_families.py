@@ -277,6 +277,7 @@ def test_families_are_found_by_name() -> None:
         "hurdle-poisson",
         "inverse-gaussian",
         "lognormal",
+        "multivariate-gaussian",
         "negative-binomial",
         "poisson",
         "zero-inflated-negative-binomial",

@@ -84,7 +84,7 @@ def test_marginal_bias_of_extreme_targets_is_finite(family: ExponentialFamily) -
 def test_unknown_family_names() -> None:
     with pytest.raises(ValueError, match="unknown family") as error:
         NaturalHead("poison", 3)
-    assert str(error.value) == "unknown family 'poison'; did you mean 'poisson'?"
+    assert str(error.value) == "unknown family 'poison'; did you mean 'poisson' or 'hurdle-poisson'?"
     with pytest.raises(ValueError, match="unknown family") as error:
         NaturalHead("zipf", 3)
     known = ", ".join(map(repr, families.names()))

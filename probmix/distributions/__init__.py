@@ -4,9 +4,11 @@
 methods. Both work on marginals: for an `Independent` distribution or a mixture of such they act on each coordinate.
 """
 
+from . import normal as normal  # cdf and icdf
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .categorical import Categorical
+from .empirical import Empirical
 from .exponential import Exponential
 from .gamma import Gamma
 from .inflated import Hurdle, ZeroInflated
@@ -16,11 +18,13 @@ from .marginals import cdf, icdf, is_discrete
 from .mixture import Independent, Mixture
 from .negative_binomial import NegativeBinomial
 from .poisson import Poisson
+from .quantile_function import QuantileFunction
 
 __all__ = [
     "Bernoulli",
     "Beta",
     "Categorical",
+    "Empirical",
     "Exponential",
     "Gamma",
     "Hurdle",
@@ -30,6 +34,7 @@ __all__ = [
     "Mixture",
     "NegativeBinomial",
     "Poisson",
+    "QuantileFunction",
     "ZeroInflated",
     "cdf",
     "icdf",

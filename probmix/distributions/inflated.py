@@ -96,31 +96,21 @@ class Hurdle(Marginals, dist.TorchDistribution):
         return new
 
     @property
-    def excess(self) -> Tensor:
-        r"""The factor :math:`(1 - \pi)/(1 - f(0))` between the probabilities of counts above zero and those of f."""
-        return (logsigmoid(-self.gate_logits) - self._log_positive).exp()
-
-    @property
-    def _log_positive(self) -> Tensor:
-        """The logarithm of 1 - f(0)."""
-        return log_positive(self.base_dist.log_prob(torch.zeros_like(self.gate_logits)))
-
-    @property
     def mean(self) -> Tensor:
-        mean: Tensor = self.excess * self.base_dist.mean
-        return mean
+        mean: Tensor = hurdle_excess(self) * self.base_dist.mean
+        return mean.to(self.gate_logits.dtype)
 
     @property
     def variance(self) -> Tensor:
         second: Tensor = self.base_dist.variance + self.base_dist.mean.square()
-        return self.excess * second - self.mean.square()
+        return (hurdle_excess(self) * second - self.mean.square()).to(self.gate_logits.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():
             zero = torch.rand(shape, dtype=torch.float64, device=self.gate_logits.device)
-            at_zero = self._log_positive.double().exp()
-            level = 1 - at_zero * torch.rand(shape, dtype=torch.float64, device=at_zero.device)
+            positive = _base_log_positive(self).exp()
+            level = 1 - positive * torch.rand(shape, dtype=torch.float64, device=positive.device)
             counts = icdf(self.base_dist, level.to(self.gate_logits.dtype).clamp(max=1 - 2.0**-24)).clamp(min=1)
             return torch.where(zero < self.gate_logits.double().sigmoid(), torch.zeros_like(counts), counts)
 
@@ -129,6 +119,17 @@ class Hurdle(Marginals, dist.TorchDistribution):
             self._validate_sample(value)
         counted, none = self.base_dist.log_prob(value), self.base_dist.log_prob(torch.zeros_like(value))
         return hurdle_log_prob(counted.double(), none.double(), self.gate_logits.double(), value).to(counted.dtype)
+
+
+def hurdle_excess(distribution: Hurdle) -> Tensor:
+    r"""The factor :math:`(1 - \pi)/(1 - f(0))` of the probabilities of counts above zero, in float64."""
+    return (logsigmoid(-distribution.gate_logits.double()) - _base_log_positive(distribution)).exp()
+
+
+def _base_log_positive(distribution: Hurdle) -> Tensor:
+    """The logarithm of 1 - f(0), in float64."""
+    none = distribution.base_dist.log_prob(torch.zeros_like(distribution.gate_logits))
+    return log_positive(none.double())
 
 
 def log_positive(log_zero: Tensor) -> Tensor:
@@ -153,7 +154,7 @@ def _(distribution: dist.ZeroInflatedDistribution, y: Tensor) -> Tensor:
 def _(distribution: Hurdle, y: Tensor) -> Tensor:
     gate = distribution.gate_logits.double().sigmoid()
     # 1 - c (1 - F(y)), with the tail as a difference of two cdfs that is exact at zero
-    excess = distribution.excess.double()
+    excess = hurdle_excess(distribution)
     zero = cdf(distribution.base_dist, torch.zeros_like(gate)).double()
     below = gate + excess * (cdf(distribution.base_dist, y).double() - zero)
     return torch.where(y < 0, torch.zeros_like(below), below.clamp(max=1)).to(distribution.gate_logits.dtype)
@@ -170,7 +171,7 @@ def _(distribution: dist.ZeroInflatedDistribution, q: Tensor) -> Tensor:
 def _(distribution: Hurdle, q: Tensor) -> Tensor:
     gate = distribution.gate_logits.double().sigmoid()
     zero = cdf(distribution.base_dist, torch.zeros_like(gate)).double()
-    level = zero + (q.double() - gate) / distribution.excess.double()
+    level = zero + (q.double() - gate) / hurdle_excess(distribution)
     return _count_quantile(distribution, distribution.base_dist, q, level)
 
 

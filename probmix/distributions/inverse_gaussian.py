@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
-from .._special import HALF_LOG_2PI
+from .._special import HALF_LOG_2PI, ndtr
 from .inversion import invert_continuous, with_ends
 from .marginals import cdf, icdf
 
@@ -128,5 +128,5 @@ def _cdf(log_ratio: Tensor, relative_shape: Tensor) -> Tensor:
     half = 0.5 * log_ratio.clamp(-1000, 1000)
     v, w = root * half.sinh(), root * half.cosh()
     second: Tensor = 0.5 * torch.exp(-0.5 * v.square()) * torch.special.erfcx(w / math.sqrt(2))
-    first: Tensor = torch.special.ndtr(v)
+    first: Tensor = ndtr(v)
     return first + second

@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from .._special import HALF_LOG_2PI
+from .._special import HALF_LOG_2PI, ndtr
 from .marginals import Marginals, cdf, icdf
 
 
@@ -23,7 +23,7 @@ class LogNormal(Marginals, dist.LogNormal):
 @cdf.register
 def _(distribution: torch.distributions.LogNormal, y: Tensor) -> Tensor:
     z = (y.double().clamp(min=0).log() - distribution.loc.double()) / distribution.scale.double()
-    below: Tensor = torch.special.ndtr(z)
+    below = ndtr(z)
     return below.to(distribution.loc.dtype)
 
 

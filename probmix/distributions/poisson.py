@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from .._incomplete_gamma import incomplete_gamma
 from .._special import poisson_log_prob
 from .inversion import invert_discrete, with_ends
 from .marginals import Marginals, cdf, icdf
@@ -20,15 +21,20 @@ class Poisson(Marginals, dist.Poisson):
 
 @cdf.register
 def _(distribution: torch.distributions.Poisson, y: Tensor) -> Tensor:
-    # in float32 torch's incomplete gamma functions are off by 2e-5 at a rate of 1e6
-    tail = torch.special.gammaincc(y.double().floor().clamp(min=0) + 1, distribution.rate.double())
-    return torch.where(y < 0, torch.zeros_like(tail), tail).to(distribution.rate.dtype)
+    y = y.detach().double()
+    _, upper = incomplete_gamma(y.floor().clamp(min=0) + 1, distribution.rate.double())
+    return torch.where(y < 0, 0.0, upper).to(distribution.rate.dtype)
 
 
 @icdf.register
 def _(distribution: torch.distributions.Poisson, q: Tensor) -> Tensor:
-    q, rate = torch.broadcast_tensors(q.double(), distribution.rate.double())
+    q, rate = torch.broadcast_tensors(q.detach().double(), distribution.rate.detach().double())
     wide = Poisson(rate, validate_args=False)
-    high = rate + 10 * rate.sqrt() + 10
-    y = invert_discrete(lambda y: cdf(wide, y), q, torch.full_like(rate, -1.0), high)
+    # Cornish and Fisher's expansion; its next term goes with the cube of z
+    z = torch.special.ndtri(torch.where((q > 0) & (q < 1), q, 0.5))
+    centre = rate + rate.sqrt() * z + (z.square() - 1) / 6
+    width = 2 + z.abs() ** 3 / (20 * (1 + rate.sqrt()))
+    low = (centre - width).floor().clamp(min=-1)
+    low = torch.where(cdf(wide, low) < q, low, -1.0)
+    y = invert_discrete(lambda y: cdf(wide, y), q, low, torch.maximum(centre + width, low + 1))
     return with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.rate.dtype)

@@ -196,7 +196,8 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
     def _build(self, problem: Problem) -> MemberNetwork:
         """The untrained network of a problem."""
         targets = problem.data.y
-        num_targets = targets.shape[1] if targets.ndim == 2 else None
+        # a family of vectors has all targets in one set of parameters
+        num_targets = targets.shape[1] if targets.ndim == 2 and not problem.objective.family.event_dim else None
         sizes, shape = check_layer_sizes(self.hidden_layer_sizes), tuple(problem.data.x.shape[1:])
         return build_network(
             self.network, sizes, problem.objective.family, shape, num_targets, problem.keys, problem.mixup

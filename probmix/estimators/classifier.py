@@ -11,6 +11,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
 from ..families import Categorical, Family
+from .answers import draws_of
 from .base import DensityEstimator
 
 
@@ -89,6 +90,6 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
 
     def sample(self, X: ArrayLike, n_samples: int = 1, random_state: Any = None) -> NDArray[Any]:
         """Classes drawn from the predicted distribution: (n, F) -> (n_samples, n)."""
-        indices = self._sample(X, n_samples, random_state).cpu().numpy()
+        indices = draws_of(self.predict_dist(X), n_samples, random_state).cpu().numpy()
         draws: NDArray[Any] = self.classes_[indices]
         return draws

@@ -17,7 +17,8 @@ from ..mixup.meeting import exposed
 from ..networks import MemberNetwork
 from ..pooling import linear_pool
 from ..random import member_keys, seeded
-from .checks import check_device, check_exposure, check_integer, check_pool, check_seed
+from .answers import check_shape
+from .checks import check_device, check_exposure, check_integer, check_pool
 from .rows import as_numpy, check_rows
 
 
@@ -131,10 +132,9 @@ class Predictions(ABC):
 
     def _log_prob(self, X: Any, y: Any, exposure: Any = None) -> NDArray[np.float64]:
         distribution = self._predict_dist(X, exposure)
-        targets = torch.tensor(self._validate_targets(as_numpy(y)))
-        expected = distribution.batch_shape + distribution.event_shape
-        if targets.shape != expected:
-            raise ValueError(f"y must have shape {tuple(expected)}, as X and the fit say; got {tuple(targets.shape)}.")
+        checked = self._validate_targets(as_numpy(y))
+        check_shape(checked, distribution)
+        targets = torch.tensor(checked)
         self.family_.check_targets(targets)
         device = check_device(self.device)
         log_prob: NDArray[np.float64] = distribution.log_prob(targets.to(device)).cpu().numpy()
@@ -154,12 +154,3 @@ class Predictions(ABC):
     def _score(self, X: Any, y: Any, sample_weight: Any, exposure: Any = None) -> float:
         weights = None if sample_weight is None else np.asarray(as_numpy(sample_weight), dtype=np.float64)
         return float(np.average(self._log_prob(X, y, exposure), weights=weights))
-
-    def _sample(self, X: Any, n_samples: int, random_state: Any, exposure: Any = None) -> Tensor:
-        """Draws from the predicted distributions, (n_samples, n[, d]); torch's own generator is left as it was."""
-        check_integer("n_samples", n_samples, 1)
-        distribution = self._predict_dist(X, exposure)
-        device = check_device(self.device)
-        with seeded(check_seed(random_state), device):
-            draws: Tensor = distribution.sample(torch.Size([n_samples]))
-        return draws

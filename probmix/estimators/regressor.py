@@ -13,12 +13,11 @@ from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_array, validate_data
 from torch import Tensor
 
-from ..distributions import icdf
 from ..families import Categorical, Family, get
 from ..mixup import Mixup
 from ..networks import NetworkLike
+from .answers import draws_of, interval_of, mean_of, quantiles_of
 from .base import DensityEstimator
-from .checks import check_real
 
 
 class DensityRegressor(RegressorMixin, DensityEstimator):
@@ -202,7 +201,6 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
         if self.family == "categorical" or isinstance(self.family, Categorical):
             raise ValueError("the categorical family is for classes; use DensityClassifier.")
-        family = get(self.family)
         x, targets = validate_data(
             self,
             X,
@@ -213,7 +211,13 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
             ensure_min_samples=2,
             allow_nd=self.network is not None,
         )
-        return x, targets.astype(np.float64), family
+        return x, targets.astype(np.float64), self._family_of(targets)
+
+    def _family_of(self, targets: NDArray[Any]) -> Family:
+        """The family, with what it needs to know of the targets."""
+        if self.family != "multivariate-gaussian":
+            return get(self.family)
+        return get(self.family, num_targets=targets.shape[1] if targets.ndim == 2 else 1)
 
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
         targets: NDArray[np.float64] = check_array(y, dtype=np.float64, ensure_2d=False, input_name=name)
@@ -279,8 +283,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
 
     def predict(self, X: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:
         """Mean of the predicted distribution: (n, F) -> (n,) or (n, d)."""
-        mean: NDArray[np.float64] = self.predict_dist(X, exposure).mean.cpu().numpy()
-        return mean
+        return mean_of(self.predict_dist(X, exposure))
 
     def predict_quantile(
         self, X: ArrayLike, q: float | ArrayLike, exposure: ArrayLike | None = None
@@ -298,17 +301,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         ndarray, (n[, d]), or (n, [d,] Q) for an array of levels
             For counts the smallest y with P(Y <= y) >= q.
         """
-        levels = np.asarray(q, dtype=np.float64)
-        if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
-            raise ValueError(f"`q` must be one level or a vector of levels in (0, 1); got {q!r}.")
-        distribution = self.predict_dist(X, exposure)
-        shape = distribution.batch_shape + distribution.event_shape
-        columns = []
-        for level in levels.reshape(-1):
-            column = torch.full(shape, float(level), dtype=torch.float64, device=distribution.mean.device)
-            columns.append(icdf(distribution, column))
-        quantiles: NDArray[np.float64] = torch.stack(columns, -1).cpu().numpy()
-        return quantiles if levels.ndim else quantiles[..., 0]
+        return quantiles_of(self.predict_dist(X, exposure), q)
 
     def predict_interval(
         self, X: ArrayLike, coverage: float = 0.9, exposure: ArrayLike | None = None
@@ -326,14 +319,13 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         ndarray, (n, [d,] 2)
             Lower and upper end: the quantiles at (1 - coverage) / 2 and (1 + coverage) / 2.
         """
-        check_real("coverage", coverage, 0.0, 1.0, open_low=True)
-        return self.predict_quantile(X, [(1 - coverage) / 2, (1 + coverage) / 2], exposure)
+        return interval_of(self.predict_dist(X, exposure), coverage)
 
     def sample(
         self, X: ArrayLike, n_samples: int = 1, random_state: Any = None, exposure: ArrayLike | None = None
     ) -> NDArray[np.float64]:
         """Draws from the predicted distribution: (n, F) -> (n_samples, n[, d])."""
-        draws: NDArray[np.float64] = self._sample(X, n_samples, random_state, exposure).cpu().numpy()
+        draws: NDArray[np.float64] = draws_of(self.predict_dist(X, exposure), n_samples, random_state).cpu().numpy()
         return draws
 
     def __sklearn_tags__(self) -> Tags:

@@ -13,6 +13,7 @@ from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .label import Label, TargetScaler
 from .lognormal import LogNormal
+from .multivariate_gaussian import MultivariateGaussian
 from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
 from .registry import get, names, register
@@ -33,6 +34,7 @@ __all__ = [
     "Label",
     "LabelPool",
     "LogNormal",
+    "MultivariateGaussian",
     "NegativeBinomial",
     "Poisson",
     "TargetScaler",

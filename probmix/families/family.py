@@ -53,6 +53,11 @@ class Family(ABC):
         return self.num_params
 
     @property
+    def event_dim(self) -> int:
+        """Number of axes of one target; 0, but for families of vectors, whose targets are (*B, d)."""
+        return 0
+
+    @property
     def is_discrete(self) -> bool:
         """Whether targets are whole numbers."""
         return is_discrete(self.distribution(self.constrain(torch.zeros(self.num_raw))))

@@ -39,7 +39,7 @@ class FixedNegativeBinomial(CountFamily):
     >>> import torch
     >>> from probmix.families import FixedNegativeBinomial
     >>> FixedNegativeBinomial(dispersion=0.5).distribution(torch.log(torch.tensor([0.5]))).mean
-    tensor(2.0000)
+    tensor(2.)
     """
 
     dispersion: float = 1.0

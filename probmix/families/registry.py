@@ -15,6 +15,7 @@ from .gaussian import Gaussian
 from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .lognormal import LogNormal
+from .multivariate_gaussian import MultivariateGaussian
 from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
 
@@ -28,6 +29,7 @@ _FAMILIES: dict[str, Callable[..., Family]] = {
     "exponential": Exponential,
     "lognormal": LogNormal,
     "inverse-gaussian": InverseGaussian,
+    "multivariate-gaussian": MultivariateGaussian,
     "negative-binomial": NegativeBinomial,
     "fixed-negative-binomial": FixedNegativeBinomial,
     "zero-inflated-poisson": ZeroInflated,

@@ -191,7 +191,7 @@ def _over_targets(weights: Tensor, pairs: Tensor) -> Tensor:
 
 def check_params(family: Family, eta: Tensor, targets: torch.Size) -> None:
     """Raise unless parameters fit the targets."""
-    shape = (*targets, family.num_params)
+    shape = (*targets[: len(targets) - family.event_dim], family.num_params)
     if eta.shape != shape:
         raise ValueError(
             f"`module` must give natural parameters of the family {family.name!r} of shape {shape}: rows, targets as "

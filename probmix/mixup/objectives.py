@@ -124,6 +124,11 @@ class RankedProbability(Objective):
     """
 
     def check(self, mixup: Mixup) -> None:
+        if self.family.event_dim:
+            raise ValueError(
+                f"the CRPS looks at one target at a time and learns nothing of how those of the family "
+                f"{self.family.name!r} depend on each other. Use loss='nll', or a family of single targets."
+            )
         if mixup.label_pool == "calibrated" or mixup.label_spread or mixup.criterion != "expected-log":
             raise ValueError(
                 "loss='crps' knows labels that are points, and averages over draws: it has no label_pool='calibrated', "
@@ -150,8 +155,7 @@ class RankedProbability(Objective):
 
     def losses(self, eta: Tensor, label: Label) -> Tensor:
         def crps(params: Tensor, y: Tensor) -> Tensor:
-            distribution = self.family.distribution(params)
-            return marginal_crps(distribution, y.expand(distribution.batch_shape))
+            return marginal_crps(self.family.distribution(params.expand(*y.shape, params.shape[-1])), y)
 
         return expectation(crps, eta, label).to(eta.dtype)
 
@@ -177,8 +181,7 @@ class RankedProbability(Objective):
         """Expected CRPS of mixtures: (*B, C, K), (*B, C) -> (*B,)."""
 
         def crps(params: Tensor, y: Tensor) -> Tensor:
-            mixture = linear_pool(self.family.distribution(params), weights)
-            return marginal_crps(mixture, y.expand(mixture.batch_shape))
+            return marginal_crps(linear_pool(self.family.distribution(params), weights), y)
 
         if label.weights is None:
             return crps(eta, label.value).to(eta.dtype)

@@ -1,6 +1,17 @@
 """Pictures of predictions, as Display classes in scikit-learn's manner; matplotlib is imported on first use."""
 
 from .bands import PredictiveBandDisplay
+from .comparison import ScoreComparisonDisplay
+from .coverage import CoverageDisplay
+from .fusion import FusionDisplay
 from .pit import PITHistogramDisplay
+from .reliability import ReliabilityDisplay
 
-__all__ = ["PITHistogramDisplay", "PredictiveBandDisplay"]
+__all__ = [
+    "CoverageDisplay",
+    "FusionDisplay",
+    "PITHistogramDisplay",
+    "PredictiveBandDisplay",
+    "ReliabilityDisplay",
+    "ScoreComparisonDisplay",
+]

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution
 
+from ..scores._inputs import innermost
 from ..scores.prediction import predicted_distribution
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def predicted_number(estimator: Any, X: Any) -> Distribution:
         If there are several targets.
     """
     distribution = predicted_distribution(estimator, X)
-    if hasattr(estimator, "classes_"):
+    if hasattr(estimator, "classes_") or isinstance(innermost(distribution), Categorical):
         raise TypeError(f"a display shows the distribution of a number; {estimator!r} predicts classes.")
     check_single_target(distribution)
     return distribution

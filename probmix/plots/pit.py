@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr
-from torch.distributions import Distribution
 
+from ..adapters import as_distribution
 from ..scores import pit
 from ._common import check_single_target, new_axes, predicted_number
 
@@ -114,7 +114,7 @@ class PITHistogramDisplay:
     @classmethod
     def from_predictions(
         cls,
-        distribution: Distribution,
+        distribution: Any,
         y: ArrayLike | torch.Tensor,
         *,
         bins: int = 10,
@@ -126,7 +126,7 @@ class PITHistogramDisplay:
 
         Parameters
         ----------
-        distribution : torch or Pyro distribution, batch shape (n,)
+        distribution : torch or Pyro distribution, batch shape (n,), or what `probmix.adapters.as_distribution` takes
         y : array-like, (n,)
         bins : int
             Number of bars.
@@ -139,6 +139,7 @@ class PITHistogramDisplay:
         -------
         PITHistogramDisplay
         """
+        distribution = as_distribution(distribution)
         check_single_target(distribution)
         with torch.no_grad():
             targets = torch.as_tensor(np.asarray(y, dtype=np.float64)).to(distribution.mean.device)

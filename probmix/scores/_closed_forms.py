@@ -15,28 +15,43 @@ def exponential_crps(rate: Tensor, y: Tensor) -> Tensor:
 
 
 def lognormal_crps(loc: Tensor, scale: Tensor, y: Tensor) -> Tensor:
-    r""":math:`y(2\Phi(z) - 1) - 2m[\Phi(z - \sigma) + \Phi(\sigma/\sqrt2) - 1]`, :math:`z = (\log y - \mu)/\sigma`.
+    r""":math:`y(2\Phi(z) - 1) - 2m[\Phi(z - \sigma) - \Phi(-\sigma/\sqrt2)]`, :math:`z = (\log y - \mu)/\sigma`.
 
-    Here :math:`m = e^{\mu + \sigma^2/2}` is the mean. Below it the bracket is a difference of two tails.
+    Here :math:`m = e^{\mu + \sigma^2/2}` is the mean, which may overflow: it does not stand alone.
     """
     inside = y > 0
     # the logarithm of any y will do outside
     z = (torch.where(inside, y, 1.0).log() - loc) / scale
-    mean = (loc + 0.5 * scale.square()).exp()
-    shifted = (z - scale) / math.sqrt(2)
-    bracket = torch.where(
-        shifted < 0,
-        torch.erfc(-shifted) - torch.erfc(0.5 * scale),
-        torch.erf(shifted) + torch.erf(0.5 * scale),
-    )
-    value = y * torch.erf(z / math.sqrt(2)) - mean * bracket
-    return torch.where(inside, value, mean * torch.erfc(0.5 * scale) - y)
+    log_mean = loc + 0.5 * scale.square()
+    to_y = torch.where(inside, y * torch.erf(z / math.sqrt(2)) - 2 * truncated_mean(log_mean, scale - z), -y)
+    return to_y + 2 * truncated_mean(log_mean, scale / math.sqrt(2))
+
+
+def truncated_mean(log_mean: Tensor, t: Tensor) -> Tensor:
+    r""":math:`e^{l}\Phi(-t)`, which for a mean of a log-normal distribution may be small where the mean overflows."""
+    upper = t > 0
+    scaled: Tensor = torch.special.erfcx(torch.where(upper, t, 0.0) / math.sqrt(2))
+    tail = torch.where(upper, log_mean - 0.5 * t.square(), 0.0).exp() * scaled
+    return 0.5 * torch.where(upper, tail, torch.where(upper, 0.0, log_mean).exp() * torch.erfc(t / math.sqrt(2)))
 
 
 def bernoulli_crps(logits: Tensor, y: Tensor) -> Tensor:
     """The squared probability of the other value."""
     inside = y.clamp(0, 1)
     return torch.where(inside > 0, -logits, logits).sigmoid().square() + (y - inside).abs()
+
+
+def categorical_crps(probs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Squares of the probabilities up to a class below y, or above a class from y on.
+
+    `lengths`, (*B, classes - 1), are what a window leaves of the unit intervals between the classes.
+    """
+    below = probs.cumsum(-1)[..., :-1]
+    # 1 - F as a sum of its own keeps its digits where F is nearly one
+    above = probs.flip(-1).cumsum(-1).flip(-1)[..., 1:]
+    classes = torch.arange(below.shape[-1], device=y.device)
+    squares = torch.where(classes < y.unsqueeze(-1), below, above).square()
+    return (squares if lengths is None else squares * lengths).sum(-1)
 
 
 def beta_crps(a: Tensor, b: Tensor, y: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def checked_targets(distribution: Distribution, y: Tensor) -> Tensor:
             "`y` must broadcast to batch shape + event shape of the distribution, "
             f"{tuple(expected)}; got shape {tuple(y.shape)}. {mend}"
         )
-    check_support(y, y.isfinite(), "`y` must be finite", "Drop or impute these rows.")
+    check_finite("y", y)
     if is_discrete(distribution):
         base = innermost(distribution)
         if isinstance(base, Categorical):
@@ -42,6 +42,13 @@ def checked_targets(distribution: Distribution, y: Tensor) -> Tensor:
             rule = "`y` must be a whole number for a discrete distribution"
             check_support(y, y == y.round(), rule, "Use counts, or a continuous distribution.")
     return y.expand(expected)
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Raise a ValueError if any of the values is infinite or NaN."""
+    # the extremes are found in one pass without a temporary, and are NaN where anything is; inf may be their difference
+    if values.numel() and not bool(torch.stack(values.detach().aminmax()).isfinite().all()):
+        check_support(values, values.isfinite(), f"`{name}` must be finite", "Drop or impute these rows.")
 
 
 def innermost(distribution: Distribution) -> Distribution:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .._incomplete_gamma import incomplete_gamma
 from ..distributions import cdf
 from ._quadrature import BLOCK, TAIL, cells, cuts, integrate, quantiles
 
 # A Poisson cdf changes around k over a distance of sqrt(k) or more: from here on the sum is an integral to 1e-8.
-_SMOOTH_FROM = 256
+SMOOTH_FROM = 256
 
 
 def sum_crps(distribution: Distribution, y: Tensor) -> Tensor:
@@ -46,11 +47,11 @@ def poisson_mixture_crps(distribution: Distribution, weights: Tensor, rate: Tens
 
     smooth_cdf = partial(_poisson_mixture_cdf, weights, rate)
 
-    total = outside + _sum(smooth_cdf, inside, low, high.clamp(max=_SMOOTH_FROM - 1), size)
-    wide = high >= _SMOOTH_FROM
+    total = outside + _sum(smooth_cdf, inside, low, high.clamp(max=SMOOTH_FROM - 1), size)
+    wide = high >= SMOOTH_FROM
     if not bool(wide.any()):
         return total
-    first = low.clamp(min=_SMOOTH_FROM)
+    first = low.clamp(min=SMOOTH_FROM)
     start, stop = first - 0.5, torch.maximum(high, first) + 0.5
     step = inside - 0.5
 
@@ -77,8 +78,8 @@ def _midpoint_correction(values: Tensor) -> Tensor:
 
 def _poisson_mixture_cdf(weights: Tensor, rate: Tensor, x: Tensor) -> Tensor:
     """F(x), smooth in x >= -1; equal to the cdf at the integers."""
-    members = weights * torch.special.gammaincc(x.unsqueeze(-1) + 1, rate)
-    return torch.sum(members, -1)
+    _, upper = incomplete_gamma(x.unsqueeze(-1) + 1, rate)
+    return torch.sum(weights * upper, -1)
 
 
 def _sum(function: Callable[[Tensor], Tensor], y: Tensor, low: Tensor, high: Tensor, cells: int) -> Tensor:

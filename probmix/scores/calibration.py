@@ -45,6 +45,11 @@ def pit(distribution: Distribution, y: Tensor, generator: torch.Generator | None
     >>> pit(torch.distributions.Normal(torch.zeros(2), 1.0), torch.tensor([0.0, 2.0]))
     tensor([0.5000, 0.9772])
     """
+    return to_dtype_of(distribution, wide_pit(distribution, y, generator))
+
+
+def wide_pit(distribution: Distribution, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """The PIT in float64: rounded to float32 it would miss the ends of intervals."""
     y = checked_targets(distribution, y).double()
     wide = widen(distribution)
     value = cdf(wide, y)
@@ -54,7 +59,7 @@ def pit(distribution: Distribution, y: Tensor, generator: torch.Generator | None
             generator = torch.Generator(device).manual_seed(0)
         u = torch.rand(value.shape, generator=generator, dtype=torch.float64, device=device)
         value = torch.lerp(cdf(wide, y - 1), value, u)
-    return to_dtype_of(distribution, value)
+    return value
 
 
 def coverage(distribution: Distribution, y: Tensor, level: float) -> Tensor:

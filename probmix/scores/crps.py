@@ -3,16 +3,23 @@
 from functools import singledispatch
 
 import torch
+from pyro.distributions import ZeroInflatedDistribution
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, Normal
 
-from .._special import poisson_log_prob
-from ..distributions import is_discrete
+from ..distributions import Hurdle, is_discrete
 from ..distributions.beta import concentrations
-from ._closed_forms import bernoulli_crps, beta_crps, exponential_crps, lognormal_crps
+from ..distributions.inflated import hurdle_excess
+from ..distributions.negative_binomial import count_and_log_mean
+from ._beta_mixtures import beta_mixture_crps
+from ._closed_forms import bernoulli_crps, beta_crps, categorical_crps, exponential_crps, lognormal_crps
 from ._gamma import gamma_crps
 from ._inputs import checked_targets, innermost, mean_over_event, to_dtype_of, widen
+from ._members import members_last, mixture_weights, pooled_probs
+from ._mixtures import bernoulli_mixture_crps, exponential_mixture_crps, lognormal_mixture_crps
+from ._negative_binomial import negative_binomial_crps
 from ._normal import normal_crps, normal_mixture_crps
+from ._poisson import poisson_crps
 from ._quadrature import quadrature_crps
 from ._sums import poisson_mixture_crps, sum_crps
 
@@ -26,7 +33,7 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     ----------
     distribution : torch or Pyro distribution
         Closed form for Normal, Poisson, Gamma, Exponential, LogNormal, Beta, Bernoulli, Categorical and mixtures of
-        Normals; else from the cdf.
+        Normals, Exponentials, LogNormals, Bernoullis and Categoricals; else from the cdf.
     y : Tensor, broadcastable to batch shape + event shape
         Whole numbers where the distribution is discrete.
 
@@ -60,10 +67,17 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
       index and so is not divided by the number of classes less one; it means something where classes are ordered;
     - other discrete distributions: the same sum over all but 1e-12 of the mass in either tail. For mixtures of Poissons
       it is exact up to 256; beyond, quadrature with the Euler-Maclaurin correction (1e-8 relative) replaces it;
-    - other continuous distributions: adaptive quadrature of the integral between the same quantiles.
+    - mixtures of Exponentials: :math:`|y| - 2\sum_i w_i F_i(y)/r_i + \sum_{ij} w_i w_j/(r_i + r_j)`;
+    - mixtures of LogNormals: :math:`y(2F(y) - 1) - 2\sum_i w_i m_i\Phi(z_i - \sigma_i) + 2\sum_{ij} w_i w_j m_i
+      \Phi((\mu_j - \mu_i - \sigma_i^2)/(\sigma_i^2 + \sigma_j^2)^{1/2})` with the means :math:`m_i`;
+    - other continuous distributions: adaptive quadrature of the integral between the same quantiles, to 1e-10 relative
+      where the cdf is known that well; mixtures of Betas: quadrature of the density as well, to 1e-9 relative.
 
-    All are evaluated in float64 and differentiable in the parameters where the cdf is; the Gamma in its shape as well,
-    once. Mixtures of Gammas are not differentiable in the shapes, for torch's incomplete gamma function is not.
+    At a scale that is tiny beside y the score is the distance to y, to rounding in y; `crps_with_bound` tells how much
+    that is. Targets outside of the support count with their distance to it; NaN raises.
+
+    All are evaluated in float64 and differentiable in the parameters where the cdf is; Poissons, Gammas and their
+    mixtures once.
 
     References
     ----------
@@ -96,11 +110,15 @@ def marginal_crps(distribution: Distribution, y: Tensor) -> Tensor:
     try:
         return sum_crps(wide, y) if is_discrete(wide) else quadrature_crps(wide, y)
     except NotImplementedError as error:
-        name = type(innermost(distribution)).__name__
-        raise NotImplementedError(
-            f"the CRPS of {name} has no closed form here and needs its cdf and icdf. "
-            f"Register them with `probmix.distributions.cdf.register({name})` and `icdf.register({name})`."
-        ) from error
+        raise lacks_cdf(distribution) from error
+
+
+def lacks_cdf(distribution: Distribution) -> NotImplementedError:
+    name = type(innermost(distribution)).__name__
+    return NotImplementedError(
+        f"the CRPS of {name} has no closed form here and needs its cdf and icdf. "
+        f"Register them with `probmix.distributions.cdf.register({name})` and `icdf.register({name})`."
+    )
 
 
 @marginal_crps.register
@@ -110,13 +128,7 @@ def _(distribution: torch.distributions.Normal, y: Tensor) -> Tensor:
 
 @marginal_crps.register
 def _(distribution: torch.distributions.Poisson, y: Tensor) -> Tensor:
-    rate = distribution.rate.double()
-    inside = y >= 0
-    y_inside = y.clamp(min=0)
-    below = torch.where(inside, torch.special.gammaincc(y_inside.detach() + 1, rate), 0.0)
-    at_y = torch.where(inside, poisson_log_prob(y_inside, rate.log()).exp(), 0.0)
-    spread: Tensor = torch.special.i0e(2 * rate) + torch.special.i1e(2 * rate)
-    return (y - rate) * (2 * below - 1) + 2 * rate * at_y - rate * spread
+    return poisson_crps(distribution.rate.double(), y)
 
 
 @marginal_crps.register
@@ -146,12 +158,38 @@ def _(distribution: torch.distributions.Beta, y: Tensor) -> Tensor:
 
 @marginal_crps.register
 def _(distribution: torch.distributions.Categorical, y: Tensor) -> Tensor:
-    probs = distribution.probs.double()
-    below = probs.cumsum(-1)[..., :-1]
-    # 1 - F as a sum of its own keeps its digits where F is nearly one
-    above = probs.flip(-1).cumsum(-1).flip(-1)[..., 1:]
-    classes = torch.arange(below.shape[-1], device=y.device)
-    return torch.where(classes < y.unsqueeze(-1), below, above).square().sum(-1)
+    return categorical_crps(distribution.probs.double(), y)
+
+
+@marginal_crps.register
+def _(distribution: torch.distributions.NegativeBinomial, y: Tensor) -> Tensor:
+    total_count, log_mean = count_and_log_mean(distribution)
+    return negative_binomial_crps(log_mean, total_count, y)
+
+
+@marginal_crps.register
+def _(distribution: ZeroInflatedDistribution, y: Tensor) -> Tensor:
+    gate = distribution.gate_logits.double().sigmoid()
+    return _with_zeros(distribution.base_dist, gate, (-distribution.gate_logits.double()).sigmoid(), y)
+
+
+@marginal_crps.register
+def _(distribution: Hurdle, y: Tensor) -> Tensor:
+    # F is 1 - c (1 - F of the base) for counts: an inflation by 1 - c, which may be negative
+    excess = hurdle_excess(distribution)
+    return _with_zeros(distribution.base_dist, 1 - excess, excess, y)
+
+
+def _with_zeros(base: Distribution, gate: Tensor, rest: Tensor, y: Tensor) -> Tensor:
+    """CRPS of the distribution function `gate` + `rest` F for y >= 0, with the two summing to one."""
+    inside = y.clamp(min=0)
+    counted, none = (marginal_crps(base, value) for value in (inside, torch.zeros_like(y)))
+    return gate * inside + rest * (counted - gate * none) + (inside - y)
+
+
+@marginal_crps.register
+def _(distribution: torch.distributions.MultivariateNormal, y: Tensor) -> Tensor:
+    return normal_crps(distribution.loc.double(), distribution.variance.double().sqrt(), y)
 
 
 @marginal_crps.register(Independent)
@@ -161,28 +199,24 @@ def _(distribution: Independent[Distribution], y: Tensor) -> Tensor:
 
 @marginal_crps.register
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
-    component = innermost(distribution)
-    if isinstance(component, Normal):
-        loc, scale = _members_last(distribution, component.loc), _members_last(distribution, component.scale)
-        return normal_mixture_crps(_weights(distribution), loc, scale, y)
-    if isinstance(component, torch.distributions.Categorical):
-        probs = component.probs.double().movedim(-2 - len(distribution.event_shape), -2)
-        pooled = (_weights(distribution).unsqueeze(-1) * probs).sum(-2)
-        return marginal_crps(torch.distributions.Categorical(pooled, validate_args=False), y)
-    if isinstance(component, torch.distributions.Poisson):
-        wide, rate = widen(distribution), _members_last(distribution, component.rate)
-        return poisson_mixture_crps(wide, _weights(distribution), rate, y)
-    generic = marginal_crps.dispatch(Distribution)
-    return generic(distribution, y)
-
-
-def _weights(mixture: MixtureSameFamily) -> Tensor:
-    """Weights in float64, broadcastable to batch + event + (M,)."""
-    probs = mixture.mixture_distribution.probs.double()
-    probs = probs / probs.sum(-1, keepdim=True)
-    return probs.reshape(probs.shape[:-1] + (1,) * len(mixture.event_shape) + probs.shape[-1:])
-
-
-def _members_last(mixture: MixtureSameFamily, parameter: Tensor) -> Tensor:
-    """A parameter of the components, (*batch, M, *event), as float64 of shape (*batch, *event, M)."""
-    return parameter.double().movedim(-1 - len(mixture.event_shape), -1)
+    component, weights = innermost(distribution), mixture_weights(distribution)
+    match component:
+        case Normal() | torch.distributions.MultivariateNormal():
+            loc, scale = (members_last(distribution, p) for p in (component.mean, component.stddev))
+            return normal_mixture_crps(weights, loc, scale, y)
+        case torch.distributions.LogNormal():
+            loc, scale = (members_last(distribution, p) for p in (component.loc, component.scale))
+            return lognormal_mixture_crps(weights, loc, scale, y)
+        case torch.distributions.Exponential():
+            return exponential_mixture_crps(weights, members_last(distribution, component.rate), y)
+        case torch.distributions.Beta():
+            a, b = (members_last(distribution, p) for p in concentrations(component))
+            return beta_mixture_crps(weights, a, b, y)[0]
+        case torch.distributions.Bernoulli():
+            return bernoulli_mixture_crps(weights, members_last(distribution, component.logits), y)
+        case torch.distributions.Categorical():
+            return categorical_crps(pooled_probs(distribution, component), y)
+        case torch.distributions.Poisson():
+            return poisson_mixture_crps(widen(distribution), weights, members_last(distribution, component.rate), y)
+        case _:
+            return marginal_crps.dispatch(Distribution)(distribution, y)

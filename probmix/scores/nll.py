@@ -31,8 +31,8 @@ def nll(distribution: Distribution, y: Tensor) -> Tensor:
 
     Notes
     -----
-    Poisson, negative binomial and Gamma, torch's own too, are evaluated in float64 and in forms that do not cancel: at a rate of 1e6
-    float32's :math:`y \log r - r - \log y!` is off by whole nats.
+    Poisson, negative binomial and Gamma, torch's own too, are evaluated in float64 and in forms that do not cancel: at
+    a rate of 1e6 float32's :math:`y \log r - r - \log y!` is off by whole nats.
 
     References
     ----------

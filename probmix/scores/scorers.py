@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from ._inputs import device_of
 from .crps import crps
 from .nll import nll
-from .prediction import predicted_distribution
+from .prediction import encoded_targets, predicted_distribution
 
 
 def neg_nll_scorer(estimator: Any, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
@@ -20,8 +19,9 @@ def neg_nll_scorer(estimator: Any, X: Any, y: npt.ArrayLike, sample_weight: npt.
 
     Parameters
     ----------
-    estimator : fitted estimator with `predict_dist`
-        Also at the end of a `Pipeline`, or found by a search.
+    estimator : fitted model that predicts distributions
+        By `predict_dist`, or of another library: a classifier of scikit-learn, a model of NGBoost or skpro, see
+        `probmix.adapters.adapt`. Also at the end of a `Pipeline`, or found by a search.
     X : array-like, (n, features)
     y : array-like, (n,) or (n, targets)
         Class labels as in `estimator.classes_` if the estimator has them.
@@ -33,6 +33,10 @@ def neg_nll_scorer(estimator: Any, X: Any, y: npt.ArrayLike, sample_weight: npt.
 
     Raises
     ------
+    TypeError
+        If the model predicts no distributions.
+    NotImplementedError
+        If what it predicts has no such score, as draws have no NLL.
     ValueError
         If `y` holds a class that the estimator has not seen, or does not match the predictions.
 
@@ -56,8 +60,9 @@ def neg_crps_scorer(estimator: Any, X: Any, y: npt.ArrayLike, sample_weight: npt
 
     Parameters
     ----------
-    estimator : fitted estimator with `predict_dist`
-        Also at the end of a `Pipeline`, or found by a search.
+    estimator : fitted model that predicts distributions
+        By `predict_dist`, or of another library: a classifier of scikit-learn, a model of NGBoost or skpro, see
+        `probmix.adapters.adapt`. Also at the end of a `Pipeline`, or found by a search.
     X : array-like, (n, features)
     y : array-like, (n,) or (n, targets)
         Class labels as in `estimator.classes_` if the estimator has them.
@@ -69,6 +74,10 @@ def neg_crps_scorer(estimator: Any, X: Any, y: npt.ArrayLike, sample_weight: npt
 
     Raises
     ------
+    TypeError
+        If the model predicts no distributions.
+    NotImplementedError
+        If what it predicts has no such score, as draws have no NLL.
     ValueError
         If `y` holds a class that the estimator has not seen, or does not match the predictions.
 
@@ -93,22 +102,7 @@ def _negative_mean(
     sample_weight: npt.ArrayLike | None,
 ) -> float:
     distribution = predicted_distribution(estimator, X)
-    target = np.asarray(y)
-    if hasattr(estimator, "classes_"):
-        target = _class_indices(target, np.asarray(estimator.classes_))
-    target = target.astype(np.int64 if target.dtype.kind in "iub" else np.float64)
-    values = score(distribution, torch.from_numpy(target).to(device_of(distribution)))
+    target = encoded_targets(y, getattr(estimator, "classes_", None))
+    values = score(distribution, target.to(device_of(distribution)))
     weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     return -float(np.average(values.double().cpu().numpy(), weights=weights))
-
-
-def _class_indices(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Places of the labels `y` in the sorted `classes`."""
-    index = np.searchsorted(classes, y).clip(max=len(classes) - 1)
-    unknown = classes[index] != y
-    if unknown.any():
-        raise ValueError(
-            f"`y` must hold classes that the estimator has seen, {classes.tolist()}; "
-            f"got {y[unknown].tolist()[0]!r}. Fit on data with every class."
-        )
-    return index.astype(np.int64)

@@ -51,7 +51,7 @@ def check_family(family: Family, seed: int = 0) -> None:
     >>> from probmix.testing import check_family
     >>> check_family(families.get("gamma"))
     """
-    failures = []
+    failures: dict[str, list[str]] = {}
     with torch.random.fork_rng(devices=[]):
         generator = torch.Generator().manual_seed(seed)
         torch.set_rng_state(generator.get_state())  # torch.manual_seed would reach the devices as well
@@ -63,6 +63,7 @@ def check_family(family: Family, seed: int = 0) -> None:
                 eta = ordinary(family, generator, ROWS)
                 contract(Case(family, generator, eta, draw(family, eta, DRAWS)))
             except Exception as error:  # whatever a method raises, the reader wants to know during which contract
-                failures.append(f"- {name}: {error if isinstance(error, AssertionError) else repr(error)}")
+                failures.setdefault(name, []).append(str(error) if isinstance(error, AssertionError) else repr(error))
     if failures:
-        raise AssertionError("\n".join([f"{family!r} breaks {len(failures)} contract(s):", *failures]))
+        lines = [f"- {name}: {'; '.join(found)}" for name, found in failures.items()]
+        raise AssertionError("\n".join([f"{family!r} breaks {len(failures)} contract(s):", *lines]))

@@ -24,6 +24,8 @@ from .cases import (
     require,
 )
 
+_TRIPLES = 20
+
 
 def _check_object(case: Case) -> None:
     family = case.family
@@ -77,17 +79,19 @@ def _check_mass(case: Case) -> None:
 
 
 def _check_labels(case: Case) -> None:
-    family, eta, y = case.family, case.eta, case.y[:3].T
-    _, weights = case.points(3)
-    single = -log_prob(family, eta.unsqueeze(1), y)
-    loss = family.expected_nll(eta, family.point_label(y[:, 1]))
-    close("`expected_nll` of a point label", loss, single[:, 1], EXACT)
+    family, eta = case.family, case.eta.unsqueeze(1)
+    # several triples of targets for every row, lest all be of one class
+    y = case.y[: 3 * _TRIPLES].T.unflatten(1, (_TRIPLES, 3))
+    weights = torch.randn(y.shape, generator=case.generator, dtype=torch.float64).softmax(-1)
+    single = -log_prob(family, eta.unsqueeze(2), y)
+    loss = family.expected_nll(eta, family.point_label(y[..., 1]))
+    close("`expected_nll` of a point label", loss, single[..., 1], EXACT)
     loss = family.expected_nll(eta, family.pool_labels(y, weights, pool="linear"))
     close("`expected_nll` of a linear pool", loss, (weights * single).sum(-1), EXACT)
     vertex = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand_as(y)
     for pool in ("log-linear", "linear", "average"):
         loss = family.expected_nll(eta, family.pool_labels(y, vertex, pool=pool))
-        close(f"`expected_nll` of a {pool!r} pool at a vertex", loss, single[:, 1], EXACT)
+        close(f"`expected_nll` of a {pool!r} pool at a vertex", loss, single[..., 1], EXACT)
 
 
 def _check_marginal(case: Case) -> None:

@@ -1,0 +1,177 @@
+"""Conformal prediction intervals from the PIT of a density regressor."""
+
+from fractions import Fraction
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from ..distributions import is_discrete
+from ..estimators.checks import check_real
+from ..scores._inputs import device_of, widen
+from .held_out import CalibratedEstimator, HeldOut
+from .normal_scores import WIDEST, from_normal_score, normal_score
+
+# Levels, as normal scores, are moved outwards by this much, so that rounding does not leave out a row that meets the
+# end of its interval exactly, as the equal of a calibration row does.
+_OUTWARDS = 1e-9
+
+
+class ConformalRegressor(CalibratedEstimator):
+    r"""Prediction intervals that hold a new target with at least the promised probability, whatever the model is worth.
+
+    Split distributional conformal prediction. With F(y | x) the cdf that a model predicts, :math:`u_i = F(y_i | x_i)`
+    on n calibration rows that the model was not fitted to, and c the coverage, the interval at x goes from
+    :math:`F^{-1}(u_{(k)} | x)` to :math:`F^{-1}(u_{(n + 1 - k)} | x)`, between the k-th smallest and the k-th largest,
+
+    .. math:: k = \lfloor (n + 1)(1 - c)/2 \rfloor
+
+    If the calibration rows and a new one are exchangeable, for example drawn independently from one law, the target of
+    the new row lies below the interval with a probability of at most (1 - c)/2, and above likewise; and so inside with
+    at least c. Both are averages over rows, calibration rows included, not statements at each x. Without ties the
+    probability inside is exactly :math:`1 - 2k/(n + 1)`, above c by less than 2/(n + 1).
+
+    Parameters
+    ----------
+    estimator : estimator with `fit` and `predict_dist`
+        Such as a DensityRegressor; also a Pipeline that ends in one, a search over one, or a RecalibratedRegressor. It
+        is cloned and left alone. A fitted one, wrapped in `sklearn.frozen.FrozenEstimator`, is taken as it is, and all
+        rows of `fit` calibrate it: they must be rows that it has not seen.
+    cv : float, splitter or iterable of one (train, test)
+        Which rows calibrate, the model being fitted to the others: a random share of them, or those that a single
+        split names. With several folds there would be no such guarantee.
+    random_state : int, RandomState, Generator or None
+        Of the split. None takes a seed from the operating system.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted model.
+    upper_scores_, lower_scores_ : ndarray, (n,) or (n, d)
+        Sorted normal scores :math:`\Phi^{-1}(F(y_i | x_i))` of the calibration rows, and the same just below
+        :math:`y_i`, which is another number for counts: :math:`\Phi^{-1}(F(y_i - 1 | x_i))`.
+    n_features_in_ : int, where the model has it
+    feature_names_in_ : ndarray of str, where the model has it
+
+    Notes
+    -----
+    - With fewer than 2/(1 - c) - 1 calibration rows, 19 for 90 %, no finite end can be promised: the interval is then
+      the support of the distribution, infinite for a Gaussian. So is an end where more than (1 - c)/2 of the
+      calibration rows lie so far out that F is 0 or 1 to float64's precision, which is no limit for a Gaussian and a
+      LogNormal. A RecalibratedRegressor as the model keeps the order of rows, and so changes nothing but the split.
+    - For counts the interval holds the integers k with :math:`F(k) \ge` the k-th smallest F(y) and
+      :math:`F(k - 1) \le` the k-th largest F(y - 1); its ends are whole numbers, and it covers more than c where
+      probabilities are lumpy. Where no integer is left, both ends change places.
+    - For several targets the promise holds for each by itself.
+    - `fit` takes no weights: the promise is one about rows that are alike. Fit the model with weights first and freeze
+      it.
+
+    References
+    ----------
+    Vovk, Gammerman and Shafer (2005), Algorithmic Learning in a Random World, Springer.
+    Chernozhukov, Wüthrich and Zhu (2021), Distributional conformal prediction, PNAS 118(48).
+    Romano, Patterson and Candès (2019), Conformalized quantile regression, NeurIPS (both tails apart).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from probmix import DensityRegressor
+    >>> from probmix.calibration import ConformalRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(-1, 1, (400, 1))
+    >>> y = X[:, 0] + rng.exponential(size=400)
+    >>> model = ConformalRegressor(DensityRegressor(max_epochs=10, random_state=0), random_state=0)
+    >>> model = model.fit(X[:300], y[:300])
+    >>> low, high = model.predict_interval(X[300:], coverage=0.8).T
+    >>> bool(np.mean((low <= y[300:]) & (y[300:] <= high)) > 0.7)
+    True
+    """
+
+    def __init__(self, estimator: Any, *, cv: Any = 0.25, random_state: Any = None) -> None:
+        self.estimator = estimator
+        self.cv = cv
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Fit the model, unless it is frozen, and take the PIT of the calibration rows.
+
+        Parameters
+        ----------
+        X : array-like, (n, ...)
+            As the model takes it.
+        y : array-like, (n,) or (n, d)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For too few rows to split, several splits, or what the model raises.
+        TypeError
+            If the model predicts no distribution.
+
+        Notes
+        -----
+        A fit that fails leaves the estimator unfitted, also if it was fitted before.
+        """
+        return self._fit(X, y)
+
+    def _splits(self, X: Any, y: Any, seed: int) -> Any:
+        splits = list(super()._splits(X, y, seed))
+        if len(splits) != 1:
+            raise ValueError(
+                f"`cv` must hold out one part of the rows, for which the coverage can be promised; got {self.cv!r} of "
+                f"{len(splits)} splits. Pass a share such as 0.25."
+            )
+        return splits
+
+    def _calibrate(self, parts: list[HeldOut], sample_weight: NDArray[np.float64] | None, seed: int) -> None:
+        (part,) = parts
+        distribution, y = widen(part.distribution), part.y.double()
+        upper = normal_score(distribution, y)
+        lower = normal_score(distribution, y - 1) if is_discrete(distribution) else upper
+        self.upper_scores_, self.lower_scores_ = (np.sort(score.cpu().numpy(), axis=0) for score in (upper, lower))
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Mean of the distribution that the model predicts: (n, F) -> (n,) or (n, d)."""
+        mean: NDArray[np.float64] = self._model_distribution(X).mean.double().cpu().numpy()
+        return mean
+
+    @torch.no_grad()
+    def predict_interval(self, X: ArrayLike, coverage: float = 0.9) -> NDArray[np.float64]:
+        """Conformal prediction interval, target by target.
+
+        Parameters
+        ----------
+        X : array-like, (n, F)
+        coverage : float in (0, 1)
+            At least with this probability the interval, ends included, holds the target of a new row.
+
+        Returns
+        -------
+        ndarray, (n, [d,] 2)
+            Lower and upper end; whole numbers for counts, infinite where there are too few calibration rows.
+        """
+        check_real("coverage", coverage, 0.0, 1.0, open_low=True)
+        distribution = widen(self._model_distribution(X))
+        discrete, device = is_discrete(distribution), device_of(distribution)
+        # 0.9 is meant as the decimal, not as the double below it: (1 - 0.9) / 2 * 20 is 1 and not a little less
+        k = int((len(self.upper_scores_) + 1) * (1 - Fraction(str(float(coverage)))) / 2)
+        nothing = np.full_like(self.upper_scores_[0], -np.inf)
+        lowest, highest = (self.upper_scores_[k - 1], self.lower_scores_[-k]) if k else (nothing, -nothing)
+        # to float64 a cdf of nearly 1 is one; but the cdf below a count of zero is truly zero
+        lowest = np.where(lowest == np.inf, WIDEST, lowest)
+        highest = highest if discrete else np.where(highest == -np.inf, -WIDEST, highest)
+        shape = distribution.batch_shape + distribution.event_shape
+        below, above = (
+            torch.as_tensor(score + _OUTWARDS * sign, dtype=torch.float64, device=device).expand(shape)
+            for score, sign in ((lowest, -1), (highest, 1))
+        )
+        # moved outwards, a level that the cdf of a count meets exactly leads to the next count, as it has to
+        low, high = from_normal_score(distribution, below), from_normal_score(distribution, above)
+        ends = torch.stack([torch.minimum(low, high), torch.maximum(low, high)], -1)
+        interval: NDArray[np.float64] = ends.cpu().numpy()
+        return interval

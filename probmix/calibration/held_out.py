@@ -1,0 +1,145 @@
+"""What calibrating estimators share: a model, and its predictions for rows that it has not seen."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import BaseCrossValidator, KFold, ShuffleSplit, check_cv
+from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_array,
+    check_is_fitted,
+    has_fit_parameter,
+)
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..estimators.checks import check_integer, check_real, check_seed
+from ..estimators.rows import as_numpy
+from ..scores._inputs import checked_targets, device_of
+from ..scores.prediction import predicted_distribution
+
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Predictions for rows by a model that was not fitted to them."""
+
+    rows: Rows
+    distribution: Distribution
+    y: Tensor
+
+
+class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC):
+    """Base of `RecalibratedRegressor` and `ConformalRegressor`; not for use by itself."""
+
+    estimator: Any
+    cv: Any
+    random_state: Any
+
+    @abstractmethod
+    def _calibrate(self, parts: list[HeldOut], sample_weight: NDArray[np.float64] | None, seed: int) -> None:
+        """Set the fitted attributes that follow from held-out rows."""
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit the model and calibrate it; where either fails, be unfitted."""
+        self._forget()
+        try:
+            seed = check_seed(self.random_state)
+            X, y = indexable(as_numpy(X), as_numpy(y))
+            if y is None:
+                raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(
+                    as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True
+                )
+            model, parts = self._fit_apart(X, y, sample_weight, seed)
+            self._calibrate(parts, sample_weight, seed)
+            self.estimator_ = model
+            for name in ("n_features_in_", "feature_names_in_"):
+                if hasattr(model, name):
+                    setattr(self, name, getattr(model, name))
+        except BaseException:
+            self._forget()
+            raise
+        return self
+
+    def _fit_apart(self, X: Any, y: Any, sample_weight: Any, seed: int) -> tuple[Any, list[HeldOut]]:
+        """The model for new rows, and what models say of the rows that they were not fitted to."""
+        if isinstance(self.estimator, FrozenEstimator):
+            check_is_fitted(self.estimator)
+            return self.estimator, [_held_out(self.estimator, X, y, np.arange(_num_samples(X)))]
+        if sample_weight is not None and not has_fit_parameter(self.estimator, "sample_weight"):
+            raise TypeError(
+                f"`fit` of {type(self.estimator).__name__} has no argument `sample_weight`. Fit the estimator first, "
+                "with its weights, and pass FrozenEstimator(estimator)."
+            )
+        splits = list(self._splits(X, y, seed))
+        parts = []
+        for train, test in splits:
+            model = _fit_clone(self.estimator, X, y, sample_weight, train)
+            parts.append(_held_out(model, X, y, test))
+        if len(splits) > 1:
+            model = _fit_clone(self.estimator, X, y, sample_weight, np.arange(_num_samples(X)))
+        return model, parts
+
+    def _splits(self, X: Any, y: Any, seed: int) -> Iterable[tuple[Rows, Rows]]:
+        cv: BaseCrossValidator | ShuffleSplit
+        if isinstance(self.cv, Integral):
+            check_integer("cv", self.cv, 2)
+            cv = KFold(int(self.cv), shuffle=True, random_state=seed % 2**32)
+        elif isinstance(self.cv, Real):
+            check_real("cv", self.cv, 0.0, 1.0, open_low=True)
+            cv = ShuffleSplit(1, test_size=float(self.cv), random_state=seed % 2**32)
+        elif self.cv is None:
+            raise ValueError("`cv` must be a share of the rows, a number of folds, a splitter or splits; got None.")
+        else:
+            cv = check_cv(self.cv, y)
+        splits: Iterable[tuple[Rows, Rows]] = cv.split(X, y)
+        return splits
+
+    @torch.no_grad()
+    def _model_distribution(self, X: Any) -> Distribution:
+        """What the model itself predicts."""
+        check_is_fitted(self)
+        return _distribution(self.estimator_, X)
+
+    def _forget(self) -> None:
+        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
+            delattr(self, name)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "estimator_" in vars(self)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
+        tags.regressor_tags = inner.regressor_tags or tags.regressor_tags
+        return tags
+
+
+def _fit_clone(estimator: Any, X: Any, y: Any, sample_weight: Any, rows: Rows) -> Any:
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight[rows]}
+    return clone(estimator).fit(_safe_indexing(X, rows), _safe_indexing(y, rows), **weights)
+
+
+def _held_out(model: Any, X: Any, y: Any, rows: Rows) -> HeldOut:
+    distribution = _distribution(model, _safe_indexing(X, rows))
+    values = check_array(_safe_indexing(y, rows), dtype=np.float64, ensure_2d=False, input_name="y")
+    targets = checked_targets(distribution, torch.tensor(values, device=device_of(distribution)))
+    return HeldOut(rows, distribution, targets)
+
+
+def _distribution(model: Any, X: Any) -> Distribution:
+    return predicted_distribution(model.estimator if isinstance(model, FrozenEstimator) else model, X)

@@ -1,0 +1,97 @@
+"""Draws as a distribution: the same weight on every draw of a row."""
+
+from typing import Any, ClassVar
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ._rows import RowValues, check_table
+from .inversion import with_ends
+
+
+class Empirical(dist.TorchDistribution):
+    r"""The empirical distribution of m draws in each row, :math:`F(y) = \frac1m \#\{i : x_i \le y\}`.
+
+    For forecasts that are draws: of a posterior, a bootstrap, an ensemble, a simulator.
+
+    Parameters
+    ----------
+    samples : Tensor, (*B, m)
+        The draws along the last axis, in any order, in float32 or float64; kept sorted. The batch shape is B.
+
+    Raises
+    ------
+    TypeError
+        If the draws are not float32 or float64.
+    ValueError
+        If there are no draws, or one is not finite.
+
+    Notes
+    -----
+    Its CRPS is `probmix.scores.crps_samples` with ``fair=False``, the score of this very distribution. Where the draws
+    only stand for the distribution they come from, take the fair one, which does not favour many draws over few. It has
+    no density, so `nll` raises NotImplementedError. Mean and variance are those of the draws (divided by m, not m - 1).
+    The PIT takes the m + 1 values k/m: for a histogram have many more draws than bars.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix.distributions import Empirical
+    >>> draws = Empirical(torch.tensor([[3.0, 0.0, 1.0, 2.0]]))
+    >>> draws.cdf(torch.tensor([1.5])), draws.icdf(torch.tensor([0.5])), draws.mean
+    (tensor([0.5000]), tensor([1.]), tensor([1.5000]))
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {"samples": constraints.real_vector}
+    support = constraints.real
+
+    def __init__(self, samples: Tensor, validate_args: bool | None = None) -> None:
+        check_table("samples", samples, "draws")
+        self.samples = samples.sort(-1).values
+        super().__init__(samples.shape[:-1], validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        new = self._get_checked_instance(Empirical, _instance)
+        new.samples = self.samples.expand(*batch_shape, self.samples.shape[-1])
+        super(Empirical, new).__init__(torch.Size(batch_shape), validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    @property
+    def mean(self) -> Tensor:
+        return self.samples.double().mean(-1).to(self.samples.dtype)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.samples.double().var(-1, correction=0).to(self.samples.dtype)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        raise NotImplementedError(
+            "draws have no density, so neither log_prob nor NLL. Use `crps`, or fit a density to the draws."
+        )
+
+    def cdf(self, value: Tensor) -> Tensor:
+        values = RowValues(value, self.batch_shape)
+        dtype = torch.promote_types(value.dtype, self.samples.dtype)
+        draws = self.samples.detach().expand(*values.rows, -1).to(dtype).contiguous()
+        count = torch.searchsorted(draws, values.last.to(dtype), right=True)
+        return values.back((count.double() / draws.shape[-1]).to(self.samples.dtype))
+
+    def icdf(self, value: Tensor) -> Tensor:
+        q = RowValues(value, self.batch_shape)
+        m = self.samples.shape[-1]
+        # k / m as a literal level is rounded: 0.07 finds the 7th of 100 draws, which rounding up 0.07 * 100 would not
+        steps = (torch.arange(1, m + 1, dtype=torch.float64, device=q.last.device) / m).to(q.last.dtype)
+        place = torch.searchsorted(steps, q.last).clamp(max=m - 1)
+        found = self.samples.expand(*q.rows, -1).gather(-1, place)
+        return q.back(with_ends(found, q.last, self.samples[..., :1], self.samples[..., -1:]))
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        with torch.no_grad():
+            # any place would do in `RowValues`; the draws are looked up by their number
+            place = torch.randint(self.samples.shape[-1], shape, device=self.samples.device)
+            numbers = RowValues(place, self.batch_shape)
+            return numbers.back(self.samples.gather(-1, numbers.last))

@@ -1,0 +1,120 @@
+"""Scores of several models on the same rows: means, paired differences, and how sure they are."""
+
+from dataclasses import dataclass
+from math import nan, sqrt
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr
+
+from .._names import unknown_name
+
+# A coverage is best near its level, so that of two neither the smaller nor the larger is better.
+_NOT_TESTED = ("coverage90",)
+
+
+def compare_rows(
+    rows: pd.DataFrame, *, baseline: str | None = None, sample_weight: ArrayLike | None = None
+) -> pd.DataFrame:
+    """Means over rows and paired differences to a baseline: the second half of `evaluate`.
+
+    Parameters
+    ----------
+    rows : DataFrame, n rows
+        From `score_rows`, or any table with columns ("score", "model").
+    baseline, sample_weight
+        As in `evaluate`.
+
+    Returns
+    -------
+    DataFrame
+        As `evaluate`.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, for an unknown baseline, and for weights that are negative or all zero.
+    """
+    scores, models = (rows.columns.get_level_values(level) for level in ("score", "model"))
+    names = list(dict.fromkeys(models))
+    if baseline is None:
+        baseline = names[0]
+    if baseline not in names:
+        raise unknown_name("baseline", baseline, names)
+    weights = _checked_weights(sample_weight, len(rows))
+    counted = weights > 0
+    weights, kept = weights[counted], rows.loc[counted]
+    lines = [
+        _line(str(score), kept[score, name], None if name == baseline else kept[score, baseline], weights)
+        for score, name in zip(scores, models, strict=True)
+    ]
+    table = pd.DataFrame(lines, index=rows.columns)
+    table.attrs["baseline"] = baseline
+    table.attrs["missing"] = rows.attrs.get("missing", {})
+    return table
+
+
+def _line(
+    score: str, values: "pd.Series[float]", baseline: "pd.Series[float] | None", weights: NDArray[np.float64]
+) -> dict[str, float]:
+    ours: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    mean, difference = RowMean.of(ours, weights), RowMean(nan, nan, nan)
+    if baseline is not None:
+        # the difference of two infinite scores is NaN
+        with np.errstate(invalid="ignore"):
+            difference = RowMean.of(ours - np.asarray(baseline, dtype=np.float64), weights)
+    return {
+        "n": len(ours),
+        "mean": mean.mean,
+        "standard_error": mean.error,
+        "difference": difference.mean,
+        "difference_error": difference.error,
+        "p": nan if score in _NOT_TESTED else difference.p,
+    }
+
+
+@dataclass(frozen=True)
+class RowMean:
+    r"""Weighted mean of n values, its standard error, and the p-value of a t-test that the mean is zero.
+
+    .. math:: \bar d = \sum_i w_i d_i,\qquad
+              s^2 = \frac n{n - 1}\sum_i w_i^2 (d_i - \bar d)^2,\qquad t = \bar d / s,\qquad \sum_i w_i = 1
+
+    with n - 1 degrees of freedom; for equal weights :math:`s` is the usual standard error. NaN where there is none.
+
+    >>> RowMean.of(np.array([1.0, 2.0, 6.0]), np.ones(3))
+    RowMean(mean=3.0, error=1.527..., p=0.188...)
+    """
+
+    mean: float
+    error: float
+    p: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], weights: NDArray[np.float64]) -> Self:
+        n, share = len(values), weights / weights.sum()
+        # infinite scores are legitimate, and their sum or difference may be NaN
+        with np.errstate(invalid="ignore"):
+            mean = float((share * values).sum())
+        if n < 2 or not np.isfinite(mean):
+            return cls(mean, nan, nan)
+        error = sqrt(n / (n - 1) * float(np.square(share * (values - mean)).sum()))
+        if error == 0:
+            return cls(mean, 0.0, 1.0 if mean == 0 else 0.0)
+        return cls(mean, error, 2 * float(stdtr(n - 1, -abs(mean) / error)))
+
+
+def _checked_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64]:
+    if n == 0:
+        raise ValueError("there must be at least one row to compare; got none.")
+    weights = np.ones(n) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n,):
+        raise ValueError(f"`sample_weight` must hold one weight for each of the {n} rows; got shape {weights.shape}.")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError(
+            "`sample_weight` must be finite, not negative and not all zero; "
+            f"smallest was {weights.min():g}, largest {weights.max():g}."
+        )
+    return weights
