@@ -236,3 +236,32 @@ def test_several_targets():
     y = wide(3.0, 3.0)
     assert crps(several, y).item() == pytest.approx(crps(single, y).mean().item())
     assert nll(several, y).item() == pytest.approx(nll(single, y).sum().item())
+
+
+@pytest.mark.parametrize("dispersion", [1e-3, 0.5, 20.0])
+@pytest.mark.parametrize("mean", [3.0, 400.0, 3e4])
+def test_crps_of_mixtures_over_wide_ranges(mean, dispersion):
+    """A sum over low counts and an integral over high ones, against the plain sum over all of them."""
+    means, shares = wide(mean, 0.3 * mean), wide(0.4, 0.6)
+    members = NegativeBinomial.from_mean(means, wide(dispersion, dispersion))
+    last = int(members.icdf(wide(1 - 1e-13)).max()) + 1
+    k = np.arange(last + 1)
+    below = sum(
+        share * st.nbinom(1 / dispersion, 1 / (1 + dispersion * m)).cdf(k)
+        for m, share in zip(means.tolist(), shares.tolist(), strict=True)
+    )
+    for y in (0, round(mean), round(3 * mean)):
+        want = np.square(below - (k >= y)).sum() + max(0, y - last - 1)
+        assert crps(linear_pool(members, shares), wide(y)).item() == pytest.approx(want, rel=1e-7)
+        gate = wide(0.2)
+        inflated = ZeroInflated(members, gate_logits=torch.full((2,), gate.logit().item(), dtype=torch.float64))
+        want = np.square(0.2 + 0.8 * below - (k >= y)).sum() + max(0, y - last - 1)
+        assert crps(linear_pool(inflated, shares), wide(y)).item() == pytest.approx(want, rel=1e-7)
+        hurdle = Hurdle(members, torch.zeros(2, dtype=torch.float64))
+        zeros = members.log_prob(wide(0.0)).exp().tolist()
+        above = sum(
+            share * 0.5 * (1 + (st.nbinom(1 / dispersion, 1 / (1 + dispersion * m)).cdf(k) - zero) / (1 - zero))
+            for m, share, zero in zip(means.tolist(), shares.tolist(), zeros, strict=True)
+        )
+        want = np.square(above - (k >= y)).sum() + max(0, y - last - 1)
+        assert crps(linear_pool(hurdle, shares), wide(y)).item() == pytest.approx(want, rel=1e-7)

@@ -31,7 +31,7 @@ def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) ->
 
 @cdf.register
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
-    weights, dim = _mixture_weights(distribution)
+    weights, dim = mixture_weights(distribution)
     y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
     return torch.sum(weights * cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
 
@@ -43,7 +43,7 @@ def _(distribution: torch.distributions.Independent[Distribution], q: Tensor) ->
 
 @icdf.register
 def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
-    _, dim = _mixture_weights(distribution)
+    _, dim = mixture_weights(distribution)
     shape = torch.broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
     q = q.expand(shape)
     components = icdf(distribution.component_distribution, q.unsqueeze(dim))
@@ -55,7 +55,7 @@ def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
     return with_ends(y, q, low, high)
 
 
-def _mixture_weights(mixture: MixtureSameFamily) -> tuple[Tensor, int]:
+def mixture_weights(mixture: MixtureSameFamily) -> tuple[Tensor, int]:
     """Weights that broadcast against batch, component and event axes, and the component axis."""
     events = len(mixture.event_shape)
     weights = mixture.mixture_distribution.probs

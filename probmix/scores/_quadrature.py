@@ -89,13 +89,15 @@ def cells(distribution: Distribution) -> int:
     return (distribution.batch_shape + distribution.event_shape).numel()
 
 
-def integrate(function: Callable[[Tensor], Tensor], edges: Tensor, scale: Tensor, cells: int) -> Tensor:
+def integrate(
+    function: Callable[[Tensor], Tensor], edges: Tensor, scale: Tensor, cells: int, tolerance: float = _TOLERANCE
+) -> Tensor:
     """The integral of `integrate_with_error` alone."""
-    return integrate_with_error(function, edges, scale, cells)[0]
+    return integrate_with_error(function, edges, scale, cells, tolerance)[0]
 
 
 def integrate_with_error(
-    function: Callable[[Tensor], Tensor], edges: Tensor, scale: Tensor, cells: int
+    function: Callable[[Tensor], Tensor], edges: Tensor, scale: Tensor, cells: int, tolerance: float = _TOLERANCE
 ) -> tuple[Tensor, Tensor]:
     """Integral over the panels between sorted edges by Gauss-Legendre quadrature, with halving of the bad panels.
 
@@ -108,6 +110,8 @@ def integrate_with_error(
         What will be added to the integral: errors count relative to both.
     cells : int
         Numbers behind one value of `function` for every row; it is called for `BLOCK` of them at a time.
+    tolerance : float
+        Relative; panels are halved until the bound of the error is below.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def integrate_with_error(
     left, right = edges[:-1], edges[1:]
     value, error = _panels(function, left, right, cells)
     for _ in range(_ROUNDS):
-        allowed = _TOLERANCE * (value.sum(0) + scale) / value.shape[0]
+        allowed = tolerance * (value.sum(0) + scale) / value.shape[0]
         bad = (error > allowed).sum(0)
         worst = min(_WORST, int(bad.amax())) if bad.numel() else 0
         if worst == 0:

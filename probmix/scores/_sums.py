@@ -5,66 +5,55 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent, MixtureSameFamily
 
-from .._incomplete_gamma import incomplete_gamma
 from ..distributions import cdf
+from ..distributions.mixture import mixture_weights
+from ..distributions.smooth import has_smooth_cdf, smooth_cdf
 from ._quadrature import BLOCK, TAIL, cells, cuts, integrate, quantiles
 
-# A Poisson cdf changes around k over a distance of sqrt(k) or more: from here on the sum is an integral to 1e-8.
-SMOOTH_FROM = 256
+# Where a cdf is smooth it changes around k over a distance of sqrt(k) or more, and a sum from here on is an integral to
+# 1e-8. An integral costs as much as some thousand terms.
+SMOOTH_FROM, _TERMS, _TOLERANCE = 256, 4096, 1e-9
 
 
 def sum_crps(distribution: Distribution, y: Tensor) -> Tensor:
-    r""":math:`\sum_k (F(k) - 1[k \ge y])^2` of a discrete float64 distribution."""
-    low, high = quantiles(distribution, (TAIL, 1 - TAIL))
-    inside = torch.minimum(torch.maximum(y, low), high)
-    # outside the two extreme quantiles F is 0 or 1
-    return _sum(lambda k: cdf(distribution, k), inside, low, high, cells(distribution)) + (y - inside).abs()
+    r""":math:`\sum_k (F(k) - 1[k \ge y])^2` of a discrete float64 distribution; high counts by an integral if F allows.
 
-
-def poisson_mixture_crps(distribution: Distribution, weights: Tensor, rate: Tensor, y: Tensor) -> Tensor:
-    r"""CRPS of a mixture of Poissons: a sum over the low counts, an integral over the high ones.
-
-    The incomplete gamma function continues F to real arguments. With :math:`g = (F - 1[x \ge y - 1/2])^2`, the
-    Euler-Maclaurin formula for midpoints gives
+    With F continued to real numbers and :math:`g = (F - 1[x \ge y - 1/2])^2`, the Euler-Maclaurin formula for midpoints
+    gives
 
     .. math:: \sum_{k \ge s} g(k) \approx \int_{s - 1/2}^\infty g(x)\,dx
         + C[g](s - \tfrac12) - 2\,C[F](y - \tfrac12),\qquad C[g] = \tfrac1{24} g' - \tfrac7{5760} g'''
 
     where the last term comes from the step of g at y, if s < y.
-
-    Parameters
-    ----------
-    distribution : the mixture in float64
-    weights, rate : Tensor, broadcastable to ``y.shape + (M,)``
-    y : Tensor, float64
     """
     low, high = quantiles(distribution, (TAIL, 1 - TAIL))
     inside = torch.minimum(torch.maximum(y, low), high)
-    outside = (y - inside).abs()
-    size = cells(distribution)
-
-    smooth_cdf = partial(_poisson_mixture_cdf, weights, rate)
-
-    total = outside + _sum(smooth_cdf, inside, low, high.clamp(max=SMOOTH_FROM - 1), size)
-    wide = high >= SMOOTH_FROM
+    # outside the two extreme quantiles F is 0 or 1
+    outside, size = (y - inside).abs(), cells(distribution)
+    if not has_smooth_cdf(distribution):
+        return outside + _sum(lambda k: cdf(distribution, k), inside, low, high, size)
+    smooth = partial(smooth_cdf, distribution)
+    split = _terms(high)
+    total = outside + _sum_of_masses(distribution, inside, split, size)
+    wide = high >= split
     if not bool(wide.any()):
         return total
-    first = low.clamp(min=SMOOTH_FROM)
+    first = low.clamp(min=split)
     start, stop = first - 0.5, torch.maximum(high, first) + 0.5
     step = inside - 0.5
 
     def integrand(x: Tensor) -> Tensor:
-        return (smooth_cdf(x) - (x > step).to(x.dtype)).square()
+        return (smooth(x) - (x > step).to(x.dtype)).square()
 
     edges = torch.cat([cuts(distribution), torch.stack([start, stop, step])])
     edges = torch.minimum(torch.maximum(edges, start), stop).sort(0).values
     # no panel is halved for the sake of rows that have no high counts
-    tail = integrate(integrand, edges, torch.where(wide, total.detach(), torch.inf), size)
+    tail = integrate(integrand, edges, torch.where(wide, total.detach(), torch.inf), size, _TOLERANCE)
     offsets = torch.arange(-2, 2, dtype=y.dtype, device=y.device).reshape((-1,) + (1,) * y.ndim)
-    at_start = _midpoint_correction((smooth_cdf(first + offsets) - (first >= inside).to(y.dtype)).square())
-    at_y = _midpoint_correction(smooth_cdf(torch.maximum(inside, first) + offsets))
+    at_start = _midpoint_correction((smooth(first + offsets) - (first >= inside).to(y.dtype)).square())
+    at_y = _midpoint_correction(smooth(torch.maximum(inside, first) + offsets))
     return total + torch.where(wide, tail + at_start - 2 * torch.where(inside > first, at_y, 0.0), 0.0)
 
 
@@ -76,10 +65,33 @@ def _midpoint_correction(values: Tensor) -> Tensor:
     return first / 24 - 17 / 5760 * third
 
 
-def _poisson_mixture_cdf(weights: Tensor, rate: Tensor, x: Tensor) -> Tensor:
-    """F(x), smooth in x >= -1; equal to the cdf at the integers."""
-    _, upper = incomplete_gamma(x.unsqueeze(-1) + 1, rate)
-    return torch.sum(weights * upper, -1)
+def _terms(high: Tensor) -> int:
+    """How many counts to sum over: all where that is cheap, for rows that end there."""
+    ends = torch.where(high < _TERMS, high, 0.0)
+    return max(SMOOTH_FROM, int(ends.amax()) + 1) if high.numel() else SMOOTH_FROM
+
+
+def _sum_of_masses(distribution: Distribution, y: Tensor, terms: int, cells: int) -> Tensor:
+    """Sum of (F(k) - 1[k >= y])^2 over the counts below `terms`, with F as a sum of probabilities."""
+    total, below = torch.zeros_like(y), torch.zeros_like(y)
+    block = max(1, BLOCK // max(1, cells))
+    for start in range(0, terms, block):
+        k = torch.arange(start, min(start + block, terms), dtype=y.dtype, device=y.device)
+        k = k.reshape((-1,) + (1,) * y.ndim)
+        cumulative = below + _mass(distribution, k.expand(-1, *y.shape)).cumsum(0)
+        total = total + (cumulative - (k >= y).to(y.dtype)).square().sum(0)
+        below = cumulative[-1]
+    return total
+
+
+def _mass(distribution: Distribution, k: Tensor) -> Tensor:
+    """Probability of k, coordinate by coordinate."""
+    if isinstance(distribution, MixtureSameFamily):
+        weights, dim = mixture_weights(distribution)
+        return torch.sum(weights * _mass(distribution.component_distribution, k.unsqueeze(dim)), dim)
+    if isinstance(distribution, Independent):
+        return _mass(distribution.base_dist, k)
+    return distribution.log_prob(k).exp()
 
 
 def _sum(function: Callable[[Tensor], Tensor], y: Tensor, low: Tensor, high: Tensor, cells: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily
 
 from ..distributions import is_discrete
 from ..distributions.beta import concentrations
+from ..distributions.smooth import has_smooth_cdf
 from ._beta_mixtures import beta_mixture_crps
 from ._inputs import checked_targets, innermost, mean_over_event, to_dtype_of, widen
 from ._members import members_last, mixture_weights
@@ -91,6 +92,7 @@ def _(distribution: Independent[Distribution], y: Tensor) -> tuple[Tensor, Tenso
 
 @_with_bound.register(torch.distributions.Normal)
 @_with_bound.register(torch.distributions.Poisson)
+@_with_bound.register(torch.distributions.NegativeBinomial)
 @_with_bound.register(torch.distributions.Gamma)
 @_with_bound.register(torch.distributions.Exponential)
 @_with_bound.register(torch.distributions.LogNormal)
@@ -172,7 +174,7 @@ def _sum_with_bound(distribution: Distribution, y: Tensor) -> tuple[Tensor, Tens
     error = _from_cdf(value.detach(), high - low + 1) + TAIL**2 * (high - low)
     # beyond the quantiles F counts as 0 or 1
     error = error + 4 * TAIL * value.detach()
-    if isinstance(innermost(distribution), torch.distributions.Poisson):
+    if has_smooth_cdf(distribution):
         error = error + torch.where(high >= SMOOTH_FROM, _SMOOTH_ERROR * value.detach(), 0.0)
     return value, error
 

@@ -21,7 +21,7 @@ from ._negative_binomial import negative_binomial_crps
 from ._normal import normal_crps, normal_mixture_crps
 from ._poisson import poisson_crps
 from ._quadrature import quadrature_crps
-from ._sums import poisson_mixture_crps, sum_crps
+from ._sums import sum_crps
 
 
 def crps(distribution: Distribution, y: Tensor) -> Tensor:
@@ -216,7 +216,5 @@ def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
             return bernoulli_mixture_crps(weights, members_last(distribution, component.logits), y)
         case torch.distributions.Categorical():
             return categorical_crps(pooled_probs(distribution, component), y)
-        case torch.distributions.Poisson():
-            return poisson_mixture_crps(widen(distribution), weights, members_last(distribution, component.rate), y)
         case _:
             return marginal_crps.dispatch(Distribution)(distribution, y)
