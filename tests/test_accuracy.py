@@ -15,7 +15,7 @@ import pytest
 import torch
 from gamma_oracle import exact_tails
 
-from probmix.distributions import Gamma, Poisson
+from probmix.distributions import Gamma, NegativeBinomial, Poisson
 from probmix.scores import crps, nll
 
 DIGITS = 50
@@ -87,6 +87,44 @@ def gamma_nll(a, b, y):
     return mpmath.loggamma(a) - a * mpmath.log(b) - (a - 1) * mpmath.log(y) + b * y
 
 
+def negative_binomial_crps(r, logits, y):
+    mean = r * mpmath.exp(logits)
+    m, at_y = mean / r, mpmath.exp(-negative_binomial_nll(r, logits, y))
+    below = negative_binomial_cdf(r, m, y)
+    # Euler's integral of the hypergeometric function of the published form, whose series gives up, by tanh-sinh
+    z = 4 * m * (1 + m)
+    end = min(mpmath.asinh(mpmath.sqrt(z)), 15 / mpmath.sqrt(r) + 70 / r)
+    area = mpmath.quad(
+        lambda u: mpmath.sqrt(abs(1 - mpmath.sinh(u) ** 2 / z)) * mpmath.cosh(u) ** (-2 * r - 1),
+        [end * k / 8 for k in range(9)],
+    )
+    distance = mean * (1 + m) * 4 / mpmath.pi * area / mpmath.sqrt(z)
+    return (y - mean) * (2 * below - 1) + 2 * mean * (1 + y / r) * at_y - distance
+
+
+def negative_binomial_cdf(r, m, y):
+    """The smaller tail of the beta distribution by tanh-sinh: an integral over the distance t from the logit."""
+    a, b, x = r, y + 1, 1 / (1 + m)
+    upper = x * (a + b) > a
+    if upper:
+        a, b, x = b, a, m / (1 + m)
+    log_kernel = a * mpmath.log(x) + b * mpmath.log(1 - x) - mpmath.log(mpmath.beta(a, b))
+
+    def psi(t):
+        return a * t + (a + b) * mpmath.log1p(x * mpmath.expm1(-t))
+
+    end = mpmath.mpf(1) / a
+    while psi(end) < 90:
+        end *= 2
+    tail = mpmath.exp(log_kernel) * mpmath.quad(lambda t: mpmath.exp(-psi(t)), [end * k / 8 for k in range(9)])
+    return 1 - tail if upper else tail
+
+
+def negative_binomial_nll(r, logits, y):
+    log_q, log_p = -mpmath.log1p(mpmath.exp(-logits)), -mpmath.log1p(mpmath.exp(logits))
+    return mpmath.loggamma(r) + mpmath.loggamma(y + 1) - mpmath.loggamma(r + y) - r * log_p - y * log_q
+
+
 # -- where to look -----------------------------------------------------------------------------------------------------
 
 
@@ -107,6 +145,14 @@ def poisson_rows(rates: Sequence[float]):
 def gamma_rows(shapes: Sequence[float], means: Sequence[float]):
     cases = itertools.product(shapes, means)
     return [(a, a / m, y) for a, m in cases for y in (1e-30 * m, *around(m, m / a**0.5))]
+
+
+def negative_binomial_rows(counts: Sequence[float], means: Sequence[float]):
+    rows = []
+    for r, mean in itertools.product(counts, means):
+        sd = (mean + mean**2 / r) ** 0.5
+        rows += [(r, np.log(mean / r), y) for y in (0, 1, 0.1 * mean, mean, 2 * mean + 1, mean + 10 * sd)]
+    return rows
 
 
 DEVIATIONS = (*np.linspace(-30, 30, 31), -2.5, -1, -0.3, -1e-6, 1e-6, 0.3, 1, 2.5)
@@ -138,6 +184,16 @@ FAMILIES = [
         gamma_crps,
         gamma_nll,
         unit=lambda a, b: (np.minimum(a, np.sqrt(a)), b / np.maximum(np.sqrt(a), 1)),
+    ),
+    Family(
+        "NegativeBinomial",
+        lambda r, logits: NegativeBinomial(r, logits=logits),
+        negative_binomial_rows((1e-2, 20.0, 1e6), (1e-3, 3.0, 1e3, 1e6))[::2],
+        negative_binomial_rows((0.5, 20.0), (1e-2, 5.0, 1e4))[::9],
+        negative_binomial_crps,
+        negative_binomial_nll,
+        unit=lambda r, logits: (r, np.minimum(1.0, np.sqrt(np.exp(-logits) / r + 1 / r))),
+        whole=True,
     ),
 ]
 over_families = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -238,8 +238,7 @@ def test_several_targets():
     assert nll(several, y).item() == pytest.approx(nll(single, y).sum().item())
 
 
-@pytest.mark.parametrize("dispersion", [1e-3, 0.5, 20.0])
-@pytest.mark.parametrize("mean", [3.0, 400.0, 3e4])
+@pytest.mark.parametrize(("mean", "dispersion"), [(3.0, 0.5), (400.0, 1e-3), (400.0, 0.5), (3e3, 2.0)])
 def test_crps_of_mixtures_over_wide_ranges(mean, dispersion):
     """A sum over low counts and an integral over high ones, against the plain sum over all of them."""
     means, shares = wide(mean, 0.3 * mean), wide(0.4, 0.6)
