@@ -189,7 +189,7 @@ FAMILIES = [
         "NegativeBinomial",
         lambda r, logits: NegativeBinomial(r, logits=logits),
         negative_binomial_rows((1e-2, 20.0, 1e6), (1e-3, 3.0, 1e3, 1e6))[::2],
-        negative_binomial_rows((0.5, 20.0), (1e-2, 5.0, 1e4))[::9],
+        negative_binomial_rows((0.5, 20.0), (1e-2, 5.0, 1e4))[::18],
         negative_binomial_crps,
         negative_binomial_nll,
         unit=lambda r, logits: (r, np.minimum(1.0, np.sqrt(np.exp(-logits) / r + 1 / r))),

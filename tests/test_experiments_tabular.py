@@ -186,11 +186,12 @@ def test_counts_and_positive_targets_have_their_families(data):
     units = {(unit["task"], unit["dataset"], unit["family"]) for unit in experiment.units()}
     assert units == {
         ("count", "visits", "poisson"),
+        ("count", "visits", "negative-binomial"),
         ("count", "visits", "gaussian"),
         ("positive", "wages", "gamma"),
         ("positive", "wages", "gaussian"),
     }
-    assert {experiment.estimator(unit).family for unit in experiment.units()} == {"poisson", "gamma", "gaussian"}
+    assert {experiment.estimator(unit).family for unit in experiment.units()} == {family for _, _, family in units}
 
 
 def test_splits_are_seeded_and_the_first_stay_the_same(data):
@@ -225,7 +226,7 @@ def test_a_small_run_ranks_methods_within_each_family(data, tmp_path, monkeypatc
     experiment = CountsExperiment(["count/visits", "positive/wages"], ["erm", "m-probmix"], 2, 2, data=data)
     results, failures = reproduce(experiment, tmp_path, verbose=False)
     assert failures == {}
-    assert len(results) == 2 * 2 * 2 * 2
+    assert len(results) == (3 + 2) * 2 * 2
     assert np.isfinite([list(result.scores.values()) for result in results if len(result.scores) == 6]).all()
     assert (tmp_path / "figures" / "crps__positive__gamma.png").exists()
     # a single data set of each kind has no ranks
