@@ -18,7 +18,7 @@ from ..families import Family, TargetScaler
 from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import Objective, objective
 from ..networks import MemberNetwork, NetworkLike
-from ..random import KeyedRandom, member_keys, seeded
+from ..random import member_keys, seeded
 from ..training import TrainingData, TrainingOptions, TrainingResult, train
 from .building import build_network
 from .checks import (
@@ -33,7 +33,7 @@ from .checks import (
 )
 from .persistence import save_estimator
 from .predictions import Predictions
-from .rows import Rows, as_numpy, canonical_rows, check_rows, split_rows
+from .rows import Rows, as_numpy, canonical_rows, check_rows, training_data
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,9 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
 
         self.seed_ = check_seed(self.random_state)
         keys = member_keys(self.seed_, self.n_members)
-        return Problem(self._training_data(rows, held_out, keys), goal, mixup, options, device, keys)
+        rows = canonical_rows(rows)
+        data = training_data(rows, held_out, self.validation_fraction, keys, self._strata(rows.y))
+        return Problem(data, goal, mixup, options, device, keys)
 
     @property
     def _loss(self) -> str:
@@ -238,23 +240,6 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         except ValueError as error:
             raise ValueError(f"y_val: {error}") from None
         return x_val, y_val
-
-    def _training_data(self, rows: Rows, held_out: Rows | None, keys: Tensor) -> TrainingData:
-        rows = canonical_rows(rows)
-        classes = self._strata(rows.y)
-        if held_out is None:
-            parts = split_rows(len(rows.x), self.validation_fraction, KeyedRandom(keys), classes)
-            units = torch.cat(parts, 1)
-        else:
-            n = len(rows.x)
-            rows = _stacked(rows, canonical_rows(held_out))
-            numbers = torch.arange(len(rows.x)).expand(len(keys), -1)
-            parts = numbers[:, :n], numbers[:, n:]
-            units = parts[0]
-        weights, exposures = (
-            None if one is None else torch.from_numpy(one) for one in (rows.sample_weight, rows.log_exposure)
-        )
-        return TrainingData(torch.from_numpy(rows.x), torch.from_numpy(rows.y), weights, *parts, units, exposures)
 
     def _strata(self, y: NDArray[Any]) -> Tensor | None:
         """Classes that have their share of the validation rows each; raises if there is just one."""
@@ -317,17 +302,3 @@ def _check_exposure(family: Family, exposure: Any, rows: int, name: str) -> NDAr
     if log_exposure is not None:
         family.expose(torch.zeros(family.num_params), torch.zeros(()))
     return log_exposure
-
-
-def _stacked(rows: Rows, held_out: Rows) -> Rows:
-    """Rows with those held out under them, which weigh one each."""
-    weights = rows.sample_weight
-    if weights is not None:
-        weights = np.concatenate([weights / weights.mean(), np.ones(len(held_out.x))])
-    exposures = [one for one in (rows.log_exposure, held_out.log_exposure) if one is not None]
-    return Rows(
-        np.concatenate([rows.x, held_out.x]),
-        np.concatenate([rows.y, held_out.y]),
-        weights,
-        np.concatenate(exposures) if exposures else None,
-    )

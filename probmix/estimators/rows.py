@@ -10,6 +10,7 @@ from sklearn.utils.validation import _check_feature_names, check_array, validate
 from torch import Tensor
 
 from ..random import KeyedRandom
+from ..training import TrainingData
 
 # Streams of the initial weights and of the epochs are numbered from 0.
 _SPLIT_STREAM = -2
@@ -91,6 +92,52 @@ def split_rows(
     members = len(order)
     rows = [order[mask].view(members, -1).sort(1).values for mask in (~chosen, chosen)]
     return rows[0], rows[1]
+
+
+def training_data(
+    rows: Rows, held_out: Rows | None, validation_fraction: float, keys: Tensor, classes: Tensor | None
+) -> TrainingData:
+    """Rows in canonical form, with those by which members are judged: held out by the user, or drawn for each member.
+
+    Parameters
+    ----------
+    rows : Rows
+        In canonical form.
+    held_out : Rows, optional
+    validation_fraction : float
+        Share of the rows that is drawn where there are none held out.
+    keys : Tensor, (M,)
+        Of the members.
+    classes : Tensor, (n,), optional
+        Have their share of the rows that are drawn.
+    """
+    if held_out is None:
+        parts = split_rows(len(rows.x), validation_fraction, KeyedRandom(keys), classes)
+        units = torch.cat(parts, 1)
+    else:
+        n = len(rows.x)
+        rows = _stacked(rows, canonical_rows(held_out))
+        numbers = torch.arange(len(rows.x)).expand(len(keys), -1)
+        parts = numbers[:, :n], numbers[:, n:]
+        units = parts[0]
+    weights, exposures = (
+        None if one is None else torch.from_numpy(one) for one in (rows.sample_weight, rows.log_exposure)
+    )
+    return TrainingData(torch.from_numpy(rows.x), torch.from_numpy(rows.y), weights, *parts, units, exposures)
+
+
+def _stacked(rows: Rows, held_out: Rows) -> Rows:
+    """Rows with those held out under them, which weigh one each."""
+    weights = rows.sample_weight
+    if weights is not None:
+        weights = np.concatenate([weights / weights.mean(), np.ones(len(held_out.x))])
+    exposures = [one for one in (rows.log_exposure, held_out.log_exposure) if one is not None]
+    return Rows(
+        np.concatenate([rows.x, held_out.x]),
+        np.concatenate([rows.y, held_out.y]),
+        weights,
+        np.concatenate(exposures) if exposures else None,
+    )
 
 
 def check_rows(estimator: object, X: object, shape: tuple[int, ...], name: str) -> Array:
