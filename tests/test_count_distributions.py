@@ -264,3 +264,22 @@ def test_crps_of_mixtures_over_wide_ranges(mean, dispersion):
         )
         want = np.square(above - (k >= y)).sum() + max(0, y - last - 1)
         assert crps(linear_pool(hurdle, shares), wide(y)).item() == pytest.approx(want, rel=1e-7)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cuda_agrees(dtype):
+    means = torch.tensor([0.01, 2.0, 300.0], dtype=dtype)
+    y = torch.tensor([0.0, 3.0, 280.0], dtype=dtype)
+    for device in ("cpu", "cuda"):
+        negative = NegativeBinomial.from_mean(means.to(device), torch.full_like(means, 0.5).to(device))
+        gates = torch.zeros_like(means).to(device)
+        kinds = [negative, ZeroInflated(negative, gate_logits=gates), Hurdle(negative, gates)]
+        found = [[f(kind, y.to(device)) for f in (crps, nll, cdf, pit)] for kind in kinds]
+        found += [[icdf(kind, torch.full_like(means, 0.9).to(device)) for kind in kinds]]
+        assert all(value.device.type == device for row in found for value in row)
+        if device == "cpu":
+            here = found
+    for one, other in zip(here, found, strict=True):
+        for value, theirs in zip(one[:3], other[:3], strict=True):
+            torch.testing.assert_close(theirs.cpu(), value, rtol=RTOL[dtype], atol=RTOL[dtype])

@@ -191,3 +191,16 @@ def test_errors(params, message):
     with pytest.raises(ValueError, match="loss") as error:
         DensityRegressor(**{**FAST, **params}).fit(x, x[:, 0])
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.cuda
+def test_cuda_agrees():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (100, 1))
+    y, exposure = rng.poisson(np.exp(1 + x[:, 0])), rng.uniform(0.5, 1, 100)
+    for name in ("poisson", "negative-binomial"):
+        settings = {**FAST, "hidden_layer_sizes": ()}
+        fits = [DensityRegressor(name, device=device, **settings) for device in ("cpu", "cuda")]
+        for fit in fits:
+            fit.fit(x, y, exposure=exposure)
+        np.testing.assert_allclose(fits[1].predict(x), fits[0].predict(x), rtol=1e-2)

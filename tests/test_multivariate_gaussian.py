@@ -293,3 +293,17 @@ def test_errors(call, message):
     with pytest.raises(ValueError, match=r"must|CRPS") as error:
         call()
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.cuda
+def test_cuda_agrees():
+    x, y = correlated(200)
+    settings = {**FAST, "hidden_layer_sizes": (), "mixup": "erm"}
+    fits = [
+        DensityRegressor("multivariate-gaussian", device=device, **settings).fit(x, y) for device in ("cpu", "cuda")
+    ]
+    np.testing.assert_allclose(fits[1].predict(x), fits[0].predict(x), rtol=1e-3)
+    eta, targets_ = ordinary(3, 6), targets(3, 6)
+    family = MultivariateGaussian(3)
+    there = family.log_prob(eta.cuda(), targets_.cuda())
+    torch.testing.assert_close(there.cpu(), family.log_prob(eta, targets_), rtol=1e-10, atol=1e-10)
