@@ -4,17 +4,19 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from pyro.distributions import ZeroInflatedDistribution
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MixtureSameFamily
+from torch.distributions import Distribution
 
-from ..distributions import cdf
-from ..distributions.mixture import mixture_weights
+from ..distributions import Hurdle, cdf
 from ..distributions.smooth import has_smooth_cdf, smooth_cdf
-from ._quadrature import BLOCK, TAIL, cells, cuts, integrate, quantiles
+from ._inputs import innermost
+from ._masses import masses
+from ._quadrature import BLOCK, TAIL, cells, integrate, panel_edges, quantiles
 
 # Where a cdf is smooth it changes around k over a distance of sqrt(k) or more, and a sum from here on is an integral to
-# 1e-8. An integral costs as much as some thousand terms.
-SMOOTH_FROM, _TERMS, _TOLERANCE = 256, 4096, 1e-9
+# 1e-8. The tails of negative binomials are long and their cdfs dear, but their probabilities cheap: sum further.
+SMOOTH_FROM, _FURTHER, _TOLERANCE = 256, 2**14, 1e-9
 
 
 def sum_crps(distribution: Distribution, y: Tensor) -> Tensor:
@@ -35,7 +37,7 @@ def sum_crps(distribution: Distribution, y: Tensor) -> Tensor:
     if not has_smooth_cdf(distribution):
         return outside + _sum(lambda k: cdf(distribution, k), inside, low, high, size)
     smooth = partial(smooth_cdf, distribution)
-    split = _terms(high)
+    split = _terms(distribution, high)
     total = outside + _sum_of_masses(distribution, inside, split, size)
     wide = high >= split
     if not bool(wide.any()):
@@ -47,7 +49,7 @@ def sum_crps(distribution: Distribution, y: Tensor) -> Tensor:
     def integrand(x: Tensor) -> Tensor:
         return (smooth(x) - (x > step).to(x.dtype)).square()
 
-    edges = torch.cat([cuts(distribution), torch.stack([start, stop, step])])
+    edges = torch.cat([panel_edges(distribution), torch.stack([start, stop, step])])
     edges = torch.minimum(torch.maximum(edges, start), stop).sort(0).values
     # no panel is halved for the sake of rows that have no high counts
     tail = integrate(integrand, edges, torch.where(wide, total.detach(), torch.inf), size, _TOLERANCE)
@@ -65,10 +67,14 @@ def _midpoint_correction(values: Tensor) -> Tensor:
     return first / 24 - 17 / 5760 * third
 
 
-def _terms(high: Tensor) -> int:
-    """How many counts to sum over: all where that is cheap, for rows that end there."""
-    ends = torch.where(high < _TERMS, high, 0.0)
-    return max(SMOOTH_FROM, int(ends.amax()) + 1) if high.numel() else SMOOTH_FROM
+def _terms(distribution: Distribution, high: Tensor) -> int:
+    """How many counts to sum over."""
+    base = innermost(distribution)
+    while isinstance(base, ZeroInflatedDistribution | Hurdle):
+        base = base.base_dist
+    if not isinstance(base, torch.distributions.NegativeBinomial) or not high.numel():
+        return SMOOTH_FROM
+    return max(SMOOTH_FROM, int(torch.where(high < _FURTHER, high, 0.0).amax()) + 1)
 
 
 def _sum_of_masses(distribution: Distribution, y: Tensor, terms: int, cells: int) -> Tensor:
@@ -78,20 +84,10 @@ def _sum_of_masses(distribution: Distribution, y: Tensor, terms: int, cells: int
     for start in range(0, terms, block):
         k = torch.arange(start, min(start + block, terms), dtype=y.dtype, device=y.device)
         k = k.reshape((-1,) + (1,) * y.ndim)
-        cumulative = below + _mass(distribution, k.expand(-1, *y.shape)).cumsum(0)
+        cumulative = below + masses(distribution, k).expand(-1, *y.shape).cumsum(0)
         total = total + (cumulative - (k >= y).to(y.dtype)).square().sum(0)
         below = cumulative[-1]
     return total
-
-
-def _mass(distribution: Distribution, k: Tensor) -> Tensor:
-    """Probability of k, coordinate by coordinate."""
-    if isinstance(distribution, MixtureSameFamily):
-        weights, dim = mixture_weights(distribution)
-        return torch.sum(weights * _mass(distribution.component_distribution, k.unsqueeze(dim)), dim)
-    if isinstance(distribution, Independent):
-        return _mass(distribution.base_dist, k)
-    return distribution.log_prob(k).exp()
 
 
 def _sum(function: Callable[[Tensor], Tensor], y: Tensor, low: Tensor, high: Tensor, cells: int) -> Tensor:
