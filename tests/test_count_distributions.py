@@ -283,3 +283,48 @@ def test_cuda_agrees(dtype):
     for one, other in zip(here, found, strict=True):
         for value, theirs in zip(one[:3], other[:3], strict=True):
             torch.testing.assert_close(theirs.cpu(), value, rtol=RTOL[dtype], atol=RTOL[dtype])
+
+
+@pytest.mark.parametrize("kind", ["poisson", "negative binomial", "zero-inflated", "hurdle"])
+def test_everything_lies_below_infinity(kind):
+    base = NegativeBinomial.from_mean(wide(2.0, 5.0), wide(0.5, 0.5))
+    gate = torch.zeros(2, dtype=torch.float64)
+    made = {
+        "poisson": Poisson(wide(2.0, 5.0)),
+        "negative binomial": base,
+        "zero-inflated": ZeroInflated(base, gate_logits=gate),
+        "hurdle": Hurdle(base, gate),
+    }[kind]
+    assert cdf(made, wide(math.inf, math.inf)).tolist() == [1.0, 1.0]
+    assert cdf(made, wide(-math.inf, -1.0)).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_hurdles_of_small_means_keep_their_digits(dtype):
+    small = Hurdle(Poisson(torch.tensor(1e-9, dtype=dtype)), torch.tensor(0.0, dtype=dtype))
+    assert cdf(small, torch.tensor(1.0, dtype=dtype)).item() == pytest.approx(1, rel=1e-6)
+    assert icdf(small, torch.tensor(0.75, dtype=dtype)).item() == 1.0
+    pyro.set_rng_seed(0)
+    rare = Hurdle(Poisson(torch.tensor(1e-2, dtype=dtype)), torch.tensor(0.0, dtype=dtype))
+    share = (rare.sample(torch.Size([200_000])) >= 2).double().mean().item()
+    assert share == pytest.approx(0.5 * st.poisson(1e-2).sf(1) / st.poisson(1e-2).sf(0), rel=0.15)
+
+
+def test_draws_of_a_hurdle_reach_into_a_long_tail():
+    base = NegativeBinomial.from_mean(wide(1e-3), wide(2900.0))
+    hurdle = Hurdle(base, torch.zeros((), dtype=torch.float64))
+    pyro.set_rng_seed(0)
+    draws = hurdle.sample(torch.Size([100_000]))
+    level = 1 - hurdle.cdf(wide(22.0)).item()
+    assert (draws > 22).double().mean().item() == pytest.approx(level, rel=0.6)
+
+
+@pytest.mark.parametrize(("log_mean", "log_dispersion"), [(30.0, -16.0), (30.0, -12.0), (25.0, 0.0), (14.0, -16.0)])
+def test_cdfs_at_very_large_means(log_mean, log_dispersion):
+    """A Gamma of the same mean and dispersion has the same cdf where the counts are large."""
+    ours = NegativeBinomial((-wide(log_dispersion)).exp(), logits=wide(log_mean + log_dispersion))
+    a = math.exp(-log_dispersion)
+    for z in (-3.0, -0.5, 0.0, 1.0, 4.0):
+        y = math.exp(log_mean) * max(1e-3, 1 + z * math.sqrt(1 / a + math.exp(-log_mean)))
+        want = st.nbinom(a, 1 / (1 + math.exp(log_mean + log_dispersion))).cdf(y)
+        assert ours.cdf(wide(y)).item() == pytest.approx(want, rel=1e-6, abs=1e-9)

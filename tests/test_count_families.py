@@ -7,6 +7,7 @@ import pytest
 import sklearn
 import torch
 from families_table import draws
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from training_cases import MEMBERS, make_data
@@ -15,7 +16,7 @@ import probmix
 from probmix import DensityRegressor, NaturalHead, families, fit_together, linear_pool
 from probmix.families import ExponentialFamily, FixedNegativeBinomial, Hurdle, NegativeBinomial, Poisson, ZeroInflated
 from probmix.mixup import Mixup, mixup_loss, preset
-from probmix.scores import crps, nll
+from probmix.scores import crps, neg_crps_scorer, neg_nll_scorer, nll
 from probmix.testing import check_family
 
 LINEAR = ["negative-binomial", "zero-inflated-poisson", "zero-inflated-negative-binomial", "hurdle-poisson"]
@@ -54,6 +55,17 @@ def test_any_family_of_counts_can_have_zeros_of_its_own(base):
     check_family(Hurdle(base))
 
 
+def test_families_made_of_others_are_saved(tmp_path):
+    x, y = simulate("negative-binomial")
+    for family in (ZeroInflated(FixedNegativeBinomial(0.5)), Hurdle(FixedNegativeBinomial(0.5))):
+        model = DensityRegressor(family, **FAST).fit(x, y)
+        model.save(tmp_path / family.name)
+        loaded = probmix.load(tmp_path / family.name)
+        assert loaded.family_ == family
+        np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    assert families.get("hurdle-fixed-negative-binomial") == Hurdle(FixedNegativeBinomial(1.0))
+
+
 @over_names
 def test_only_families_with_natural_parameters_pool_log_linearly(name):
     family = families.get(name)
@@ -80,7 +92,7 @@ def test_the_pool_of_fixed_dispersions_is_the_product_of_powers():
             "negative binomial targets",
         ),
         (lambda: families.get("hurdle-poisson").check_targets(torch.tensor([0.5])), "hurdle-poisson targets must be"),
-        (lambda: families.get("hurdle-poisson").expose(torch.zeros(1, 2), torch.zeros(1)), "an exposure belongs to"),
+        (lambda: families.get("hurdle-poisson").expose(torch.zeros(1, 2), torch.zeros(1)), "the family 'hurdle-"),
         (lambda: families.get("gamma").expose(torch.zeros(1, 2), torch.zeros(1)), "an exposure belongs to counts"),
         (
             lambda: families.get("negative-binomial").pool_labels(torch.ones(1, 2), torch.ones(1, 2) / 2, spread=0.1),
@@ -89,7 +101,7 @@ def test_the_pool_of_fixed_dispersions_is_the_product_of_powers():
     ],
 )
 def test_errors_of_families(call, message):
-    with pytest.raises(ValueError, match=r"must|belongs") as error:
+    with pytest.raises(ValueError, match=r"must|belongs|exposure") as error:
         call()
     assert str(error.value).startswith(message)
 
@@ -240,26 +252,48 @@ def test_members_and_joint_fits_with_exposures(mixup):
         np.testing.assert_allclose(fit.predict(x), alone.predict(x), rtol=2e-3)
 
 
-def test_exposures_of_pairs_are_geometric_means():
-    """At the output of a Poisson family the pool of exposed densities is the pool of rates, exposed to the mean."""
+@pytest.mark.parametrize("method", ["probmix", "mixup"])
+def test_pairs_have_the_mean_of_their_exposures(method):
+    """Counts add up and so do exposures: rates meet as they do without any, over the mean exposure."""
     draw = torch.Generator().manual_seed(0)
     x, y = torch.randn(10, 2, generator=draw), torch.randint(0, 5, (10,), generator=draw).float()
     exposure = torch.rand(10, generator=draw) + 0.1
     network, partners = NaturalHead("poisson", 2), torch.randperm(10, generator=draw)
-    for method in ("probmix", "mixup"):
-        generator = torch.Generator().manual_seed(1)
-        loss = mixup_loss(network, "poisson", x, y, method, partners=partners, exposure=exposure, generator=generator)
-        w = preset("probmix").weights.sample((10,), lambda s: torch.rand(s, generator=torch.Generator().manual_seed(1)))
-        log_exposure = (w * torch.stack([exposure, exposure[partners]], -1).log()).sum(-1)
-        met = (w.unsqueeze(-1) * torch.stack([x, x[partners]], 1)).sum(1)
-        rate = (network(met).squeeze(-1) + log_exposure).exp()
-        labels = torch.stack([y, y[partners]], -1)
-        if method == "mixup":
-            mean = (w * labels).sum(-1)
-            want = rate - mean * rate.log() + torch.lgamma(mean + 1)
-        else:
-            want = (w * (rate.unsqueeze(-1) - labels * rate.log().unsqueeze(-1) + torch.lgamma(labels + 1))).sum(-1)
-        torch.testing.assert_close(loss, want.mean(), rtol=1e-4, atol=0)
+    generator = torch.Generator().manual_seed(1)
+    loss = mixup_loss(network, "poisson", x, y, method, partners=partners, exposure=exposure, generator=generator)
+    w = preset("probmix").weights.sample((10,), lambda s: torch.rand(s, generator=torch.Generator().manual_seed(1)))
+    mean_exposure = (w * torch.stack([exposure, exposure[partners]], -1)).sum(-1)
+    met = (w.unsqueeze(-1) * torch.stack([x, x[partners]], 1)).sum(1)
+    rate = network(met).squeeze(-1).exp() * mean_exposure
+    labels = torch.stack([y, y[partners]], -1)
+    if method == "mixup":
+        mean = (w * labels).sum(-1)
+        want = rate - mean * rate.log() + torch.lgamma(mean + 1)
+    else:
+        want = (w * (rate.unsqueeze(-1) - labels * rate.log().unsqueeze(-1) + torch.lgamma(labels + 1))).sum(-1)
+    torch.testing.assert_close(loss, want.mean(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative-binomial"])
+@pytest.mark.parametrize("mixup", [preset("probmix", alpha=1.0), preset("mixup", alpha=1.0)], ids=["probmix", "mixup"])
+def test_very_different_exposures_leave_the_rate_alone(name, mixup):
+    rng = np.random.default_rng(0)
+    x, exposure = rng.uniform(-1, 1, (2000, 1)), 10.0 ** rng.uniform(-2, 1, 2000)
+    y = rng.poisson(3 * exposure)
+    settings = {"hidden_layer_sizes": (), "max_epochs": 30, "validation_fraction": 0.0, "random_state": 0}
+    model = DensityRegressor(name, mixup, **settings).fit(x, y, exposure=exposure)
+    np.testing.assert_allclose(model.predict([[-0.8], [0.0], [0.8]]), 3, rtol=0.12)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e9])
+def test_the_unit_of_exposure_does_not_matter(tmp_path, unit):
+    x, y, exposure = insurance(300)
+    one = DensityRegressor("poisson", **FAST).fit(x, y, exposure=exposure)
+    other = DensityRegressor("poisson", **FAST).fit(x, y, exposure=unit * exposure)
+    np.testing.assert_allclose(other.predict(x) * unit, one.predict(x), rtol=1e-5)
+    np.testing.assert_allclose(other.predict(x, unit * exposure), one.predict(x, exposure), rtol=1e-5)
+    other.save(tmp_path / "model")
+    np.testing.assert_array_equal(probmix.load(tmp_path / "model").predict(x), other.predict(x))
 
 
 def test_rows_of_weight_two_and_the_order_of_rows_with_exposures():
@@ -283,7 +317,7 @@ def test_held_out_rows_have_exposures_of_their_own():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"exposure": [1.0, 0.0]}, "`exposure` must have one value for each of the 40 rows; got 2"),
+        ({"exposure": [1.0, 0.0]}, "`exposure` must be a vector of one value for each of the 40 rows; got shape (2,)"),
         ({"exposure": np.r_[np.ones(39), 0.0]}, "`exposure` must be positive and finite; got 0 at row 39"),
         ({"exposure": np.r_[np.nan, np.ones(39)]}, "`exposure` must be positive and finite; got nan at row 0"),
         ({"exposure_val": np.ones(3)}, "`exposure_val` belongs to `X_val` and `y_val`"),
@@ -302,7 +336,7 @@ def test_errors_of_exposures(arguments, message):
     assert not hasattr(model, "network_")
     with pytest.raises(ValueError, match="an exposure belongs to counts"):
         DensityRegressor("gaussian", **FAST).fit(x, y, exposure=np.ones(40))
-    with pytest.raises(ValueError, match="one value for each of the 40 rows; got 1"):
+    with pytest.raises(ValueError, match="one value for each of the 40 rows; got shape"):
         model.fit(x, y).predict(x, exposure=[1.0])
     with pytest.raises(ValueError, match="`exposure` must hold a positive finite number"):
         mixup_loss(NaturalHead("poisson", 1), "poisson", torch.ones(3, 1), torch.ones(3), exposure=torch.zeros(3))
@@ -319,6 +353,27 @@ def test_exposures_are_routed_through_pipelines():
         assert pipeline.score(x, y, exposure=exposure) == pytest.approx(
             pipeline[-1].score(pipeline[0].transform(x), y, exposure=exposure)
         )
+
+
+def test_exposures_are_routed_to_scorers():
+    x, y, exposure = insurance(200)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = DensityRegressor("poisson", **FAST).set_fit_request(exposure=True).set_score_request(exposure=True)
+        for scorer in (neg_nll_scorer, neg_crps_scorer):
+            with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError, match="exposure"):
+                cross_validate(model, x, y, scoring=scorer, params={"exposure": exposure}, cv=2)
+        asked = neg_nll_scorer.set_score_request(exposure=True)
+        found = cross_validate(model, x, y, scoring=asked, params={"exposure": exposure}, cv=2)["test_score"]
+        plain = cross_validate(model, x, y, params={"exposure": exposure}, cv=2)["test_score"]
+        np.testing.assert_allclose(found, plain, rtol=1e-6)
+        search = GridSearchCV(model, {"max_epochs": [2]}, scoring=asked, cv=2).fit(x, y, exposure=exposure)
+        assert search.best_score_ < 0
+        steps = make_pipeline(StandardScaler(), model).fit(x, y, exposure=exposure)
+        assert asked(steps, x, y, exposure=exposure) == pytest.approx(
+            steps[-1].score(steps[0].transform(x), y, exposure=exposure), rel=1e-6
+        )
+    with pytest.raises(TypeError, match="neg_nll_scorer takes the metadata sample_weight, exposure; got weight"):
+        neg_nll_scorer.set_score_request(weight=True)
 
 
 def test_a_run_with_other_exposures_is_another_run(tmp_path):

@@ -409,3 +409,9 @@ def test_rows_of_any_origin_can_be_compared():
     assert table.loc[("mae", "b"), "difference"] == 0.25
     with raises(ValueError, "there must be at least one row to compare; got none."):
         compare_rows(pd.DataFrame(np.zeros((0, 2)), columns=columns))
+
+
+def test_rows_need_their_levels():
+    rows = pd.DataFrame({("nll", "one"): [1.0, 2.0]})
+    with raises(ValueError, "`rows` must have columns with the levels 'score' and 'model', as from `score_rows`"):
+        compare_rows(rows)

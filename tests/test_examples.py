@@ -2,15 +2,21 @@
 
 import importlib.util
 import re
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
+import pandas as pd
 import pyro
 import pyro.poutine
 import pytest
+import scoringrules
 import torch
 from scipy import stats
 from sklearn.datasets import load_diabetes
+from sklearn.linear_model import BayesianRidge
 from sklearn.model_selection import train_test_split
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -119,3 +125,97 @@ def test_rows_meet_in_the_pyro_model(own, place):
     expected = stats.norm(-0.5 * eta[:, 0].detach() / eta[:, 1].detach(), (-0.5 / eta[:, 1].detach()).sqrt())
     trace.compute_log_prob()
     np.testing.assert_allclose(trace.nodes["y"]["log_prob"].detach(), expected.logpdf(labels), rtol=1e-4)
+
+
+PICTURES = ("bands", "coverage", "fusion", "pit", "reliability", "scores")
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    return example("evaluation")
+
+
+@pytest.fixture(scope="module")
+def evaluated(evaluation, tmp_path_factory):
+    """Tables, what was printed, and the folder of pictures, after few epochs."""
+    out, printed = tmp_path_factory.mktemp("out") / "new", StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.delenv("PROBMIX_DATA", raising=False)
+        # it takes seconds to import, and may not be there
+        patch.setattr(evaluation, "find_spec", lambda name: None)
+        tables = evaluation.main(["--out", str(out), "--epochs", "8", "--seed", "1"])
+    return tables, printed.getvalue(), out
+
+
+@pytest.fixture(scope="module")
+def ridge():
+    """What scikit-learn itself predicts for the test rows of the evaluation, as location, scale, and the targets."""
+    X, X_test, y, y_test = train_test_split(*load_diabetes(return_X_y=True), test_size=0.5, random_state=1)
+    return *BayesianRidge().fit(X, y).predict(X_test, return_std=True), y_test
+
+
+def test_the_evaluation_prints_its_tables_and_draws_six_pictures(evaluated):
+    tables, printed, out = evaluated
+    assert re.findall(r"^wrote (.*)$", printed, re.M) == [str(out / f"evaluation_{name}.png") for name in PICTURES]
+    for name in PICTURES:
+        picture = matplotlib.image.imread(out / f"evaluation_{name}.png")
+        assert picture[..., :3].min() < 0.1
+        assert picture[..., :3].mean() < 0.99
+    assert "simulated claims: 2000 test rows" in printed
+    for name in ("positive", "counts", "classes"):
+        for mean in tables[name]["mean"]:
+            assert f" {mean:.3f}" in printed or f" {mean:.4f}" in printed
+        p = tables[name]["p"].dropna()
+        assert p.between(0, 1).all()
+        assert len(p) > 3
+
+
+def test_the_evaluation_scores_another_librarys_model(evaluated, ridge):
+    tables, (loc, scale, y) = evaluated[0], ridge
+    scores = tables["positive"].xs("BayesianRidge", level="model")["mean"]
+    assert scores["nll"] == pytest.approx(-stats.norm(loc, scale).logpdf(y).mean())
+    assert scores["crps"] == pytest.approx(scoringrules.crps_normal(y, loc, scale).mean())
+    above = np.linspace(200, 1000, 20001)
+    squares = (stats.norm.cdf(above, loc[:, None], scale[:, None]) - (above >= y[:, None])) ** 2
+    assert scores["crps above 200"] == pytest.approx(np.trapezoid(squares, above).mean(), rel=1e-3)
+    low, high = stats.norm(loc, scale).interval(0.9)
+    interval = tables["intervals"].loc["BayesianRidge"]
+    assert interval["coverage"] == pytest.approx(scores["coverage90"]) == np.mean((low <= y) & (y <= high))
+    outside = 20 * (np.maximum(low - y, 0) + np.maximum(y - high, 0))
+    assert interval["interval score"] == pytest.approx(np.mean(high - low + outside))
+
+
+def test_the_evaluation_takes_scores_apart(evaluated):
+    tables = evaluated[0]
+    for name, of, score in (("positive parts", "positive", "crps"), ("class parts", "classes", "brier")):
+        parts = tables[name]
+        np.testing.assert_allclose(parts["score"], tables[of].loc[score, "mean"])
+        total = parts["miscalibration"] - parts["discrimination"] + parts["uncertainty"]
+        np.testing.assert_allclose(total, parts["score"])
+        assert parts["uncertainty"].nunique() == 1
+    # a map of the PIT keeps the order of the rows, and takes away most of the miscalibration of a family that is wrong
+    wrong, mended = (tables["positive parts"].loc[name] for name in ("exponential", "exponential, recalibrated"))
+    assert mended["discrimination"] == pytest.approx(wrong["discrimination"], rel=1e-6)
+    assert mended["miscalibration"] < 0.7 * wrong["miscalibration"]
+    intervals = tables["intervals"]
+    assert intervals["mean width"]["exponential, conformal"] < 0.9 * intervals["mean width"]["exponential"]
+    assert intervals["coverage"]["exponential, conformal"] > 0.8
+
+
+def test_the_evaluation_tells_predictions_the_exposure(evaluation, tmp_path):
+    rng = np.random.default_rng(0)
+    exposure = np.linspace(0.1, 1, 300)
+    x = rng.uniform(-1, 1, 300)
+    table = pd.DataFrame({"Exposure": exposure, "x": x, "ClaimNb": rng.poisson(5 * exposure)})
+    (tmp_path / "count").mkdir()
+    table.to_csv(tmp_path / f"{evaluation.COUNTS}.csv", index=False)
+    study = evaluation.claims(tmp_path, 2, 0)
+    assert study.name == evaluation.COUNTS
+    assert list(study.X.columns) == ["x"]
+    own = table.set_index("x")["Exposure"][study.X["x"]].to_numpy()
+    np.testing.assert_array_equal(table.set_index("x")["ClaimNb"][study.X["x"]], study.y)
+    for name in ("poisson", "negative-binomial", "PoissonRegressor"):
+        rate = study.models[name].predict(study.X)
+        np.testing.assert_allclose(study.predictions[name].mean, own * rate, rtol=1e-12)
+    blind = study.predictions["poisson, no exposure"]
+    np.testing.assert_allclose(blind.mean, study.models["poisson, no exposure"].predict(study.X))

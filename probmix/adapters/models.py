@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyro.distributions as dist
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch.distributions import Distribution
 
@@ -26,9 +27,12 @@ class AdaptedModel:
 
     model: Any
 
-    def predict_dist(self, X: Any) -> Distribution:
-        """The predicted distribution of each row: (n, F) -> batch shape (n,)."""
-        return predict_dist(self.model, X)
+    def predict_dist(self, X: Any, **params: Any) -> Distribution:
+        """The predicted distribution of each row: (n, F) -> batch shape (n,).
+
+        Parameters, such as an exposure, are those of the model's own `predict_dist`.
+        """
+        return predict_dist(self.model, X, **params)
 
     @property
     def classes_(self) -> Any:
@@ -89,13 +93,17 @@ def adapt(model: Any) -> Any:
     return AdaptedModel(model)
 
 
-def predict_dist(model: Any, X: Any) -> Distribution:
+def predict_dist(model: Any, X: Any, **params: Any) -> Distribution:
     """What a model that `adapt` accepts predicts."""
     model = getattr(model, "best_estimator_", model)
+    if isinstance(model, FrozenEstimator):
+        return predict_dist(model.estimator, X, **params)
     if isinstance(model, Pipeline):
-        return predict_dist(model[-1], model[:-1].transform(X) if len(model) > 1 else X)
+        return predict_dist(model[-1], model[:-1].transform(X) if len(model) > 1 else X, **params)
     if hasattr(model, "predict_dist"):
-        return as_distribution(model.predict_dist(X))
+        return as_distribution(model.predict_dist(X, **params))
+    if params:
+        raise TypeError(f"{model!r} predicts distributions from X alone; got {', '.join(params)} as well.")
     if hasattr(model, "pred_dist"):
         return as_distribution(model.pred_dist(X))
     if hasattr(model, "predict_proba"):
@@ -110,6 +118,8 @@ def predict_dist(model: Any, X: Any) -> Distribution:
 def _last_step(model: Any) -> Any:
     """The model itself behind searches and pipelines."""
     inner = getattr(model, "best_estimator_", model)
+    if isinstance(inner, FrozenEstimator):
+        return _last_step(inner.estimator)
     return _last_step(inner[-1]) if isinstance(inner, Pipeline) else inner
 
 

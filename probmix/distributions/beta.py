@@ -136,6 +136,9 @@ def _tail(a: Tensor, b: Tensor, x: Tensor, rest: Tensor) -> Tensor:
     with torch.no_grad():
         # psi is convex and above its drop here, so that Newton's method comes down without crossing it
         end = (_DROP - total * rest.log()) / a
+        # with x above one half psi'' grows until the odds are even: up to there psi is above its parabola
+        parabola = (2 * _DROP / (total * x * rest)).sqrt()
+        end = torch.where(~low & (parabola <= x.log() - rest.log()), torch.minimum(end, parabola), end)
         for _ in range(_NEWTON):
             odds = share * torch.exp(sign * end)
             end = end - (exponent(end) - _DROP) / (slope + sign * total * odds / (1 - share + odds))

@@ -1,5 +1,6 @@
 """Counts with a zero of their own: zero-inflated and hurdle distributions."""
 
+import copy
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -111,8 +112,9 @@ class Hurdle(Marginals, dist.TorchDistribution):
             zero = torch.rand(shape, dtype=torch.float64, device=self.gate_logits.device)
             positive = _base_log_positive(self).exp()
             level = 1 - positive * torch.rand(shape, dtype=torch.float64, device=positive.device)
-            counts = icdf(self.base_dist, level.to(self.gate_logits.dtype).clamp(max=1 - 2.0**-24)).clamp(min=1)
-            return torch.where(zero < self.gate_logits.double().sigmoid(), torch.zeros_like(counts), counts)
+            counts = icdf(_wide(self.base_dist), level.clamp(max=1 - 2.0**-53)).clamp(min=1)
+            counts = torch.where(zero < self.gate_logits.double().sigmoid(), torch.zeros_like(counts), counts)
+            return counts.to(self.gate_logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -154,9 +156,9 @@ def _(distribution: dist.ZeroInflatedDistribution, y: Tensor) -> Tensor:
 def _(distribution: Hurdle, y: Tensor) -> Tensor:
     gate = distribution.gate_logits.double().sigmoid()
     # 1 - c (1 - F(y)), with the tail as a difference of two cdfs that is exact at zero
-    excess = hurdle_excess(distribution)
-    zero = cdf(distribution.base_dist, torch.zeros_like(gate)).double()
-    below = gate + excess * (cdf(distribution.base_dist, y).double() - zero)
+    excess, base = hurdle_excess(distribution), _wide(distribution.base_dist)
+    zero = cdf(base, torch.zeros_like(gate))
+    below = gate + excess * (cdf(base, y.double()) - zero)
     return torch.where(y < 0, torch.zeros_like(below), below.clamp(max=1)).to(distribution.gate_logits.dtype)
 
 
@@ -170,15 +172,24 @@ def _(distribution: dist.ZeroInflatedDistribution, q: Tensor) -> Tensor:
 @icdf.register
 def _(distribution: Hurdle, q: Tensor) -> Tensor:
     gate = distribution.gate_logits.double().sigmoid()
-    zero = cdf(distribution.base_dist, torch.zeros_like(gate)).double()
-    level = zero + (q.double() - gate) / hurdle_excess(distribution)
-    return _count_quantile(distribution, distribution.base_dist, q, level)
+    base = _wide(distribution.base_dist)
+    level = cdf(base, torch.zeros_like(gate)) + (q.double() - gate) / hurdle_excess(distribution)
+    return _count_quantile(distribution, base, q, level)
+
+
+def _wide(distribution: Distribution) -> Distribution:
+    """A distribution of counts with its parameters in float64: 1 - F(0) of a small mean needs the digits."""
+    wide = copy.copy(distribution)
+    for name, value in vars(distribution).items():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            vars(wide)[name] = value.double()
+    return wide
 
 
 def _count_quantile(distribution: Distribution, base: Distribution, q: Tensor, level: Tensor) -> Tensor:
     """The quantile of the base at the level to which q belongs, corrected where rounding moved it over a step."""
     dtype = cdf(distribution, torch.zeros_like(level)).dtype
-    y = icdf(base, level.clamp(0, 1 - 2.0**-53).to(dtype)).double().clamp(min=0)
+    y = icdf(base, level.clamp(0, 1 - 2.0**-53)).double().clamp(min=0)
     y = torch.where(cdf(distribution, y - 1) >= q, y - 1, y).clamp(min=0)
     y = torch.where(cdf(distribution, y) < q, y + 1, y)
     return with_ends(y, q.expand_as(y), torch.zeros_like(y), torch.full_like(y, torch.inf)).to(dtype)

@@ -96,8 +96,9 @@ def smooth_negative_binomial_cdf(y: Tensor, log_mean: Tensor, total_count: Tenso
 @cdf.register
 def _(distribution: torch.distributions.NegativeBinomial, y: Tensor) -> Tensor:
     total_count, log_mean = count_and_log_mean(distribution)
-    value = smooth_negative_binomial_cdf(y.double().floor().clamp(min=0), log_mean, total_count)
-    return torch.where(y < 0, torch.zeros_like(value), value).to(distribution.logits.dtype)
+    inside = (y >= 0) & y.isfinite()
+    value = smooth_negative_binomial_cdf(torch.where(inside, y.double().floor(), 0.0), log_mean, total_count)
+    return torch.where(inside, value, (y > 0).double()).to(distribution.logits.dtype)
 
 
 @icdf.register

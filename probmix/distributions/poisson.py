@@ -22,8 +22,9 @@ class Poisson(Marginals, dist.Poisson):
 @cdf.register
 def _(distribution: torch.distributions.Poisson, y: Tensor) -> Tensor:
     y = y.detach().double()
-    _, upper = incomplete_gamma(y.floor().clamp(min=0) + 1, distribution.rate.double())
-    return torch.where(y < 0, 0.0, upper).to(distribution.rate.dtype)
+    inside = (y >= 0) & y.isfinite()
+    _, upper = incomplete_gamma(torch.where(inside, y.floor(), 0.0) + 1, distribution.rate.double())
+    return torch.where(inside, upper, (y > 0).double()).to(distribution.rate.dtype)
 
 
 @icdf.register

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +46,7 @@ class Problem:
     options: TrainingOptions
     device: torch.device
     keys: Tensor
+    log_exposure_unit: float
 
 
 class DensityEstimator(Predictions, BaseEstimator, ABC):
@@ -188,7 +189,8 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         keys = member_keys(self.seed_, self.n_members)
         rows = canonical_rows(rows)
         data = training_data(rows, held_out, self.validation_fraction, keys, self._strata(rows.y))
-        return Problem(data, goal, mixup, options, device, keys)
+        data, log_unit = _in_units_of_exposure(data)
+        return Problem(data, goal, mixup, options, device, keys, log_unit)
 
     @property
     def _loss(self) -> str:
@@ -219,6 +221,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         """Become fitted: set what the training of a problem gave."""
         self.family_ = problem.objective.family
         self.mixup_ = problem.mixup
+        self.log_exposure_unit_ = problem.log_exposure_unit
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
         self.best_epoch_ = result.best_epoch
@@ -302,3 +305,12 @@ def _check_exposure(family: Family, exposure: Any, rows: int, name: str) -> NDAr
     if log_exposure is not None:
         family.expose(torch.zeros(family.num_params), torch.zeros(()))
     return log_exposure
+
+
+def _in_units_of_exposure(data: TrainingData) -> tuple[TrainingData, float]:
+    """The data with exposures whose mean is one: families bound their rates, and the start is that of counts."""
+    if data.log_exposure is None:
+        return data, 0.0
+    highest = data.log_exposure.max()
+    log_unit = (highest + (data.log_exposure - highest).exp().mean().log()).item()
+    return replace(data, log_exposure=data.log_exposure - log_unit), log_unit

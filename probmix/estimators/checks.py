@@ -6,7 +6,6 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import column_or_1d
 
 from .._names import unknown_name
 from ..families import Family
@@ -59,9 +58,12 @@ def check_exposure(exposure: object, rows: int, name: str = "exposure") -> NDArr
     """The logarithms of exposures, (n,), if there are any; raises unless they are positive, one for each row."""
     if exposure is None:
         return None
-    values: NDArray[np.float64] = column_or_1d(exposure).astype(np.float64)
-    if len(values) != rows:
-        raise ValueError(f"`{name}` must have one value for each of the {rows} rows; got {len(values)}.")
+    values: NDArray[np.float64] = np.asarray(exposure, dtype=np.float64)
+    if values.shape != (rows,):
+        raise ValueError(
+            f"`{name}` must be a vector of one value for each of the {rows} rows; got shape {values.shape}. Several "
+            "targets of a row share it."
+        )
     bad = ~(np.isfinite(values) & (values > 0))
     if bad.any():
         row = int(bad.argmax())

@@ -59,7 +59,7 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         "family": _encode("family", estimator.family_),
         "fitted": {
             name: _encode(name, getattr(estimator, name))
-            for name in ("n_features_in_", "feature_names_in_", "classes_", "mixup_", "seed_")
+            for name in ("n_features_in_", "feature_names_in_", "classes_", "mixup_", "seed_", "log_exposure_unit_")
             if name in vars(estimator)
         },
         "num_targets": network.num_targets,

@@ -34,6 +34,7 @@ class Predictions(ABC):
     network_: MemberNetwork
     scaler_: TargetScaler
     seed_: int
+    log_exposure_unit_: float
 
     @abstractmethod
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
@@ -58,9 +59,11 @@ class Predictions(ABC):
                 parts.append(self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape))
         eta = torch.cat(parts, 2)
         log_exposure = check_exposure(as_numpy(exposure), len(x))
-        if log_exposure is None:
+        if log_exposure is None and not self.log_exposure_unit_:
             return eta
-        return exposed(self.family_, eta, torch.from_numpy(log_exposure).to(device).expand(eta.shape[:3]))
+        # what the network learned are rates per mean exposure
+        units = (np.zeros(1) if log_exposure is None else log_exposure) - self.log_exposure_unit_
+        return exposed(self.family_, eta, torch.from_numpy(units).to(eta).expand(eta.shape[:3]))
 
     @property
     def _has_draws(self) -> bool:

@@ -23,16 +23,18 @@ from .base import DensityEstimator
 class DensityRegressor(RegressorMixin, DensityEstimator):
     r"""Conditional density p(y | x) of real, positive or count targets with a neural network.
 
-    The network maps x to the natural parameters of an exponential family and is trained by maximum likelihood, with
-    rows that meet under a mixup. Features are standardised and targets scaled inside; everything that comes out is in
-    the user's units. A predicted standard deviation is never below 0.1 % of that of y (for "gamma": of the mean), so
-    that no single row can buy an unbounded likelihood.
+    The network maps x to the parameters of a family, the natural ones where it is exponential, and is trained by
+    maximum likelihood or by the CRPS, with rows that meet under a mixup. Features are standardised and targets scaled
+    inside; everything that comes out is in the user's units. A predicted standard deviation is never below 0.1 % of
+    that of y (for "gamma": of the mean), so that no single row can buy an unbounded likelihood.
 
     Parameters
     ----------
     family : str or Family
         "gaussian" for real targets; "gamma", "lognormal", "inverse-gaussian" or "exponential" for positive ones,
-        "poisson" for counts, "beta" for shares between 0 and 1, "bernoulli" for 0 and 1; or a family of your own.
+        "poisson" and "negative-binomial" for counts, "zero-inflated-poisson", "hurdle-poisson" and the same of the
+        negative binomial for counts with a zero of their own, "beta" for shares between 0 and 1, "bernoulli" for 0 and
+        1, "multivariate-gaussian" for several real targets that depend on each other; or a family of your own.
     mixup : str or Mixup
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`.
@@ -70,7 +72,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         fit.
     loss : {"nll", "crps"}
         What is made small: the negative log-likelihood, or the continuous ranked probability score, which forgives
-        outliers. The best epoch is chosen by the same.
+        outliers. The best epoch is chosen by the same. Mixtures of negative binomials, which they are under ProbMix,
+        have a CRPS that costs several times as much as their likelihood.
 
     Attributes
     ----------

@@ -82,6 +82,8 @@ class ExponentialFamily(Family):
         -------
         Tensor, (*B,), in the dtype of `eta`
         """
+        if label.weights is not None:
+            return super().expected_nll(eta, label)
         return expected_nll(self, eta.double(), label).to(eta.dtype)
 
     # -- the label side ------------------------------------------------------------------------------------------------

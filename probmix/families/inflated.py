@@ -27,6 +27,10 @@ class _Gated(Family):
 
     base: Family = field(default_factory=Poisson)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.base, Family) or not self.base.is_discrete:
+            raise ValueError(f"`base` must be a family of counts, such as Poisson(); got {self.base!r}.")
+
     @property
     def num_params(self) -> int:
         return 1 + self.base.num_params
@@ -125,6 +129,12 @@ class Hurdle(_Gated):
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
         counted, none = (self.base._log_prob(eta[..., 1:], value) for value in (y, torch.zeros_like(y)))
         return hurdle_log_prob(counted, none, eta[..., 0], y)
+
+    def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
+        raise ValueError(
+            f"the family {self.name!r} has no exposure: it does not say how the probability of a zero depends on it. "
+            f"Use 'zero-inflated-{self.base.name}' or {self.base.name!r}."
+        )
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         y = y.double()

@@ -191,8 +191,10 @@ class MultivariateGaussian(ExponentialFamily):
         outer = centred.unsqueeze(-1) * centred.unsqueeze(-2)
         covariance = weighted_mean(outer, None if weights is None else weights.unsqueeze(-1), dim)
         variance = covariance.diagonal(dim1=-2, dim2=-1)
-        covariance = (1 - _SHRINKAGE) * covariance
-        covariance = covariance + torch.diag_embed(_SHRINKAGE * variance + (10 * _SD_FLOOR) ** 2)
+        # enough for any correlations to leave each target its own share, which `unconstrain` needs
+        shrinkage = max(_SHRINKAGE, 2 * _OWN_SHARE * (self.num_targets + 1))
+        covariance = (1 - shrinkage) * covariance
+        covariance = covariance + torch.diag_embed(shrinkage * variance + (10 * _SD_FLOOR) ** 2)
         return _pack(mean, torch.linalg.inv(covariance))
 
     def check_targets(self, y: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -45,9 +46,9 @@ class FixedNegativeBinomial(CountFamily):
     dispersion: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.dispersion) and self.dispersion > 0):
+        if not isinstance(self.dispersion, Real) or not 0 < self.dispersion < math.inf:
             raise ValueError(
-                f"`dispersion` must be positive and finite; got {self.dispersion}. For 0 use the family 'poisson'."
+                f"`dispersion` must be positive and finite; got {self.dispersion!r}. For 0 use the family 'poisson'."
             )
 
     @property

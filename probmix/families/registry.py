@@ -39,6 +39,10 @@ _FAMILIES: dict[str, Callable[..., Family]] = {
 }
 
 
+# Names of these say what they are made of; those of the bases above are among the names.
+_GATED: dict[str, Callable[..., Family]] = {"zero-inflated-": ZeroInflated, "hurdle-": Hurdle}
+
+
 def names() -> list[str]:
     """Names of all registered families, sorted."""
     return sorted(_FAMILIES)
@@ -65,7 +69,7 @@ def register(name: str, factory: Callable[..., Family]) -> None:
 
 
 def get(family: str | Family, **options: Any) -> Family:
-    """A family by name; an `Family` is returned as it is.
+    """A family by name; a `Family` is returned as it is.
 
     Parameters
     ----------
@@ -90,6 +94,10 @@ def get(family: str | Family, **options: Any) -> Family:
         return family
     if not isinstance(family, str):
         raise TypeError(f"a family must be a name or an instance such as families.Gaussian(); got {family!r}.")
+    for prefix, gated in _GATED.items():
+        base = family.removeprefix(prefix)
+        if family not in _FAMILIES and base != family and base in _FAMILIES:
+            return gated(**{"base": get(base)} | options)
     if family not in _FAMILIES:
         raise unknown_name("family", family, _FAMILIES)
     try:

@@ -24,7 +24,8 @@ class Mixup:
     Parameters
     ----------
     at : str, tuple of str, or None
-        "output": the natural parameters of the points are pooled log-linearly (ProbMix). "input": the inputs are
+        "output": the natural parameters of the points are pooled log-linearly (ProbMix); densities of a family that is
+        no exponential one meet there as a mixture, see `probmix.families.Family`. "input": the inputs are
         averaged (plain mixup). The dotted name of a layer: its outputs are averaged (manifold mixup). In an estimator
         "embedding" is the first hidden layer of the built-in perceptron, whose layers are "hidden.0", "hidden.1", ...;
         of a network of your own it is the output, on which the head sits. For a layer that returns a tuple or a dict

@@ -107,7 +107,8 @@ def fused_loss(
     noise : callable
         Source of the draws of a Gaussian embedding.
     log_exposure : Tensor, (*L, N), optional
-        Meets as the inputs do, so that pairs have the geometric mean; at the output their densities meet with it.
+        Pairs have the mean of theirs, as they have the mean of their counts. Linear pools and calibrated labels are
+        made of points, each of which has its own.
 
     Returns
     -------
@@ -139,17 +140,19 @@ def _density_loss(
     family, place, weights, label, points = objective.family, meeting.place, meeting.weights, meeting.label, None
     row_dim = weights.ndim - 2
     if place == "output":
-        single = exposed(family, network(x), log_exposure)
+        single = network(x)
         eta = meet_partners(single, meeting.partners, weights)
-        points = torch.stack(pair_up(single, meeting.partners, row_dim), -2) if label is None else None
+        if label is None:
+            points = torch.stack(pair_up(exposed(family, single, log_exposure), meeting.partners, row_dim), -2)
     else:
         if place == "input":
             eta = network(meet_partners(x, meeting.partners, weights))
         else:
             eta = network.fused(x, place, meeting.partners, weights, noise)
-        if log_exposure is not None:
-            met = meet_partners(log_exposure.unsqueeze(-1), meeting.partners, weights).squeeze(-1)
-            eta = exposed(family, eta, met)
+    if log_exposure is not None:
+        # counts add up, and so do their exposures: a mean of counts has the mean exposure
+        met = meet_partners(log_exposure.exp().unsqueeze(-1), meeting.partners, weights).squeeze(-1).log()
+        eta = exposed(family, eta, met)
     check_params(family, eta, meeting.pairs.shape[:-1])
     if label is None:
         over_targets = _over_targets(weights, meeting.pairs)

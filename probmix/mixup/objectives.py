@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._names import unknown_name
-from ..families import ExponentialFamily, Family, Label, TargetScaler
+from ..families import Categorical, ExponentialFamily, Family, Label, TargetScaler
 from ..families.label import expectation
 from ..pooling import linear_pool
 from ..scores.crps import marginal_crps
@@ -142,7 +142,10 @@ class RankedProbability(Objective):
     def pool_labels(self, y: Tensor, weights: Tensor, mixup: Mixup) -> Label:
         y, weights = y.double(), weights.double()
         discrete, family = self.family.is_discrete, self.family
-        if mixup.label_pool == "linear" or (mixup.label_pool == "log-linear" and discrete):
+        # the mean of two classes is either class, and not one in between
+        if mixup.label_pool == "linear" or isinstance(family, Categorical):
+            return Label(y, weights=weights)
+        if mixup.label_pool == "log-linear" and discrete:
             return Label(y, weights=weights)
         if mixup.label_pool == "log-linear" and isinstance(family, ExponentialFamily):
             return Label(family.kernel_centre(y, weights))
@@ -200,7 +203,7 @@ def objective(loss: str, family: Family) -> Objective:
     ValueError
         For an unknown name, with the near misses.
     """
-    if loss not in _OBJECTIVES:
+    if not isinstance(loss, str) or loss not in _OBJECTIVES:
         raise unknown_name("loss", loss, get_args(Loss))
     return _OBJECTIVES[loss](family)
 

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr
-from torch.distributions import Distribution
 
+from ..adapters import as_distribution
+from ..scores._inputs import device_of
 from ..scores.curves import coverage_curve
 from ._common import check_single_target, new_axes, predicted_number
 from ._square import square_with_legend
@@ -125,7 +126,7 @@ class CoverageDisplay:
     @classmethod
     def from_predictions(
         cls,
-        distribution: Distribution,
+        distribution: Any,
         y: ArrayLike | torch.Tensor,
         *,
         levels: Sequence[float] | None = None,
@@ -138,7 +139,7 @@ class CoverageDisplay:
 
         Parameters
         ----------
-        distribution : torch or Pyro distribution, batch shape (n,)
+        distribution : torch or Pyro distribution, batch shape (n,), or what `probmix.adapters.as_distribution` takes
         y : array-like, (n,)
         levels : sequence of float in (0, 1), optional
             By default 0.05, 0.10, ..., 0.95.
@@ -155,8 +156,9 @@ class CoverageDisplay:
         -------
         CoverageDisplay
         """
+        distribution = as_distribution(distribution)
         check_single_target(distribution)
-        targets = torch.as_tensor(np.asarray(y, dtype=np.float64)).to(distribution.mean.device)
+        targets = torch.as_tensor(np.asarray(y, dtype=np.float64)).to(device_of(distribution))
         ordered = None if levels is None else sorted(levels)
         with torch.no_grad():
             curve = coverage_curve(distribution, targets, ordered, generator=generator)

@@ -9,6 +9,7 @@ from scipy.special import bdtr
 
 from ..adapters import as_distribution
 from ..scores import pit
+from ..scores._inputs import device_of
 from ._common import check_single_target, new_axes, predicted_number
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class PITHistogramDisplay:
         distribution = as_distribution(distribution)
         check_single_target(distribution)
         with torch.no_grad():
-            targets = torch.as_tensor(np.asarray(y, dtype=np.float64)).to(distribution.mean.device)
+            targets = torch.as_tensor(np.asarray(y, dtype=np.float64)).to(device_of(distribution))
             values: NDArray[np.float64] = pit(distribution, targets, generator).double().cpu().numpy()
         return cls(values, bins).plot(ax, color=color)
 

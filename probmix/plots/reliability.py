@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import LabelEncoder
-from torch.distributions import Distribution
 
+from ..adapters import as_distribution
 from ..scores._inputs import device_of
 from ..scores._rows import event_probabilities, row_weights
 from ..scores.corp import Decomposition, decompose_event
@@ -141,7 +141,7 @@ class ReliabilityDisplay:
     @classmethod
     def from_predictions(
         cls,
-        distribution: Distribution,
+        distribution: Any,
         y: ArrayLike | torch.Tensor,
         *,
         event: int | None = None,
@@ -177,6 +177,7 @@ class ReliabilityDisplay:
         ValueError
             If `y` or `event` is no class index.
         """
+        distribution = as_distribution(distribution)
         targets = torch.as_tensor(np.asarray(y, dtype=np.float64)).to(device_of(distribution))
         with torch.no_grad():
             curve = reliability_curve(distribution, targets, event, level=_BAND, generator=generator)

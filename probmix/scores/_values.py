@@ -5,15 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..families.tools import check_support
-from ._inputs import broadcasts_to
+from ._inputs import broadcasts_to, check_finite
 
 
 def check_floats(name: str, values: Tensor) -> None:
     """Raise if `values` are of another dtype than float32 or float64, or not finite."""
     if values.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"`{name}` must be float32 or float64, got {values.dtype}. Pass {name}.double().")
-    check_support(values, values.isfinite(), f"`{name}` must be finite", "Drop or impute these rows.")
+    check_finite(name, values)
 
 
 def rows_like(name: str, values: Tensor, shape: torch.Size, rule: str, like: Tensor) -> Tensor:
@@ -29,7 +28,7 @@ def rows_like(name: str, values: Tensor, shape: torch.Size, rule: str, like: Ten
         mend = f"Pass {name}.reshape({tuple(shape)})." if same else "Pass one value for each row."
         raise ValueError(f"`{name}` must broadcast to {rule}, {tuple(shape)}; got shape {tuple(values.shape)}. {mend}")
     values = values.to(like.dtype)
-    check_support(values, values.isfinite(), f"`{name}` must be finite", "Drop or impute these rows.")
+    check_finite(name, values)
     return values.expand(shape)
 
 

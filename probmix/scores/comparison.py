@@ -35,8 +35,14 @@ def compare_rows(
     Raises
     ------
     ValueError
-        If there are no rows, for an unknown baseline, and for weights that are negative or all zero.
+        If there are no rows or the columns have other levels, for an unknown baseline, and for weights that are
+        negative or all zero.
     """
+    if list(rows.columns.names) != ["score", "model"]:
+        raise ValueError(
+            f"`rows` must have columns with the levels 'score' and 'model', as from `score_rows`; got the levels "
+            f"{list(rows.columns.names)}."
+        )
     scores, models = (rows.columns.get_level_values(level) for level in ("score", "model"))
     names = list(dict.fromkeys(models))
     if baseline is None:

@@ -123,7 +123,7 @@ def lacks_cdf(distribution: Distribution) -> NotImplementedError:
 
 @marginal_crps.register
 def _(distribution: torch.distributions.Normal, y: Tensor) -> Tensor:
-    return normal_crps(distribution.loc.double(), distribution.scale.double(), y)
+    return normal_crps(distribution.loc, distribution.scale, y)
 
 
 @marginal_crps.register

@@ -4,11 +4,11 @@ from functools import singledispatch
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MixtureSameFamily
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily
 
 from .._special import gamma_log_prob, poisson_log_prob
 from ..distributions.negative_binomial import count_and_log_mean, negative_binomial_log_prob
-from ._inputs import checked_targets, to_dtype_of
+from ._inputs import checked_targets, to_dtype_of, widen
 
 
 def nll(distribution: Distribution, y: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def nll(distribution: Distribution, y: Tensor) -> Tensor:
 
     Notes
     -----
-    Poisson, negative binomial and Gamma, torch's own too, are evaluated in float64 and in forms that do not cancel: at
+    All are evaluated in float64; Poisson, negative binomial and Gamma, torch's own too, in forms that do not cancel: at
     a rate of 1e6 float32's :math:`y \log r - r - \log y!` is off by whole nats.
 
     References
@@ -51,7 +51,14 @@ def nll(distribution: Distribution, y: Tensor) -> Tensor:
 
 @singledispatch
 def _nll(distribution: Distribution, y: Tensor) -> Tensor:
-    return -distribution.log_prob(y)
+    return -widen(distribution).log_prob(y.double())
+
+
+@_nll.register
+def _(distribution: Categorical, y: Tensor) -> Tensor:
+    # from the logits as they are: in probabilities small ones vanish
+    log_prob: Tensor = distribution.log_prob(y)
+    return -log_prob
 
 
 @_nll.register

@@ -44,6 +44,8 @@ def check_family(family: Family, seed: int = 0) -> None:
     ------
     AssertionError
         With one line for every broken contract: its name and the numbers that disagree.
+    ValueError
+        For a family of vectors.
 
     Examples
     --------
@@ -51,6 +53,8 @@ def check_family(family: Family, seed: int = 0) -> None:
     >>> from probmix.testing import check_family
     >>> check_family(families.get("gamma"))
     """
+    if family.event_dim:
+        raise ValueError(f"the contracts are those of single targets; {family!r} is a family of vectors.")
     failures: dict[str, list[str]] = {}
     with torch.random.fork_rng(devices=[]):
         generator = torch.Generator().manual_seed(seed)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 
+from ..families import ExponentialFamily
 from .cases import (
     DRAWS,
     EXACT,
@@ -34,6 +35,8 @@ def _check_object(case: Case) -> None:
         value = getattr(family, size)
         require(isinstance(value, int) and value >= 1, f"`{size}` must be a positive int, got {value!r}")
     require(case.eta.shape == (ROWS, family.num_params), f"`constrain` gave {tuple(case.eta.shape)} for {ROWS} rows")
+    log_linear = isinstance(family, ExponentialFamily)
+    require(family.pools_log_linearly == log_linear, "`pools_log_linearly` belongs to exponential families alone")
     copy = pickle.loads(pickle.dumps(family))
     require(copy == family and hash(copy) == hash(family), "the pickled copy is not equal to the family")
     try:
@@ -128,9 +131,10 @@ def _check_targets(case: Case) -> None:
 def _check_exposure(case: Case) -> None:
     family, log_exposure = case.family, torch.linspace(-1, 1, ROWS, dtype=torch.float64)
     try:
-        exposed = family.expose(case.eta, log_exposure)
+        family.expose(case.eta, torch.zeros_like(log_exposure))
     except ValueError:
-        return
+        return  # a family without exposures
+    exposed = family.expose(case.eta, log_exposure)
     means = [family.distribution(eta).mean for eta in (case.eta, exposed)]
     close("the mean under an exposure", means[1], means[0] * log_exposure.exp(), LINK)
 

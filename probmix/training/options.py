@@ -42,7 +42,7 @@ class TrainingResult:
     Attributes
     ----------
     validation_curve : ndarray, (epochs, M)
-        Mean validation NLL after each epoch, in the user's units; no columns without validation rows.
+        Mean loss of the validation rows after each epoch, in the user's units; no columns without validation rows.
     best_epoch : ndarray, (M,)
         The epoch, from 1, whose weights the member has; 0 if no epoch was better than the start.
     """
