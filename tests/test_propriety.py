@@ -17,9 +17,12 @@ from probmix.distributions import (
     Beta,
     Exponential,
     Gamma,
+    Hurdle,
     InverseGaussian,
     LogNormal,
+    NegativeBinomial,
     Poisson,
+    ZeroInflated,
     cdf,
     icdf,
     is_discrete,
@@ -55,6 +58,22 @@ CASES = {
     "Categorical": (
         dist.Categorical,
         [([0.2, 0.5, 0.3],), ([0.3, 0.4, 0.3],), ([0.2, 0.3, 0.5],), ([0.01, 0.98, 0.01],), ([0.2001, 0.4999, 0.3],)],
+    ),
+    "NegativeBinomial": (
+        NegativeBinomial.from_mean,
+        [(1.4, 0.1), (1.0, 0.1), (2.0, 0.1), (1.4, 0.3), (1.4, 0.01), (0.2, 0.5), (1.4001, 0.1)],
+    ),
+    "zero-inflated Poisson": (
+        lambda rate, gate: ZeroInflated(Poisson(rate), gate=gate),
+        [(1.4, 0.2), (1.0, 0.2), (1.4, 0.4), (1.4, 0.01), (1.75, 0.36), (1.4001, 0.2)],
+    ),
+    "hurdle Poisson": (
+        lambda rate, gate: Hurdle(Poisson(rate), gate.logit()),
+        [(1.4, 0.2), (1.0, 0.2), (1.4, 0.4), (1.4, 0.01), (3.0, 0.5), (1.4001, 0.2)],
+    ),
+    "mixture of negative binomials": (
+        pooled(NegativeBinomial.from_mean),
+        [([0.5, 3.0], [0.1, 0.05]), ([0.5, 2.0], [0.1, 0.05]), ([1.75, 1.75], [0.1, 0.1])],
     ),
     "mixture of Normals": (
         pooled(dist.Normal),

@@ -32,8 +32,9 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     Parameters
     ----------
     distribution : torch or Pyro distribution
-        Closed form for Normal, Poisson, Gamma, Exponential, LogNormal, Beta, Bernoulli, Categorical and mixtures of
-        Normals, Exponentials, LogNormals, Bernoullis and Categoricals; else from the cdf.
+        Closed form for Normal, also multivariate, Poisson, negative binomial, Gamma, Exponential, LogNormal, Beta,
+        Bernoulli and Categorical, for zero-inflated and hurdle counts, and for mixtures of Normals, Exponentials,
+        LogNormals, Bernoullis and Categoricals; else from the cdf.
     y : Tensor, broadcastable to batch shape + event shape
         Whole numbers where the distribution is discrete.
 
@@ -57,6 +58,11 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     - mixtures of Normals: :math:`\sum_i w_i A(y - \mu_i, \sigma_i) - \tfrac12\sum_{ij} w_i w_j A(\mu_i - \mu_j,
       (\sigma_i^2 + \sigma_j^2)^{1/2})`, where :math:`A(m, s) = 2 s\varphi(m/s) + m(2\Phi(m/s) - 1)`;
     - Poisson: :math:`(y - r)(2F(y) - 1) + 2 r f(y) - r e^{-2r}(I_0(2r) + I_1(2r))`;
+    - negative binomial of mean :math:`\mu` and dispersion :math:`\alpha`: :math:`(y - \mu)(2F(y) - 1) + 2\mu(1 +
+      \alpha y)f(y) - \mu(1 + \alpha\mu)\,{}_2F_1(\tfrac12, 1 + 1/\alpha; 2; -4\alpha\mu(1 + \alpha\mu))`; relative errors
+      grow below means of 1e-6, to 1e-6;
+    - zero-inflated, of a cdf :math:`\pi + (1 - \pi)F`: :math:`\pi y + (1 - \pi)[\mathrm{CRPS}(F, y) -
+      \pi\,\mathrm{CRPS}(F, 0)]`; hurdles alike, with the :math:`\pi` that makes their cdf one of this form;
     - Gamma of mean :math:`\mu = a/b`: :math:`(y - \mu)(2F(y) - 1) + 2 y f(y)/b - \mu/(a B(\tfrac12, a))`;
     - Exponential: :math:`|y| - 2F(y)/r + 1/(2r)`;
     - LogNormal: :math:`y(2\Phi(z) - 1) - 2e^{\mu + \sigma^2/2}[\Phi(z - \sigma) + \Phi(\sigma/\sqrt2) - 1]` with
@@ -66,7 +72,8 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     - Categorical: the ranked probability score :math:`\sum_k (F(k) - 1[y \le k])^2`, which is the CRPS of the class
       index and so is not divided by the number of classes less one; it means something where classes are ordered;
     - other discrete distributions: the same sum over all but 1e-12 of the mass in either tail. For mixtures of Poissons
-      it is exact up to 256; beyond, quadrature with the Euler-Maclaurin correction (1e-8 relative) replaces it;
+      it is exact up to 256 and for those of negative binomials up to 16,384, zero-inflated and hurdles as well; beyond,
+      quadrature with the Euler-Maclaurin correction (1e-8 relative) replaces it;
     - mixtures of Exponentials: :math:`|y| - 2\sum_i w_i F_i(y)/r_i + \sum_{ij} w_i w_j/(r_i + r_j)`;
     - mixtures of LogNormals: :math:`y(2F(y) - 1) - 2\sum_i w_i m_i\Phi(z_i - \sigma_i) + 2\sum_{ij} w_i w_j m_i
       \Phi((\mu_j - \mu_i - \sigma_i^2)/(\sigma_i^2 + \sigma_j^2)^{1/2})` with the means :math:`m_i`;
@@ -83,7 +90,7 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     ----------
     Gneiting and Raftery (2007), Strictly proper scoring rules, prediction, and estimation, JASA 102, 359-378.
     Grimit et al. (2006), The continuous ranked probability score for circular variables, QJRMS 132, 2925-2942.
-    Wei and Held (2014), Calibration tests for count data, TEST 23, 787-805 (Poisson).
+    Wei and Held (2014), Calibration tests for count data, TEST 23, 787-805 (Poisson, negative binomial).
     Scheuerer and Möller (2015), Probabilistic wind speed forecasting on a grid, Ann. Appl. Stat. 9, 1328-1349 (Gamma).
     Baran and Lerch (2015), Log-normal distribution based EMOS models, QJRMS 141, 2289-2299 (LogNormal).
     Jordan, Krüger and Lerch (2019), Evaluating probabilistic forecasts with scoringRules, J. Stat. Software 90(12).
