@@ -59,8 +59,8 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
       (\sigma_i^2 + \sigma_j^2)^{1/2})`, where :math:`A(m, s) = 2 s\varphi(m/s) + m(2\Phi(m/s) - 1)`;
     - Poisson: :math:`(y - r)(2F(y) - 1) + 2 r f(y) - r e^{-2r}(I_0(2r) + I_1(2r))`;
     - negative binomial of mean :math:`\mu` and dispersion :math:`\alpha`: :math:`(y - \mu)(2F(y) - 1) + 2\mu(1 +
-      \alpha y)f(y) - \mu(1 + \alpha\mu)\,{}_2F_1(\tfrac12, 1 + 1/\alpha; 2; -4\alpha\mu(1 + \alpha\mu))`; relative errors
-      grow below means of 1e-6, to 1e-6;
+      \alpha y)f(y) - \mu(1 + \alpha\mu)\,{}_2F_1(\tfrac12, 1 + 1/\alpha; 2; -4\alpha\mu(1 + \alpha\mu))`; relative
+      errors grow below means of 1e-6, to 1e-6;
     - zero-inflated, of a cdf :math:`\pi + (1 - \pi)F`: :math:`\pi y + (1 - \pi)[\mathrm{CRPS}(F, y) -
       \pi\,\mathrm{CRPS}(F, 0)]`; hurdles alike, with the :math:`\pi` that makes their cdf one of this form;
     - Gamma of mean :math:`\mu = a/b`: :math:`(y - \mu)(2F(y) - 1) + 2 y f(y)/b - \mu/(a B(\tfrac12, a))`;
