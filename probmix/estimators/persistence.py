@@ -98,7 +98,8 @@ def restore(
     estimator: FittedEstimator, header: dict[str, Any], tensors: dict[str, Tensor], own: NetworkLike | None
 ) -> None:
     """Give an estimator the fitted state that `read` found, with the network of the user's that it was fitted with."""
-    for name, value in header["fitted"].items():
+    # files from before exposures do not name their unit
+    for name, value in ({"log_exposure_unit_": 0.0} | header["fitted"]).items():
         setattr(estimator, name, decode(value))
     family = decode(header["family"])
     state = _under("network.", tensors)
