@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from probmix.experiments.fitting import best_fits
 from probmix.experiments.methods import ALPHAS, AUTO, BETAS, METHODS, candidates, check_methods, check_names
-from probmix.experiments.scoring import calibration_error
+from probmix.experiments.scoring import coverage_error
 from probmix.mixup import preset, preset_names
 
 
@@ -83,10 +84,15 @@ def test_every_repeat_keeps_the_candidate_with_the_best_validation_nll():
     assert erm.chosen() == {"best_epoch": 0}
 
 
-def test_calibration_error_is_the_mean_distance_of_coverages():
+def test_calibration_is_the_mean_distance_of_coverages():
+    def error(values):
+        """Of targets that are their own probability integral transforms."""
+        wide = torch.zeros(len(values), dtype=torch.float64)
+        return coverage_error(torch.distributions.Uniform(wide, wide + 1), torch.from_numpy(values))
+
     levels = np.arange(1, 20) / 20
     for values in (np.array([0.0, 1.0, 1.0]), np.random.default_rng(0).beta(2, 2, 500)):
         coverages = [np.mean((values >= (1 - c) / 2 - 1e-12) & (values <= (1 + c) / 2 + 1e-12)) for c in levels]
-        assert calibration_error(values) == pytest.approx(np.mean(np.abs(coverages - levels)))
+        assert error(values) == pytest.approx(np.mean(np.abs(coverages - levels)))
     uniform = np.random.default_rng(1).uniform(size=(400, 100))
-    assert np.mean([calibration_error(one) for one in uniform]) == pytest.approx(0.33 / np.sqrt(100), rel=0.05)
+    assert np.mean([error(one) for one in uniform]) == pytest.approx(0.33 / np.sqrt(100), rel=0.05)
