@@ -12,7 +12,7 @@ from probmix import DensityRegressor, datasets, scores
 from probmix.experiments import Result, StockExperiment
 from probmix.experiments import stocks as module
 from probmix.experiments.bands import LEVELS
-from probmix.experiments.scoring import calibration_error
+from probmix.experiments.scoring import coverage_error
 from probmix.experiments.stock_figures import _fan_chart, forecast_pictures
 from probmix.mixup import preset, preset_names
 from probmix.networks import LSTMEncoder, TransformerEncoder
@@ -71,7 +71,7 @@ def test_work_is_a_fit_on_windows_split_in_time(data):
         "crps": pytest.approx(scores.crps(distribution, y).mean().item()),
         "rmse": pytest.approx(np.sqrt(np.mean((model.predict(parts.test.X) - parts.test.y) ** 2))),
         "coverage90": pytest.approx(scores.coverage(distribution, y, 0.9).mean().item()),
-        "calibration": pytest.approx(calibration_error(scores.pit(distribution, y).numpy())),
+        "calibration": pytest.approx(coverage_error(distribution, y)),
         "chosen_alpha": 0.2,
         "chosen_beta": 0.0,
         "best_epoch": model.best_epoch_[0],
