@@ -1,19 +1,44 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step: whoever reads it sees the old content or the new one, never a part."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Replace a file in one step: whoever reads it sees the old content or the new one, never a part.
+
+    Folders that do not exist are made.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, with the path that was asked for; nothing is left behind.
+    """
+    # not named after the file, whose name may be as long as names can be
+    temporary = path.parent / f".probmix-{secrets.token_hex(8)}"
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        _make_folder(path.parent)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "there is a folder of that name; name a file")
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        # the temporary file is none of the user's business
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        taken = next(one for one in (folder, *folder.parents) if one.exists())
+        raise NotADirectoryError(errno.ENOTDIR, f"{str(taken)!r} is a file and no folder") from None
