@@ -19,7 +19,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     # not named after the file, whose name may be as long as names can be
     temporary = path.parent / f".probmix-{secrets.token_hex(8)}"
     try:
-        _make_folder(path.parent)
+        make_folder(path.parent)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "there is a folder of that name; name a file")
         try:
@@ -36,9 +36,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises
+    ------
+    NotADirectoryError
+        If there is a file in its place, or in the place of one above it.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         taken = next(one for one in (folder, *folder.parents) if one.exists())
-        raise NotADirectoryError(errno.ENOTDIR, f"{str(taken)!r} is a file and no folder") from None
+        message = f"{str(taken)!r} is a file and no folder"
+        raise NotADirectoryError(errno.ENOTDIR, message, str(folder)) from None

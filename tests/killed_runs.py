@@ -2,7 +2,8 @@
 
     python killed_runs.py FOLDER KILLS
 
-One process starts all runs by forking, so that none has to import everything again.
+One process starts all runs by forking, so that none has to import everything again. A run is killed a moment after it
+has begun so many jobs, and waits for it if it gets ahead: how far it comes does not depend on the machine's speed.
 """
 
 import json
@@ -30,8 +31,13 @@ class Small(UCIExperiment):
         methods = [*METHODS, *(f"{method}:linear" for method in METHODS if method != "erm")]
         super().__init__(["yacht", "energy"], methods, 2, 2, 0.5, 0.0, device="cpu", data=data)
         self.log = log
+        self.jobs_left = None
 
     def work(self, units):
+        if self.jobs_left == 0:
+            signal.pause()
+        if self.jobs_left is not None:
+            self.jobs_left -= 1
         line = json.dumps(self.job(units[0])) + "\n"
         descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(descriptor, line.encode())
@@ -54,7 +60,7 @@ def main(folder, kills):
         experiment = Small(data, folder / f"log{attempt}")
         out = folder / f"out{attempt}"
         begun = lines(experiment.log)
-        code = start_and_kill(experiment, out, chance.uniform(0.0, 0.4))
+        code = start_and_kill(experiment, out, chance.randint(0, 3), chance.uniform(0.0, 0.05))
         new = lines(experiment.log)[len(begun) :]
         before, whole = whole, check_files(experiment, out)
         for path, content in before.items():
@@ -80,17 +86,24 @@ def main(folder, kills):
     print(json.dumps(seen))
 
 
-def start_and_kill(experiment, out, seconds):
-    """The exit code of a run, or minus the number of the signal that ended it."""
+def start_and_kill(experiment, out, jobs, moment):
+    """The exit code of a run, or minus the signal that ended it, `moment` seconds after so many jobs had begun."""
+    before = len(lines(experiment.log))
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            experiment.jobs_left = jobs + 1
             reproduce(experiment, out, verbose=False)
             code = 0
         finally:
             os._exit(code)
-    time.sleep(seconds)
+    while len(lines(experiment.log)) < before + jobs:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.001)
+    time.sleep(moment)
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .._files import write_atomically
+from .._files import make_folder, write_atomically
 
 # What one result is of: for example its dataset, method and split.
 Unit = Mapping[str, str | int | float]
@@ -76,7 +76,7 @@ class ResultStore:
         self.folder = folder
         self.settings = _as_stored(settings)
         self._units = folder / "units"
-        self._units.mkdir(parents=True, exist_ok=True)
+        make_folder(self._units)
         # by unit: the result, its inputs and its file
         self._found: dict[str, tuple[Result, dict[str, Any], str]] = {}
         for path in sorted(self._units.glob("*.json")):
