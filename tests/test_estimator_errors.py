@@ -22,9 +22,12 @@ def with_nan(column):
 
 
 CASES = {
-    "NaN in X": ({}, with_nan(0), Y, "Input X contains NaN"),
-    "infinity in X": ({}, np.where(np.isnan(with_nan(1)), np.inf, X), Y, "Input X contains infinity"),
-    "NaN in y": ({}, X, NAN, "Input y contains NaN"),
+    "NaN in X": ({}, with_nan(0), Y, r"^`X` must be finite; got NaN at row 3 of column 0\. "),
+    "infinity in X": (
+        {}, np.where(np.isnan(with_nan(1)), np.inf, X), Y,
+        r"^`X` must be finite; got infinity at row 3 of column 1\. ",
+    ),
+    "NaN in y": ({}, X, NAN, r"^`y` must be finite; got NaN at row 3\. Drop such rows\.$"),
     "one-dimensional X": ({}, X[:, 0], Y, "Expected 2D array, got 1D array instead"),
     "row counts": ({}, X, Y[:-1], r"Found input variables with inconsistent numbers of samples: \[40, 39\]"),
     "one row": ({}, X[:1], Y[:1], r"Found array with 1 sample\(s\)"),

@@ -16,15 +16,14 @@ from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
-    check_array,
     check_is_fitted,
     has_fit_parameter,
 )
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .._numbers import as_numbers, as_numpy, cells_named, check_finite, finite_numbers
 from ..estimators.checks import check_integer, check_real, check_seed
-from ..estimators.rows import as_numpy
 from ..scores._inputs import checked_targets, device_of
 from ..scores.prediction import predicted_distribution
 
@@ -56,13 +55,14 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
         self._forget()
         try:
             seed = check_seed(self.random_state)
-            X, y = indexable(as_numpy(X), as_numpy(y))
+            X, y = indexable(as_numpy(X), as_numbers(y, "y"))
             if y is None:
                 raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+            check_finite(y, "y")
             if sample_weight is not None:
-                sample_weight = _check_sample_weight(
-                    as_numpy(sample_weight), X, dtype=np.float64, ensure_non_negative=True
-                )
+                sample_weight = as_numbers(sample_weight, "sample_weight")
+                with cells_named(sample_weight=sample_weight):
+                    sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
             model, parts = self._fit_apart(X, y, sample_weight, seed)
             self._calibrate(parts, sample_weight, seed)
             self.estimator_ = model
@@ -136,7 +136,7 @@ def _fit_clone(estimator: Any, X: Any, y: Any, sample_weight: Any, rows: Rows) -
 
 def _held_out(model: Any, X: Any, y: Any, rows: Rows) -> HeldOut:
     distribution = _distribution(model, _safe_indexing(X, rows))
-    values = check_array(_safe_indexing(y, rows), dtype=np.float64, ensure_2d=False, input_name="y")
+    values = finite_numbers(_safe_indexing(y, rows), "y")
     targets = checked_targets(distribution, torch.tensor(values, device=device_of(distribution)))
     return HeldOut(rows, distribution, targets)
 

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_array
 from torch.distributions import Distribution
 
+from .._numbers import as_numpy, finite_numbers
 from ..estimators.answers import check_shape, draws_of, interval_of, mean_of, quantiles_of
-from ..estimators.rows import as_numpy
 from ..scores import nll
 from ..scores._inputs import device_of
 
@@ -65,7 +64,7 @@ class DistributionPredictions(ABC):
     def log_prob(self, X: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Log-density or log-probability of each target, in the user's units: (n, F), (n,) or (n, d) -> (n,)."""
         distribution = self.predict_dist(X)
-        targets = check_array(as_numpy(y), dtype=np.float64, ensure_2d=False, input_name="y")
+        targets = finite_numbers(y, "y")
         check_shape(targets, distribution)
         negative = nll(distribution, torch.tensor(targets, device=device_of(distribution)))
         log_prob: NDArray[np.float64] = -negative.double().cpu().numpy()

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import Tensor
 
+from .._numbers import as_numbers, as_numpy, cells_named
 from ..families import Family, TargetScaler
 from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import Objective, objective
@@ -33,7 +35,7 @@ from .checks import (
 )
 from .persistence import save_estimator
 from .predictions import Predictions
-from .rows import Rows, as_numpy, canonical_rows, check_rows, training_data
+from .rows import Rows, canonical_rows, check_rows, training_data
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : array-like, (n, F), or (n, ...) for a `network` of your own
+        X : array-like or sparse, (n, F), or (n, ...) for a `network` of your own
+            Numbers. A sparse table is made dense, up to 4 GiB.
         y : array-like, (n,); for a regressor also (n, d)
         sample_weight : array-like, (n,), optional
             Non-negative. A row of weight two counts exactly like the row twice, a row of weight zero not at all.
@@ -123,8 +126,8 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            For NaN or infinite features, targets outside the support of the family, unknown names, parameters out of
-            range, or too few rows; before any work is done.
+            For text, NaN or infinite features, targets outside the support of the family, unknown names, parameters out
+            of range, or too few rows; before any work is done.
         RuntimeError
             If training diverged.
 
@@ -162,7 +165,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         mixup, options, device = self._check_parameters()
         if (X_val is None) != (y_val is None):
             raise ValueError("`X_val` and `y_val` are features and targets of the same rows: pass both or none.")
-        X = as_numpy(X)
+        X = as_numbers(X, "X")
         if self.network is None and getattr(X, "ndim", 2) > 2:
             raise ValueError(
                 f"X must be a table (n, F) for the built-in perceptron; got shape {X.shape}. Pass a `network` that "
@@ -173,7 +176,9 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         goal = objective(self._loss, family)
         goal.check(mixup)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(as_numpy(sample_weight), x, dtype=np.float64, ensure_non_negative=True)
+            sample_weight = as_numbers(sample_weight, "sample_weight")
+            with cells_named(sample_weight=sample_weight):
+                sample_weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
         family.check_targets(torch.tensor(targets))
         rows = Rows(x, targets, sample_weight, _check_exposure(family, exposure, len(x), "exposure"))
         held_out = None
@@ -233,7 +238,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
     def _validate_held_out(
         self, X_val: Any, y_val: Any, x: NDArray[Any], targets: NDArray[Any], family: Family
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        x_val = check_rows(self, as_numpy(X_val), x.shape[1:], "X_val")
+        x_val = check_rows(self, X_val, x.shape[1:], "X_val")
         y_val = self._validate_targets(as_numpy(y_val), "y_val")
         expected = (len(x_val), *targets.shape[1:])
         if y_val.shape != expected:
@@ -295,13 +300,18 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
             state["scaler_"] = state["scaler_"].to(torch.device("cpu"))
         return state
 
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return "network_" in vars(self)
 
 
 def _check_exposure(family: Family, exposure: Any, rows: int, name: str) -> NDArray[np.float64] | None:
     """The logarithms of exposures, if there are any; raises also if the family has none."""
-    log_exposure = check_exposure(as_numpy(exposure), rows, name)
+    log_exposure = check_exposure(exposure, rows, name)
     if log_exposure is not None:
         family.expose(torch.zeros(family.num_params), torch.zeros(()))
     return log_exposure

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._names import unknown_name
+from .._numbers import as_numbers
 from ..families import Family
 
 _POOLS = ("linear", "log-linear")
@@ -58,7 +59,7 @@ def check_exposure(exposure: object, rows: int, name: str = "exposure") -> NDArr
     """The logarithms of exposures, (n,), if there are any; raises unless they are positive, one for each row."""
     if exposure is None:
         return None
-    values: NDArray[np.float64] = np.asarray(exposure, dtype=np.float64)
+    values: NDArray[np.float64] = np.asarray(as_numbers(exposure, name), dtype=np.float64)
     if values.shape != (rows,):
         raise ValueError(
             f"`{name}` must be a vector of one value for each of the {rows} rows; got shape {values.shape}. Several "

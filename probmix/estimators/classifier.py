@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 from torch import Tensor
 
+from .._numbers import cells_named
 from ..families import Categorical, Family
 from .answers import draws_of
 from .base import DensityEstimator
@@ -50,7 +51,9 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     score = DensityEstimator.score
 
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
-        x, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, allow_nd=self.network is not None)
+        own = self.network is not None
+        with cells_named(X=X):
+            x, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, allow_nd=own)
         labels = column_or_1d(labels, warn=True)
         check_classification_targets(labels)
         self.classes_, indices = np.unique(labels, return_inverse=True)

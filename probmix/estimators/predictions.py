@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from .._numbers import as_numpy
 from ..distributions import Independent
 from ..families import Family, TargetScaler
 from ..mixup import Mixup
@@ -19,7 +20,7 @@ from ..pooling import linear_pool
 from ..random import member_keys, seeded
 from .answers import check_shape
 from .checks import check_device, check_exposure, check_integer, check_pool
-from .rows import as_numpy, check_rows
+from .rows import check_rows
 
 
 class Predictions(ABC):
@@ -46,7 +47,7 @@ class Predictions(ABC):
         check_is_fitted(self)
         check_pool(self.pool, self.family_)
         check_integer("n_draws", self.n_draws, 1)
-        x, device = torch.tensor(check_rows(self, as_numpy(X), self.input_shape_, "X")), check_device(self.device)
+        x, device = torch.tensor(check_rows(self, X, self.input_shape_, "X")), check_device(self.device)
         network, scaler = self.network_.to(device), self.scaler_.to(device)
         draws = self.n_draws if self._has_draws else 1
         noise = network.draw_noise(member_keys(self.seed_, self.n_members_).to(device), draws)
@@ -58,7 +59,7 @@ class Predictions(ABC):
                 # the scaler has one entry per member: a draw is to it what a row is
                 parts.append(self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape))
         eta = torch.cat(parts, 2)
-        log_exposure = check_exposure(as_numpy(exposure), len(x))
+        log_exposure = check_exposure(exposure, len(x))
         if log_exposure is None and not self.log_exposure_unit_:
             return eta
         # what the network learned are rates per mean exposure

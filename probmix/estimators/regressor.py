@@ -10,9 +10,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import RegressorTags, Tags
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from .._numbers import as_numbers, cells_named, finite_numbers
 from ..families import Categorical, Family, get
 from ..mixup import Mixup
 from ..networks import NetworkLike
@@ -172,7 +173,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
 
         Parameters
         ----------
-        X : array-like, (n, F), or (n, ...) for a `network` of your own
+        X : array-like or sparse, (n, F), or (n, ...) for a `network` of your own
+            Numbers. A sparse table is made dense, up to 4 GiB.
         y : array-like, (n,) or (n, d)
         sample_weight : array-like, (n,), optional
             Non-negative. A row of weight two counts exactly like the row twice, a row of weight zero not at all.
@@ -190,8 +192,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         Raises
         ------
         ValueError
-            For NaN or infinite features, targets outside the support of the family, unknown names, parameters out of
-            range, exposures that are not positive, or too few rows; before any work is done.
+            For text, NaN or infinite features, targets outside the support of the family, unknown names, parameters out
+            of range, exposures that are not positive, or too few rows; before any work is done.
         RuntimeError
             If training diverged.
 
@@ -204,16 +206,18 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
         if self.family == "categorical" or isinstance(self.family, Categorical):
             raise ValueError("the categorical family is for classes; use DensityClassifier.")
-        x, targets = validate_data(
-            self,
-            X,
-            y,
-            dtype=np.float64,
-            multi_output=True,
-            y_numeric=True,
-            ensure_min_samples=2,
-            allow_nd=self.network is not None,
-        )
+        y = as_numbers(y, "y")
+        with cells_named(X=X, y=y):
+            x, targets = validate_data(
+                self,
+                X,
+                y,
+                dtype=np.float64,
+                multi_output=True,
+                y_numeric=True,
+                ensure_min_samples=2,
+                allow_nd=self.network is not None,
+            )
         return x, targets.astype(np.float64), self._family_of(targets)
 
     def _family_of(self, targets: NDArray[Any]) -> Family:
@@ -223,8 +227,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         return get(self.family, num_targets=targets.shape[1] if targets.ndim == 2 else 1)
 
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
-        targets: NDArray[np.float64] = check_array(y, dtype=np.float64, ensure_2d=False, input_name=name)
-        return targets
+        return finite_numbers(y, name)
 
     # -- predictions: those that all share, with an exposure, and those of numbers -------------------------------------
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_feature_names, check_array, validate_data
 from torch import Tensor
 
+from .._numbers import as_numbers, cells_named
 from ..random import KeyedRandom
 from ..training import TrainingData
 
@@ -146,20 +147,18 @@ def check_rows(estimator: object, X: object, shape: tuple[int, ...], name: str) 
     Raises
     ------
     ValueError
-        For other shapes or names, NaN or infinite numbers.
+        For other shapes or names, text, NaN or infinite numbers.
     """
+    X = as_numbers(X, name)
     if len(shape) == 1 and name == "X":
         # a table: in scikit-learn's own words
-        table: Array = validate_data(estimator, X, dtype=np.float64, reset=False)
+        with cells_named(X=X):
+            table: Array = validate_data(estimator, X, dtype=np.float64, reset=False)
         return table
-    x: Array = check_array(X, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name)
+    with cells_named(**{name: X}):
+        x: Array = check_array(X, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name)
     if x.shape[1:] != shape:
         expected = ", ".join(map(str, ("n", *shape)))
         raise ValueError(f"{name} must have shape ({expected}), as X in the fit; got {x.shape}.")
     _check_feature_names(estimator, X, reset=False)
     return x
-
-
-def as_numpy(values: object) -> object:
-    """Bring a tensor to the host; anything else is left to scikit-learn's validation."""
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values

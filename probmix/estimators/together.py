@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils import _safe_indexing, indexable
 from torch import Tensor
 
 from ..families import TargetScaler
@@ -68,7 +68,7 @@ def fit_together(
         raise ValueError(f"every split has a seed; got {len(splits)} splits and {len(random_states)} random_states.")
     if estimator.checkpoint is not None:
         raise ValueError("`checkpoint` keeps a single fit; set it to None to fit several together.")
-    check_consistent_length(X, y, exposure)
+    X, y, exposure = indexable(X, y, exposure)
     fits = [clone(estimator).set_params(random_state=seed) for seed in random_states]
     problems = []
     for fit, split in zip(fits, splits, strict=True):

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from .._numbers import as_numbers
 from ..distributions import icdf
 from ._common import new_axes, predicted_number
 
@@ -121,7 +122,7 @@ class PredictiveBandDisplay:
         ValueError
             For a coverage or a feature that does not exist, or an estimator with several targets.
         """
-        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
+        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(as_numbers(X, "X")))
         position = _position(frame, feature)
         x_data = frame.iloc[:, position].to_numpy(dtype=np.float64)
         low, high = limits if limits is not None else (x_data.min(), x_data.max())

@@ -1,0 +1,212 @@
+"""Numbers from what users pass: sparse tables become dense, and what is no finite number is named by its place."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.utils.validation import check_array
+
+# Bytes that a sparse table may take when it is made dense; who has the memory makes it dense beforehand.
+_LARGEST_DENSE = 4 * 2**30
+
+_TEXT = (str, bytes)
+_TIMES = (date, timedelta, np.datetime64, np.timedelta64, pd.Period)
+
+Index = tuple[int, ...]
+
+
+def as_numpy(values: object) -> object:
+    """Bring a tensor to the host; anything else is left to scikit-learn's validation."""
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
+
+
+def as_numbers(values: object, name: str) -> object:
+    """Values that can be taken for numbers: tensors on the host, sparse tables dense; the rest as it came.
+
+    Parameters
+    ----------
+    values : array-like, Tensor, DataFrame, or sparse matrix or array
+    name : str
+        What the user calls them.
+
+    Raises
+    ------
+    ValueError
+        For text and times, also for text that spells numbers, with the place of the first; or for a sparse table that
+        is too large to be dense.
+    """
+    values = _dense(as_numpy(values), name)
+    found = _first_other(values)
+    if found is not None:
+        index, cell = found
+        what, mend = _what_it_is(values, cell, index, name)
+        raise ValueError(f"`{name}` must hold numbers; got {what} at {_place(values, index)}. {mend}")
+    return values
+
+
+def finite_numbers(values: object, name: str) -> NDArray[np.float64]:
+    """Targets, or other numbers of any shape, as an array of float64.
+
+    Raises
+    ------
+    ValueError
+        For what `as_numbers` refuses, and for values that are missing or infinite.
+    """
+    values = as_numbers(values, name)
+    with cells_named(**{name: values}):
+        array: NDArray[np.float64] = check_array(values, dtype=np.float64, ensure_2d=False, input_name=name)
+    return array
+
+
+@contextmanager
+def cells_named(**values: object) -> Iterator[None]:
+    """Where a check inside fails since a value is not finite, say which: the values by the names of the arguments.
+
+    Raises
+    ------
+    ValueError
+        In place of the check's own, with the place of the first such value.
+    """
+    try:
+        yield
+    except (ValueError, TypeError):
+        for name, one in values.items():
+            check_finite(one, name)
+        raise
+
+
+def check_finite(values: object, name: str) -> None:
+    """Raise if a value is missing or infinite; what is no number at all is left to others."""
+    array = None if values is None else _as_floats(values)
+    if array is None or np.isfinite(array).all():
+        return
+    bad = np.argwhere(~np.isfinite(array))
+    index = tuple(map(int, bad[0]))
+    missing = bool(np.isnan(array[index]))
+    got = "NaN" if missing else f"{'-' if array[index] < 0 else ''}infinity"
+    more = f" ({len(bad)} such values in all)" if len(bad) > 1 else ""
+    if not name.startswith("X"):
+        mend = "Drop such rows."
+    elif missing:
+        mend = "Impute missing values, say with SimpleImputer as the first step of a pipeline, or drop such rows."
+    else:
+        mend = "Replace it by a finite number, or drop such rows."
+    raise ValueError(f"`{name}` must be finite; got {got} at {_place(values, index)}{more}. {mend}")
+
+
+def _dense(values: Any, name: str) -> object:
+    """Sparse tables as arrays of float64, or as frames; anything else as it is."""
+    if isinstance(values, pd.DataFrame):
+        if not any(isinstance(kind, pd.SparseDtype) for kind in values.dtypes):
+            return values
+        _check_size(values.shape, name)
+        return values.apply(_dense_column)
+    if not sparse.issparse(values):
+        return values
+    _check_size(values.shape, name)
+    # complex numbers are refused by others
+    return values.toarray() if values.dtype.kind == "c" else values.astype(np.float64, copy=False).toarray()
+
+
+def _dense_column(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    return column.astype(column.dtype.subtype) if isinstance(column.dtype, pd.SparseDtype) else column
+
+
+def _check_size(shape: tuple[int, ...], name: str) -> None:
+    size = 8 * int(np.prod(shape, dtype=np.float64))
+    if size > _LARGEST_DENSE:
+        raise ValueError(
+            f"`{name}` is sparse, of shape {shape}, and is made dense up to {_LARGEST_DENSE / 2**30:g} GiB; it would "
+            f"take {size / 2**30:.1f} GiB. Pass fewer rows, select or project columns, say with TruncatedSVD as the "
+            f"first step of a pipeline, or pass {name}.toarray() where there is the memory."
+        )
+
+
+def _first_other(values: object) -> tuple[Index, object] | None:
+    """The first text or time and its index."""
+    if isinstance(values, pd.DataFrame):
+        for position in range(values.shape[1]):
+            found = _first_other(values.iloc[:, position])
+            if found is not None:
+                return (*found[0], position), found[1]
+        return None
+    if isinstance(values, pd.Series):
+        if values.dtype.kind not in "OMm":
+            return None
+        return _first_other(values.astype(object).to_numpy())
+    array = _as_array(values)
+    if array is None or array.dtype.kind not in "OUSMm" or not array.size:
+        return None
+    if array.dtype.kind in "Mm":
+        return (0,) * array.ndim, array.flat[0]
+    # a list of texts and numbers would be an array of texts
+    cells = array if array.dtype.kind == "O" or hasattr(values, "dtype") else np.asarray(values, dtype=object)
+    # column by column: of a column of text the first row
+    for number, cell in enumerate(cells.T.flat):
+        if isinstance(cell, _TEXT + _TIMES) and not isinstance(cell, type(pd.NaT)):
+            return tuple(map(int, np.unravel_index(number, cells.T.shape)))[::-1], cell
+    return None
+
+
+def _what_it_is(values: object, cell: object, index: Index, name: str) -> tuple[str, str]:
+    """A text or a time in words, and how to mend it."""
+    if isinstance(cell, _TIMES):
+        return f"the time {cell}", "Pass numbers instead, such as days since the first of them."
+    text = f"the text {str(cell)!r}" if isinstance(cell, str) else f"the text {cell!r}"
+    spelt = "text that spells numbers becomes such by astype(float)."
+    if name.startswith("X") and len(index) == 2:
+        names = _column_names(values)
+        column = index[1] if names is None else names[index[1]]
+        return text, (
+            f"Encode columns of text, say with make_column_transformer((OneHotEncoder(), [{column!r}]), "
+            f"remainder='passthrough') as the first step of a pipeline; {spelt}"
+        )
+    if name.startswith("y"):
+        return text, f"Classes are for DensityClassifier; {spelt}"
+    return text, spelt.capitalize()
+
+
+def _place(values: object, index: Index) -> str:
+    if len(index) > 2:
+        return f"index {index}"
+    row = f"row {index[0]}"
+    if isinstance(values, pd.DataFrame | pd.Series) and values.index[index[0]] != index[0]:
+        # in a part of a table, such as a fold, the label still says which row it is
+        row += f", label {values.index[index[0]]},"
+    if len(index) == 1:
+        return row.rstrip(",")
+    names = _column_names(values)
+    return f"{row} of column {index[1] if names is None else f'{names[index[1]]!r} ({index[1]})'}"
+
+
+def _column_names(values: object) -> list[str] | None:
+    """Names of columns, where they have such."""
+    names = list(getattr(values, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def _as_floats(values: object) -> NDArray[np.float64] | None:
+    """Values as floats, NaN where they are missing; None for what is not real numbers."""
+    try:
+        array = values.astype(object).to_numpy() if isinstance(values, pd.DataFrame | pd.Series) else np.asarray(values)
+        if array.dtype.kind == "c":
+            return None
+        if array.dtype.kind == "O":
+            array = np.where(pd.isna(array), np.nan, array)
+        return array.astype(np.float64, copy=False)
+    except (ValueError, TypeError):
+        return None
+
+
+def _as_array(values: object) -> NDArray[Any] | None:
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError):
+        # rows of different lengths, say: others will find words for it
+        return None

@@ -1,0 +1,214 @@
+"""Text, times and missing values among what is passed are named by their place, in every container."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from sklearn.frozen import FrozenEstimator
+
+from probmix import DensityClassifier, DensityRegressor, RecalibratedRegressor
+from probmix.estimators import base
+
+RNG = np.random.default_rng(0)
+DENSE = np.where(RNG.random((60, 4)) < 0.6, 0.0, np.round(RNG.normal(size=(60, 4)), 2)).astype(np.float32)
+Y = DENSE[:, 0] + RNG.normal(size=60)
+FAST = {"max_epochs": 3, "hidden_layer_sizes": (8,), "random_state": 0}
+FRAME = pd.DataFrame(DENSE, columns=["age", "income", "debt", "dogs"]).astype("float64")
+
+
+def put(X, row, column, value):
+    """The same with another value at a place."""
+    if isinstance(X, pd.DataFrame):
+        return X.assign(**{X.columns[column]: [value if i == row else old for i, old in enumerate(X.iloc[:, column])]})
+    other = np.array(X, dtype=object if isinstance(value, str) else None)
+    other[row, column] = value
+    return other
+
+
+ENCODE = (
+    "Encode columns of text, say with make_column_transformer((OneHotEncoder(), [{}]), remainder='passthrough') as the "
+    "first step of a pipeline; text that spells numbers becomes such by astype(float)."
+)
+NUMBERS = "Pass numbers instead, such as days since the first of them."
+IMPUTE = "Impute missing values, say with SimpleImputer as the first step of a pipeline, or drop such rows."
+REPLACE = "Replace it by a finite number, or drop such rows."
+DAYS = pd.to_datetime(["2020-01-01"] * 60)
+INTEGERS = pd.array([1] * 60, dtype="Int64")
+INTEGERS[9] = pd.NA
+
+BAD_X = {
+    "text in a frame": (
+        put(FRAME, 17, 1, "high"),
+        "must hold numbers; got the text 'high' at row 17 of column 'income' (1). " + ENCODE.format("'income'"),
+    ),
+    "text in an array": (
+        put(DENSE, 17, 1, "high"),
+        "must hold numbers; got the text 'high' at row 17 of column 1. " + ENCODE.format(1),
+    ),
+    "text in a list": (
+        put(DENSE, 17, 1, "high").tolist(),
+        "must hold numbers; got the text 'high' at row 17 of column 1. " + ENCODE.format(1),
+    ),
+    "an array of text": (
+        DENSE.astype(str),
+        f"must hold numbers; got the text {str(DENSE[0, 0])!r} at row 0 of column 0. " + ENCODE.format(0),
+    ),
+    "a column of pandas' own text": (
+        FRAME.assign(debt=pd.array([None] * 3 + ["x"] * 57, dtype="string")),
+        "must hold numbers; got the text 'x' at row 3 of column 'debt' (2). " + ENCODE.format("'debt'"),
+    ),
+    "categories": (
+        FRAME.assign(debt=pd.Categorical(["none"] * 60)),
+        "must hold numbers; got the text 'none' at row 0 of column 'debt' (2). " + ENCODE.format("'debt'"),
+    ),
+    "numbers in text": (
+        FRAME.assign(debt="7"),
+        "must hold numbers; got the text '7' at row 0 of column 'debt' (2). " + ENCODE.format("'debt'"),
+    ),
+    "times in a frame": (
+        FRAME.assign(debt=DAYS),
+        f"must hold numbers; got the time 2020-01-01 00:00:00 at row 0 of column 'debt' (2). {NUMBERS}",
+    ),
+    "times with a zone": (
+        FRAME.assign(debt=DAYS.tz_localize("UTC")),
+        f"must hold numbers; got the time 2020-01-01 00:00:00+00:00 at row 0 of column 'debt' (2). {NUMBERS}",
+    ),
+    "spans of time": (
+        FRAME.assign(dogs=DAYS - DAYS),
+        f"must hold numbers; got the time 0 days 00:00:00 at row 0 of column 'dogs' (3). {NUMBERS}",
+    ),
+    "times alone": (
+        np.full((60, 4), np.datetime64("2020-01-01", "D")),
+        f"must hold numbers; got the time 2020-01-01 at row 0 of column 0. {NUMBERS}",
+    ),
+    "NaN in a frame": (
+        put(FRAME, 17, 1, np.nan), f"must be finite; got NaN at row 17 of column 'income' (1). {IMPUTE}",
+    ),
+    "NaN in an array": (put(DENSE, 17, 1, np.nan), f"must be finite; got NaN at row 17 of column 1. {IMPUTE}"),
+    "infinity": (
+        put(put(DENSE, 20, 0, np.nan), 17, 1, -np.inf),
+        f"must be finite; got -infinity at row 17 of column 1 (2 such values in all). {REPLACE}",
+    ),
+    "NaN in a sparse table": (
+        sparse.csc_array(put(DENSE, 17, 1, np.nan)), f"must be finite; got NaN at row 17 of column 1. {IMPUTE}",
+    ),
+    "NA of integers": (FRAME.assign(debt=INTEGERS), f"must be finite; got NaN at row 9 of column 'debt' (2). {IMPUTE}"),
+    "NA of booleans": (
+        FRAME.assign(debt=pd.array([True, None] * 30, dtype="boolean")),
+        f"must be finite; got NaN at row 1 of column 'debt' (2) (30 such values in all). {IMPUTE}",
+    ),
+    "NA of anything": (
+        FRAME.assign(debt=np.array([1.0, pd.NA] * 30, dtype=object)),
+        f"must be finite; got NaN at row 1 of column 'debt' (2) (30 such values in all). {IMPUTE}",
+    ),
+    "a row with a label": (
+        put(FRAME, 17, 1, np.nan).set_axis(range(100, 160)),
+        f"must be finite; got NaN at row 17, label 117, of column 'income' (1). {IMPUTE}",
+    ),
+    "None": (
+        FRAME.assign(debt=np.array([1.0, None] * 30, dtype=object)),
+        f"must be finite; got NaN at row 1 of column 'debt' (2) (30 such values in all). {IMPUTE}",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def _no_training(monkeypatch):
+    def train(*args):
+        pytest.fail("training started")
+
+    monkeypatch.setattr(base, "train", train)
+
+
+@pytest.mark.parametrize("case", BAD_X)
+@pytest.mark.usefixtures("_no_training")
+def test_what_is_no_number_is_named_by_its_place(case):
+    X, message = BAD_X[case]
+    good = FRAME if isinstance(X, pd.DataFrame) else DENSE
+    for name, rows in {"X": {"X": X}, "X_val": {"X": good, "X_val": X, "y_val": Y}}.items():
+        for model, y in ((DensityRegressor(), Y), (DensityClassifier(), Y > 0)):
+            given = {**rows, "y": y} | ({"y_val": y} if "y_val" in rows else {})
+            with pytest.raises(ValueError, match=r".") as caught:
+                model.fit(**given)
+            assert str(caught.value) == f"`{name}` {message}"
+
+
+@pytest.mark.parametrize("case", BAD_X)
+def test_what_is_no_number_is_named_in_predictions(case):
+    X, message = BAD_X[case]
+    model = DensityRegressor(**FAST).fit(FRAME if isinstance(X, pd.DataFrame) else DENSE, Y)
+    for call in (model.predict, model.predict_dist, lambda X: model.score(X, Y)):
+        with pytest.raises(ValueError, match=r".") as caught:
+            call(X)
+        assert str(caught.value) == f"`X` {message}"
+
+
+def test_numbers_of_any_type_are_numbers():
+    debt = (10 * FRAME["debt"]).round()
+    frame = FRAME.assign(dogs=(FRAME["dogs"] > 0).astype("boolean"), debt=debt.astype("Int64"))
+    plain = np.column_stack([FRAME[["age", "income"]], debt, FRAME["dogs"] > 0])
+    expected = DensityRegressor(**FAST).fit(plain, Y).predict(plain)
+    for X in (frame, plain.astype(object), plain.tolist()):
+        np.testing.assert_array_equal(DensityRegressor(**FAST).fit(X, pd.Series(Y)).predict(X), expected)
+
+
+def with_value(value, kind=object):
+    y = np.array(Y, dtype=kind)
+    y[5] = value
+    return y
+
+
+SPELT = "text that spells numbers becomes such by astype(float)."
+FINITE = "must be finite; got {} at row 5. Drop such rows."
+TEXT = "must hold numbers; got the text {!r} at row {}. "
+TARGETS = "Classes are for DensityClassifier; " + SPELT
+VALIDATION = {"y": Y, "X_val": DENSE}
+BAD_VECTORS = {
+    "text": ("y", with_value("many"), {}, TEXT.format("many", 5) + TARGETS),
+    "numbers in text": ("y", Y.astype(str), {}, TEXT.format(str(Y[0]), 0) + TARGETS),
+    "times": ("y", pd.Series(DAYS), {}, f"must hold numbers; got the time 2020-01-01 00:00:00 at row 0. {NUMBERS}"),
+    "NaN": ("y", with_value(np.nan, float), {}, FINITE.format("NaN")),
+    "NA": ("y", pd.Series(INTEGERS), {}, "must be finite; got NaN at row 9. Drop such rows."),
+    "a part of a series": (
+        "y", pd.Series(DAYS, index=range(100, 160)), {},
+        f"must hold numbers; got the time 2020-01-01 00:00:00 at row 0, label 100. {NUMBERS}",
+    ),
+    "a frame": (
+        "y", pd.DataFrame({"price": Y, "rent": with_value(np.inf, float)}), {},
+        "must be finite; got infinity at row 5 of column 'rent' (1). Drop such rows.",
+    ),
+    "text in y_val": ("y_val", with_value("many"), VALIDATION, TEXT.format("many", 5) + TARGETS),
+    "NaN in y_val": ("y_val", with_value(np.nan, float), VALIDATION, FINITE.format("NaN")),
+    "text in weights": ("sample_weight", ["1"] * 60, {"y": Y}, TEXT.format("1", 0) + SPELT.capitalize()),
+    "NaN in weights": ("sample_weight", with_value(np.nan, float), {"y": Y}, FINITE.format("NaN")),
+    "text in exposures": ("exposure", ["1"] * 60, {"y": Y}, TEXT.format("1", 0) + SPELT.capitalize()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_VECTORS)
+@pytest.mark.usefixtures("_no_training")
+def test_what_is_no_number_in_targets_weights_and_exposures_is_named(case):
+    name, values, rest, message = BAD_VECTORS[case]
+    with pytest.raises(ValueError, match=r".") as caught:
+        DensityRegressor().fit(DENSE, **rest | {name: values})
+    assert str(caught.value) == f"`{name}` {message}"
+
+
+def test_targets_of_scores_are_named():
+    model = DensityRegressor(**FAST).fit(DENSE, Y)
+    calibrated = RecalibratedRegressor(FrozenEstimator(model)).fit(DENSE, Y)
+    for one in (model, calibrated):
+        with pytest.raises(ValueError, match=r"^`y` must be finite; got NaN at row 5\. Drop such rows\.$"):
+            one.log_prob(DENSE, with_value(np.nan, float))
+    with pytest.raises(ValueError, match=r"^`y` must hold numbers; got the text 'many' at row 5\."):
+        RecalibratedRegressor(model, cv=2).fit(DENSE, with_value("many"))
+    with pytest.raises(ValueError, match=r"^`y` must be finite; got NaN at row 5\."):
+        RecalibratedRegressor(model, cv=2).fit(DENSE, with_value(np.nan, float))
+
+
+def test_rows_of_a_network_of_ones_own_are_named_by_their_index():
+    X = np.zeros((60, 3, 2))
+    X[4, 1, 0] = np.nan
+    with pytest.raises(ValueError, match=r"^`X` must be finite; got NaN at index \(4, 1, 0\)\. "):
+        DensityRegressor(network=lambda shape: torch.nn.Flatten()).fit(X, Y)
