@@ -7,13 +7,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from .._numbers import cells_named
 from ..families import Categorical, Family
 from .answers import draws_of
 from .base import DensityEstimator
+from .labels import class_labels
 
 
 class DensityClassifier(ClassifierMixin, DensityEstimator):
@@ -51,10 +52,11 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     score = DensityEstimator.score
 
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
+        # without y there is an error in scikit-learn's own words
+        y = y if y is None else class_labels(y)
         own = self.network is not None
         with cells_named(X=X):
             x, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, allow_nd=own)
-        labels = column_or_1d(labels, warn=True)
         check_classification_targets(labels)
         self.classes_, indices = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -71,7 +73,7 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
         return torch.from_numpy(y).long()
 
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
-        labels = column_or_1d(y)
+        labels = class_labels(y, name)
         unknown = ~np.isin(labels, self.classes_)
         if unknown.any():
             raise ValueError(

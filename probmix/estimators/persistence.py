@@ -146,7 +146,7 @@ def _encode(name: str, value: Any) -> Any:
     if isinstance(value, np.generic):
         return _encode(name, value.item())
     if isinstance(value, np.ndarray):
-        return {"array": value.tolist(), "dtype": "object" if value.dtype == object else value.dtype.str}
+        return {"array": _plain(value), "dtype": "object" if value.dtype == object else value.dtype.str}
     if isinstance(value, (tuple, list)):
         return [_encode(name, one) for one in value]
     if isinstance(value, (Path, torch.device)):
@@ -161,6 +161,17 @@ def _encode(name: str, value: Any) -> Any:
         f"`{name}` cannot be saved: {value!r} is neither a plain value nor a part of probmix. "
         "Pickle the estimator instead, or set the parameter to a built-in one."
     )
+
+
+def _plain(array: NDArray[Any]) -> list[Any]:
+    """An array as numbers and text from which it can be made again, given its type."""
+    if array.dtype.kind == "M":
+        array = np.datetime_as_string(array)
+    elif array.dtype.kind == "m":
+        # in the unit of the type
+        array = array.astype(np.int64)
+    plain: list[Any] = array.tolist()
+    return plain
 
 
 def _field_values(value: Any) -> dict[str, Any]:
