@@ -35,7 +35,7 @@ def test_crps_normal_mixture_in_blocks(monkeypatch):
     mixture, *_ = normal_mixture()
     y = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
     whole = crps(mixture, y)
-    monkeypatch.setattr("probmix.scores._normal._BLOCK", 1)
+    monkeypatch.setattr("probmix.distributions.members._BLOCK", 1)
     torch.testing.assert_close(crps(mixture, y), whole)
 
 
@@ -71,8 +71,8 @@ def test_crps_in_blocks(block, monkeypatch):
     gamma = linear_pool(Gamma(rate, torch.ones_like(rate)), torch.tensor([0.5, 0.5]).double())
     y = torch.tensor([3.0, 300.0], dtype=torch.float64)
     whole = crps(poisson, y), crps(gamma, y)
-    monkeypatch.setattr("probmix.scores._sums.BLOCK", block)
-    monkeypatch.setattr("probmix.scores._quadrature.BLOCK", block)
+    monkeypatch.setattr("probmix.distributions.sums.BLOCK", block)
+    monkeypatch.setattr("probmix.distributions.quadrature.BLOCK", block)
     torch.testing.assert_close((crps(poisson, y), crps(gamma, y)), whole)
 
 

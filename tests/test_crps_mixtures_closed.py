@@ -9,9 +9,9 @@ from score_oracles import DTYPES, close, integral_oracle
 
 from probmix import linear_pool
 from probmix.distributions import Bernoulli, Beta, Exponential, LogNormal
+from probmix.distributions.beta_mixtures import beta_mixture_crps
+from probmix.distributions.quadrature import quadrature_window
 from probmix.scores import crps
-from probmix.scores._beta_mixtures import beta_mixture_crps
-from probmix.scores._quadrature import quadrature_window
 
 
 def from_cdf(mixture, y):
@@ -130,9 +130,9 @@ def test_betas_that_panels_do_not_resolve(monkeypatch):
     a, b = uniform(0, 0.5, 8.0, 6, 2), uniform(1, 0.5, 8.0, 6, 2)
     weights, y = torch.full_like(a, 0.5), uniform(2, 0.0, 1.0, 6)
     whole = crps(linear_pool(Beta(a, b), weights), y)
-    monkeypatch.setattr("probmix.scores._beta_mixtures._BLOCK", 1)
+    monkeypatch.setattr("probmix.distributions.beta_mixtures._BLOCK", 1)
     torch.testing.assert_close(crps(linear_pool(Beta(a, b), weights), y), whole, rtol=1e-14, atol=0)
-    monkeypatch.setattr("probmix.scores._beta_mixtures._TOLERANCE", 0.0)
+    monkeypatch.setattr("probmix.distributions.beta_mixtures._TOLERANCE", 0.0)
     torch.testing.assert_close(crps(linear_pool(Beta(a, b), weights), y), whole, rtol=1e-12, atol=0)
     # two of the rows, for real: concentrations at which a density of the logit loses its digits
     monkeypatch.undo()
@@ -156,7 +156,7 @@ def test_one_member_blocks_targets_and_outside(name, monkeypatch):
     joint = crps(linear_pool(make(first, second).to_event(1), weights), y)
     single = [crps(linear_pool(make(first[..., j], second[..., j]), weights), y[:, j]) for j in range(2)]
     torch.testing.assert_close(joint, torch.stack(single).mean(0), rtol=1e-12, atol=0)
-    monkeypatch.setattr("probmix.scores._normal._BLOCK", 1)
+    monkeypatch.setattr("probmix.distributions.members._BLOCK", 1)
     torch.testing.assert_close(crps(linear_pool(make(first, second).to_event(1), weights), y), joint)
     same = linear_pool(make(first[:, :1, 0].expand(4, 3), second[:, :1, 0].expand(4, 3)), weights)
     torch.testing.assert_close(

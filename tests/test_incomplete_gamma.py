@@ -11,8 +11,8 @@ from gamma_oracle import SHAPES, exact_tails, points
 from probmix import _incomplete_gamma, linear_pool
 from probmix._incomplete_gamma import incomplete_gamma, log_gamma_kernel, shape_derivative
 from probmix.distributions import Gamma, Poisson
+from probmix.distributions.scoring import marginal_crps
 from probmix.scores import crps
-from probmix.scores.crps import marginal_crps
 
 DIGITS = 50
 WIDE = torch.float64

@@ -14,8 +14,8 @@ from score_oracles import DTYPES, RTOL, close, columns, integral_oracle
 from torch.distributions import Distribution
 
 from probmix import families, linear_pool
+from probmix._incomplete_beta import incomplete_beta
 from probmix.distributions import Bernoulli, Beta, Exponential, InverseGaussian, LogNormal, cdf, icdf, is_discrete
-from probmix.distributions.beta import incomplete_beta
 from probmix.scores import crps, nll
 
 over_names = pytest.mark.parametrize("name", ["exponential", "lognormal", "bernoulli", "beta", "inverse-gaussian"])

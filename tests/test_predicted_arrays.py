@@ -14,9 +14,9 @@ from scipy.integrate import quad
 from score_oracles import DTYPES, close
 
 from probmix.distributions import Empirical, QuantileFunction, cdf, icdf, is_discrete
+from probmix.distributions.quantile_function import piecewise_linear_crps
 from probmix.plots import PITHistogramDisplay
 from probmix.scores import coverage, crps, crps_quantiles, crps_samples, dawid_sebastiani, nll, pit
-from probmix.scores._arrays import piecewise_linear_crps
 
 LEVELS = [0.05, 0.2, 0.5, 0.6, 0.95]
 RTOL = {torch.float32: 2e-6, torch.float64: 1e-12}

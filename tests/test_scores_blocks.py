@@ -9,9 +9,10 @@ import torch
 from score_oracles import DTYPES
 from torch.autograd import forward_ad
 
-from probmix.scores import _blocks, crps, crps_samples
-from probmix.scores import samples as module
-from probmix.scores._blocks import in_blocks
+from probmix import _blocks
+from probmix._blocks import in_blocks
+from probmix.distributions import empirical as module
+from probmix.scores import crps, crps_samples
 from probmix.scores._inputs import check_finite
 
 ROWS = 1000

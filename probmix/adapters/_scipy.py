@@ -1,41 +1,14 @@
 """Frozen distributions of SciPy."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyro.distributions as dist
 import torch
-from scipy.special import logit
 from torch import Tensor
 
-from ..distributions import Bernoulli, Beta, Exponential, Gamma, InverseGaussian, LogNormal, NegativeBinomial, Poisson
+from ..distributions.origins import SCIPY
 from ._host import Array, HostDistribution
-from ._parameters import parametrised
-
-Parameters: TypeAlias = dict[str, Any]
-# For each of SciPy's names: whether the location must be zero (and for Beta the scale one), and how it translates.
-_KINDS: dict[str, tuple[dict[str, float], Callable[[Parameters], dist.TorchDistribution]]] = {
-    "norm": ({}, lambda p: parametrised(dist.Normal, loc=p["loc"], scale=p["scale"])),
-    "laplace": ({}, lambda p: parametrised(dist.Laplace, loc=p["loc"], scale=p["scale"])),
-    "lognorm": ({"loc": 0.0}, lambda p: parametrised(LogNormal, loc=np.log(p["scale"]), scale=p["s"])),
-    "gamma": ({"loc": 0.0}, lambda p: parametrised(Gamma, concentration=p["a"], rate=1 / np.asarray(p["scale"]))),
-    "expon": ({"loc": 0.0}, lambda p: parametrised(Exponential, rate=1 / np.asarray(p["scale"]))),
-    "beta": (
-        {"loc": 0.0, "scale": 1.0},
-        lambda p: parametrised(Beta, concentration1=p["a"], concentration0=p["b"]),
-    ),
-    "invgauss": (
-        {"loc": 0.0},
-        lambda p: parametrised(InverseGaussian, loc=np.asarray(p["mu"]) * p["scale"], concentration=p["scale"]),
-    ),
-    "nbinom": (
-        {"loc": 0.0},
-        lambda p: parametrised(NegativeBinomial, total_count=p["n"], logits=-logit(p["p"])),
-    ),
-    "poisson": ({"loc": 0.0}, lambda p: parametrised(Poisson, rate=p["mu"])),
-    "bernoulli": ({"loc": 0.0}, lambda p: parametrised(Bernoulli, probs=p["p"])),
-}
 
 
 class SciPyDistribution(HostDistribution):
@@ -77,7 +50,5 @@ def from_scipy(frozen: Any) -> dist.TorchDistribution:
     shapes = frozen.dist.shapes.split(", ") if frozen.dist.shapes else []
     parameters = {"loc": 0.0, "scale": 1.0, **dict(zip([*shapes, "loc", "scale"], frozen.args, strict=False))}
     parameters |= frozen.kwds
-    fixed, translate = _KINDS.get(frozen.dist.name, ({}, SciPyDistribution))
-    if translate is SciPyDistribution or any(np.any(parameters[name] != value) for name, value in fixed.items()):
-        return SciPyDistribution(frozen)
-    return translate(parameters)
+    origin = SCIPY.get(frozen.dist.name)
+    return origin.translate(parameters) if origin and origin.fits(parameters) else SciPyDistribution(frozen)

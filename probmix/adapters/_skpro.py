@@ -1,31 +1,16 @@
 """Predicted distributions of skpro."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..distributions import Beta, Exponential, Gamma, InverseGaussian, LogNormal, Poisson
-from ..distributions.empirical import Empirical
+from ..distributions import Empirical
+from ..distributions.origins import SKPRO
 from ._host import Array, HostDistribution
-from ._parameters import parametrised
 
-Parameters: TypeAlias = dict[str, Array]
-_KINDS: dict[str, Callable[[Parameters], dist.TorchDistribution]] = {
-    "Normal": lambda p: parametrised(dist.Normal, loc=p["mu"], scale=p["sigma"]),
-    "Laplace": lambda p: parametrised(dist.Laplace, loc=p["mu"], scale=p["scale"]),
-    "LogNormal": lambda p: parametrised(LogNormal, loc=p["mu"], scale=p["sigma"]),
-    "Gamma": lambda p: parametrised(Gamma, concentration=p["alpha"], rate=p["beta"]),
-    "Exponential": lambda p: parametrised(Exponential, rate=p["rate"]),
-    "Beta": lambda p: parametrised(Beta, concentration1=p["alpha"], concentration0=p["beta"]),
-    # SciPy's parameters: the mean is their product
-    "InverseGaussian": lambda p: parametrised(InverseGaussian, loc=p["mu"] * p["scale"], concentration=p["scale"]),
-    "Poisson": lambda p: parametrised(Poisson, rate=p["mu"]),
-    "Delta": lambda p: Empirical(torch.tensor(p["c"]).unsqueeze(-1)),
-}
 # Levels at which the quantiles of counts are whole numbers.
 _PROBES = (0.1, 0.5, 0.9)
 
@@ -91,14 +76,14 @@ def _translated(prediction: Any, batch: tuple[int, ...]) -> dist.TorchDistributi
     name, parameters = type(prediction).__name__, prediction.get_params(deep=False)
     if name == "Empirical" and parameters.get("weights") is None and batch:
         return Empirical(torch.tensor(_draws(prediction, parameters["spl"]).reshape(*batch, -1)))
-    if name not in _KINDS:
+    if name not in SKPRO:
         return None
     arrays = {
         key: np.broadcast_to(np.asarray(value, dtype=np.float64), prediction.shape).reshape(batch)
         for key, value in parameters.items()
         if key not in ("index", "columns")
     }
-    return _KINDS[name](arrays)
+    return SKPRO[name].translate(arrays) if SKPRO[name].fits(arrays) else None
 
 
 def _draws(prediction: Any, table: Any) -> Array:

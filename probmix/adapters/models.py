@@ -10,9 +10,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch.distributions import Distribution
 
+from ..distributions.origins import parametrised
 from ._classes import from_probabilities
 from ._origin import comes_from
-from ._parameters import parametrised
 from .predictions import as_distribution
 
 

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..distributions import is_discrete
+from ..distributions.normal_scores import WIDEST, from_normal_score, normal_score
+from ..distributions.parts import device_of, widen
 from ..estimators.checks import check_real
-from ..scores._inputs import device_of, widen
 from .held_out import CalibratedEstimator, HeldOut
-from .normal_scores import WIDEST, from_normal_score, normal_score
 
 # Levels, as normal scores, are moved outwards by this much, so that rounding does not leave out a row that meets the
 # end of its interval exactly, as the equal of a calibration row does.

@@ -10,11 +10,11 @@ from torch.distributions import Distribution, MixtureSameFamily, Normal, constra
 
 from .._special import ndtr
 from ..distributions import Independent, cdf, is_discrete
-from ..scores._inputs import device_of, to_dtype_of, widen
-from ..scores._quadrature import TAIL, cells, cuts, integrate, quantiles
-from ..scores._sums import sum_crps
-from ..scores.crps import marginal_crps
-from .normal_scores import WIDEST, from_normal_score, from_probability, normal_score
+from ..distributions.normal_scores import WIDEST, from_normal_score, from_probability, normal_score
+from ..distributions.parts import device_of, to_dtype_of, widen
+from ..distributions.quadrature import TAIL, cells, cuts, integrate, quantiles
+from ..distributions.scoring import marginal_crps
+from ..distributions.sums import sum_crps
 from .pit_map import PITMap
 
 # How much larger an error of a moment may be than one of a CRPS, relative to the spread.

@@ -23,8 +23,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from .._numbers import as_numbers, as_numpy, cells_named, check_finite, finite_numbers
+from ..distributions.parts import device_of
 from ..estimators.checks import check_integer, check_real, check_seed
-from ..scores._inputs import checked_targets, device_of
+from ..scores._inputs import checked_targets
 from ..scores.prediction import predicted_distribution
 
 Rows = NDArray[np.intp]

@@ -10,7 +10,7 @@ from scipy import special
 from torch import Tensor
 
 from .._special import ndtr
-from .normal_scores import WIDEST, from_probability
+from ..distributions.normal_scores import WIDEST, from_probability
 
 # Rows that lie beyond the outermost knot on either side, where there are enough.
 _BEYOND = 10

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Distribution
 
 from .._numbers import as_numpy, finite_numbers
+from ..distributions.parts import device_of
 from ..estimators.answers import check_shape, draws_of, interval_of, mean_of, quantiles_of
 from ..scores import nll
-from ..scores._inputs import device_of
 
 
 class DistributionPredictions(ABC):

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..distributions import is_discrete
+from ..distributions.normal_scores import from_probability, normal_score
+from ..distributions.parts import device_of, widen
 from ..scores import pit
-from ..scores._inputs import device_of, widen
 from .distribution import recalibrate
 from .held_out import CalibratedEstimator, HeldOut
-from .normal_scores import from_probability, normal_score
 from .pit_map import fit_to_scores
 from .predictions import DistributionPredictions
 

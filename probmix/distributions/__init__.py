@@ -4,7 +4,8 @@
 methods. Both work on marginals: for an `Independent` distribution or a mixture of such they act on each coordinate.
 """
 
-from . import normal as normal  # cdf and icdf
+from . import laplace as laplace  # torch's own classes
+from . import normal as normal
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .categorical import Categorical

@@ -1,6 +1,5 @@
 """Counts with a zero of their own: zero-inflated and hurdle distributions."""
 
-import copy
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -9,8 +8,11 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid
 
+from .counts import counted, masses, smooth_cdf
 from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
+from .parts import widen
+from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound
 
 
 class ZeroInflated(Marginals, dist.ZeroInflatedDistribution):
@@ -112,7 +114,7 @@ class Hurdle(Marginals, dist.TorchDistribution):
             zero = torch.rand(shape, dtype=torch.float64, device=self.gate_logits.device)
             positive = _base_log_positive(self).exp()
             level = 1 - positive * torch.rand(shape, dtype=torch.float64, device=positive.device)
-            counts = icdf(_wide(self.base_dist), level.clamp(max=1 - 2.0**-53)).clamp(min=1)
+            counts = icdf(widen(self.base_dist), level.clamp(max=1 - 2.0**-53)).clamp(min=1)
             counts = torch.where(zero < self.gate_logits.double().sigmoid(), torch.zeros_like(counts), counts)
             return counts.to(self.gate_logits.dtype)
 
@@ -156,7 +158,7 @@ def _(distribution: dist.ZeroInflatedDistribution, y: Tensor) -> Tensor:
 def _(distribution: Hurdle, y: Tensor) -> Tensor:
     gate = distribution.gate_logits.double().sigmoid()
     # 1 - c (1 - F(y)), with the tail as a difference of two cdfs that is exact at zero
-    excess, base = hurdle_excess(distribution), _wide(distribution.base_dist)
+    excess, base = hurdle_excess(distribution), widen(distribution.base_dist)
     zero = cdf(base, torch.zeros_like(gate))
     below = gate + excess * (cdf(base, y.double()) - zero)
     return torch.where(y < 0, torch.zeros_like(below), below.clamp(max=1)).to(distribution.gate_logits.dtype)
@@ -172,18 +174,9 @@ def _(distribution: dist.ZeroInflatedDistribution, q: Tensor) -> Tensor:
 @icdf.register
 def _(distribution: Hurdle, q: Tensor) -> Tensor:
     gate = distribution.gate_logits.double().sigmoid()
-    base = _wide(distribution.base_dist)
+    base = widen(distribution.base_dist)
     level = cdf(base, torch.zeros_like(gate)) + (q.double() - gate) / hurdle_excess(distribution)
     return _count_quantile(distribution, base, q, level)
-
-
-def _wide(distribution: Distribution) -> Distribution:
-    """A distribution of counts with its parameters in float64: 1 - F(0) of a small mean needs the digits."""
-    wide = copy.copy(distribution)
-    for name, value in vars(distribution).items():
-        if isinstance(value, Tensor) and value.is_floating_point():
-            vars(wide)[name] = value.double()
-    return wide
 
 
 def _count_quantile(distribution: Distribution, base: Distribution, q: Tensor, level: Tensor) -> Tensor:
@@ -193,3 +186,66 @@ def _count_quantile(distribution: Distribution, base: Distribution, q: Tensor, l
     y = torch.where(cdf(distribution, y - 1) >= q, y - 1, y).clamp(min=0)
     y = torch.where(cdf(distribution, y) < q, y + 1, y)
     return with_ends(y, q.expand_as(y), torch.zeros_like(y), torch.full_like(y, torch.inf)).to(dtype)
+
+
+@counted.register(dist.ZeroInflatedDistribution)
+@counted.register(Hurdle)
+def _(distribution: Any) -> Distribution:
+    return counted(distribution.base_dist)
+
+
+@masses.register
+def _(distribution: dist.ZeroInflatedDistribution, k: Tensor) -> Tensor:
+    gate = distribution.gate_logits.double()
+    base: Tensor = (-gate).sigmoid() * masses(distribution.base_dist, k)
+    return base + torch.where(k == 0, gate.sigmoid(), 0.0)
+
+
+@masses.register
+def _(distribution: Hurdle, k: Tensor) -> Tensor:
+    above = hurdle_excess(distribution) * masses(distribution.base_dist, k)
+    return torch.where(k == 0, distribution.gate_logits.double().sigmoid(), above)
+
+
+@smooth_cdf.register
+def _(distribution: dist.ZeroInflatedDistribution, y: Tensor) -> Tensor:
+    gate = distribution.gate_logits.double()
+    smooth: Tensor = gate.sigmoid() + (-gate).sigmoid() * smooth_cdf(distribution.base_dist, y)
+    return smooth
+
+
+@smooth_cdf.register
+def _(distribution: Hurdle, y: Tensor) -> Tensor:
+    gate, base = distribution.gate_logits.double(), distribution.base_dist
+    above = smooth_cdf(base, y) - smooth_cdf(base, torch.zeros_like(gate))
+    return gate.sigmoid() + hurdle_excess(distribution) * above
+
+
+@marginal_crps.register(dist.ZeroInflatedDistribution)
+@marginal_crps.register(Hurdle)
+def _(distribution: Any, y: Tensor) -> Tensor:
+    gate, rest = _gate(distribution)
+    inside = y.clamp(min=0)
+    base, none = (marginal_crps(distribution.base_dist, value) for value in (inside, torch.zeros_like(y)))
+    return gate * inside + rest * (base - gate * none) + (inside - y)
+
+
+@marginal_crps_with_bound.register(dist.ZeroInflatedDistribution)
+@marginal_crps_with_bound.register(Hurdle)
+def _(distribution: Any, y: Tensor) -> tuple[Tensor, Tensor]:
+    gate, rest = _gate(distribution)
+    inside = y.clamp(min=0)
+    base, error = marginal_crps_with_bound(distribution.base_dist, inside)
+    none, error_none = marginal_crps_with_bound(distribution.base_dist, torch.zeros_like(y))
+    value = gate * inside + rest * (base - gate * none) + (inside - y)
+    terms = gate.abs() * inside + rest * (base + gate.abs() * none) + (inside - y)
+    return value, rest * (error + gate.abs() * error_none) + ROUNDING * terms
+
+
+def _gate(distribution: Any) -> tuple[Tensor, Tensor]:
+    """The distribution function for counts is `gate` + `rest` F with the F of the base; the two sum to one."""
+    if isinstance(distribution, Hurdle):
+        # 1 - c (1 - F): an inflation by 1 - c, which may be negative
+        excess = hurdle_excess(distribution)
+        return 1 - excess, excess
+    return distribution.gate_logits.double().sigmoid(), (-distribution.gate_logits.double()).sigmoid()

@@ -3,6 +3,7 @@
 import math
 from typing import Any, ClassVar
 
+import numpy as np
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch.distributions.utils import broadcast_all
 from .._special import HALF_LOG_2PI, ndtr
 from .inversion import invert_continuous, with_ends
 from .marginals import cdf, icdf
+from .origins import Parameters, parametrised, scipy_name, skpro_name
 
 # Phi(-38) is below every positive float64 that is not subnormal.
 _WIDEST = 38.0
@@ -112,6 +114,13 @@ def _(distribution: InverseGaussian, q: Tensor) -> Tensor:
     bound = 2 * torch.asinh(0.5 * _WIDEST / relative_shape.sqrt())
     y = mean * invert_continuous(lambda u: _cdf(u, relative_shape), q, -bound, bound).exp()
     return with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.loc.dtype)
+
+
+@scipy_name("invgauss", loc=0.0)
+@skpro_name("InverseGaussian")
+def _(p: Parameters) -> InverseGaussian:
+    # the mean is the product of both parameters
+    return parametrised(InverseGaussian, loc=np.asarray(p["mu"]) * p["scale"], concentration=p["scale"])
 
 
 def _cdf(log_ratio: Tensor, relative_shape: Tensor) -> Tensor:

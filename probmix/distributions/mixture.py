@@ -1,4 +1,4 @@
-"""Mixtures of one family, and several independent coordinates."""
+"""Mixtures of one family, and several independent coordinates: what they have comes from their parts."""
 
 import pyro.distributions as dist
 import torch
@@ -6,8 +6,21 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
+from .counts import counted, masses, smooth_cdf
 from .inversion import invert_continuous, invert_discrete, with_ends
 from .marginals import Marginals, cdf, icdf, is_discrete
+from .members import component_weights
+from .normal_scores import from_normal_score, normal_score
+from .parts import innermost
+from .scoring import (
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_nll,
+    marginal_window_crps,
+    mixture_crps,
+    mixture_crps_with_bound,
+    mixture_window_crps,
+)
 
 
 class Independent(dist.Independent):
@@ -31,7 +44,7 @@ def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) ->
 
 @cdf.register
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
-    weights, dim = mixture_weights(distribution)
+    weights, dim = component_weights(distribution)
     y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
     return torch.sum(weights * cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
 
@@ -43,7 +56,7 @@ def _(distribution: torch.distributions.Independent[Distribution], q: Tensor) ->
 
 @icdf.register
 def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
-    _, dim = mixture_weights(distribution)
+    _, dim = component_weights(distribution)
     shape = torch.broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
     q = q.expand(shape)
     components = icdf(distribution.component_distribution, q.unsqueeze(dim))
@@ -55,8 +68,95 @@ def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
     return with_ends(y, q, low, high)
 
 
-def mixture_weights(mixture: MixtureSameFamily) -> tuple[Tensor, int]:
-    """Weights that broadcast against batch, component and event axes, and the component axis."""
-    events = len(mixture.event_shape)
-    weights = mixture.mixture_distribution.probs
-    return weights.reshape(weights.shape + (1,) * events), -1 - events
+# -- several coordinates ----------------------------------------------------------------------------------------------
+
+
+@counted.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution]) -> Distribution:
+    return counted(distribution.base_dist)
+
+
+@masses.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], k: Tensor) -> Tensor:
+    return masses(distribution.base_dist, k)
+
+
+@smooth_cdf.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) -> Tensor:
+    return smooth_cdf(distribution.base_dist, y)
+
+
+@normal_score.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) -> Tensor:
+    return normal_score(distribution.base_dist, y)
+
+
+@from_normal_score.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], score: Tensor) -> Tensor:
+    return from_normal_score(distribution.base_dist, score)
+
+
+@marginal_crps.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) -> Tensor:
+    return marginal_crps(distribution.base_dist, y)
+
+
+@marginal_crps_with_bound.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) -> tuple[Tensor, Tensor]:
+    return marginal_crps_with_bound(distribution.base_dist, y)
+
+
+@marginal_window_crps.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    return marginal_window_crps(distribution.base_dist, y, lower, upper)
+
+
+@marginal_nll.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) -> Tensor:
+    value = marginal_nll(distribution.base_dist, y)
+    return value.flatten(-distribution.reinterpreted_batch_ndims).sum(-1)
+
+
+# -- mixtures ----------------------------------------------------------------------------------------------------------
+
+
+@counted.register
+def _(distribution: MixtureSameFamily) -> Distribution:
+    return counted(distribution.component_distribution)
+
+
+@masses.register
+def _(distribution: MixtureSameFamily, k: Tensor) -> Tensor:
+    weights, dim = component_weights(distribution)
+    return torch.sum(weights * masses(distribution.component_distribution, k.unsqueeze(-1)), dim)
+
+
+@smooth_cdf.register
+def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
+    weights, dim = component_weights(distribution)
+    y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
+    return torch.sum(weights * smooth_cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
+
+
+@marginal_nll.register
+def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
+    mixing = distribution.mixture_distribution
+    # torch lifts a weight of zero to the smallest positive step; a member without weight shall not speak
+    log_weights = torch.where(mixing.probs > 0, mixing.logits.log_softmax(-1), -torch.inf)
+    members = marginal_nll(distribution.component_distribution, y.unsqueeze(-1 - len(distribution.event_shape)))
+    return -(log_weights - members).logsumexp(-1)
+
+
+@marginal_crps.register
+def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
+    return mixture_crps(innermost(distribution), distribution, y)
+
+
+@marginal_crps_with_bound.register
+def _(distribution: MixtureSameFamily, y: Tensor) -> tuple[Tensor, Tensor]:
+    return mixture_crps_with_bound(innermost(distribution), distribution, y)
+
+
+@marginal_window_crps.register
+def _(distribution: MixtureSameFamily, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    return mixture_window_crps(innermost(distribution), distribution, y, lower, upper)

@@ -10,6 +10,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ._rows import RowValues, check_table
+from .marginals import cdf
+from .parts import widen
+from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound, marginal_window_crps
 
 
 class QuantileFunction(dist.TorchDistribution):
@@ -164,3 +167,50 @@ def _check_order(quantiles: Tensor) -> None:
             f"the quantiles must not decrease from level to level, got {quantiles[row].tolist()} at row {row}. "
             "Sort them along the last axis, which never makes the forecast worse."
         )
+
+
+@marginal_crps.register
+def _(distribution: QuantileFunction, y: Tensor) -> Tensor:
+    return piecewise_linear_crps(distribution.quantiles.double(), distribution.levels, y)
+
+
+@marginal_crps_with_bound.register
+def _(distribution: QuantileFunction, y: Tensor) -> tuple[Tensor, Tensor]:
+    value = marginal_crps(distribution, y)
+    return value, ROUNDING * distribution.quantiles.shape[-1] * value
+
+
+@marginal_window_crps.register
+def _(distribution: QuantileFunction, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    # the CRPS of the distribution and the target moved into the window, whose ends are two more quantiles
+    wide, ends = widen(distribution), torch.stack([lower, upper], -1)
+    x, levels = distribution.quantiles.double().expand(*y.shape, -1), distribution.levels
+    inside = torch.minimum(torch.maximum(ends, x[..., :1]), x[..., -1:])
+    at_ends = cdf(wide, inside.movedim(-1, 0)).movedim(0, -1).clamp(levels[0], levels[-1])
+    x = torch.cat([x, inside], -1).sort(-1).values
+    levels = torch.cat([levels.expand(*y.shape, -1), at_ends], -1).sort(-1).values
+    x = torch.minimum(torch.maximum(x, lower.unsqueeze(-1)), upper.unsqueeze(-1))
+    return piecewise_linear_crps(x, levels, torch.minimum(torch.maximum(y, lower), upper))
+
+
+def piecewise_linear_crps(quantiles: Tensor, levels: Tensor, y: Tensor) -> Tensor:
+    r"""CRPS of a cdf that is linear between quantiles and jumps to 0 and 1 at the outer ones; all in float64.
+
+    .. math:: \max(x_1 - y, 0) + \max(y - x_Q, 0) + \sum_k\Bigl[
+              \tfrac{u_k}3(\alpha_k^2 + \alpha_k c_k + c_k^2) + \tfrac{v_k}3(\bar c_k^2 + \bar c_k\bar\alpha_{k+1}
+              + \bar\alpha_{k+1}^2)\Bigr]
+
+    where :math:`u_k` and :math:`v_k` are the lengths of the part of :math:`[x_k, x_{k+1}]` below and above y,
+    :math:`c_k` is F where they meet and :math:`\bar\alpha = 1 - \alpha`. No term is negative, so nothing cancels.
+    """
+    x, y = quantiles, y.unsqueeze(-1)
+    low, high = x[..., :-1], x[..., 1:]
+    meet = torch.minimum(torch.maximum(y, low), high)
+    below, above, width = meet - low, high - meet, high - low
+    a, b = levels[..., :-1], levels[..., 1:]
+    # which of the levels counts does not matter where the width is zero
+    at = a + (b - a) * below / torch.where(width > 0, width, 1.0)
+    rest, end = 1 - at, 1 - b
+    inside = below * (a.square() + a * at + at.square()) + above * (rest.square() + rest * end + end.square())
+    outside = (y - torch.minimum(torch.maximum(y, x[..., :1]), x[..., -1:])).abs().squeeze(-1)
+    return inside.sum(-1) / 3 + outside

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Distribution
 
 from ..distributions import icdf
+from ..distributions.parts import device_of
 from ..random import seeded
-from ..scores._inputs import device_of
 from .checks import check_integer, check_real, check_seed
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .._incomplete_beta import log_kernel
 from ..distributions import Beta as BetaDistribution
-from ..distributions.beta import log_kernel
 from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from .._names import unknown_name
+from ..distributions.scoring import marginal_crps
 from ..families import Categorical, ExponentialFamily, Family, Label, TargetScaler
 from ..families.label import expectation
 from ..pooling import linear_pool
-from ..scores.crps import marginal_crps
 from .config import Mixup
 
 Loss = Literal["nll", "crps"]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.distributions import Categorical, Distribution
 
-from ..scores._inputs import innermost
+from ..distributions.parts import innermost
 from ..scores.prediction import predicted_distribution
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr
 
 from ..adapters import as_distribution
-from ..scores._inputs import device_of
+from ..distributions.parts import device_of
 from ..scores.curves import coverage_curve
 from ._common import check_single_target, new_axes, predicted_number
 from ._square import square_with_legend

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr
 
 from ..adapters import as_distribution
+from ..distributions.parts import device_of
 from ..scores import pit
-from ..scores._inputs import device_of
 from ._common import check_single_target, new_axes, predicted_number
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import LabelEncoder
 
 from ..adapters import as_distribution
-from ..scores._inputs import device_of
+from ..distributions.parts import device_of
 from ..scores._rows import event_probabilities, row_weights
 from ..scores.corp import Decomposition, decompose_event
 from ..scores.prediction import predicted_distribution

@@ -1,6 +1,5 @@
 """Proper scores and calibration: functions of (distribution, y), one value per row, on the tensors' device."""
 
-from . import _arrays as _arrays  # the CRPS of draws and of quantiles as distributions
 from .bounds import crps_with_bound
 from .brier import brier
 from .calibration import coverage, pit

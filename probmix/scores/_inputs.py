@@ -1,14 +1,11 @@
 """What every score does with its two arguments first, and with its values last."""
 
-import copy
-from collections.abc import Iterator
-from functools import reduce
-
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily
+from torch.distributions import Categorical, Distribution
 
 from ..distributions import is_discrete
+from ..distributions.parts import innermost
 from ..families.tools import check_support
 
 
@@ -51,51 +48,10 @@ def check_finite(name: str, values: Tensor) -> None:
         check_support(values, values.isfinite(), f"`{name}` must be finite", "Drop or impute these rows.")
 
 
-def innermost(distribution: Distribution) -> Distribution:
-    """The distribution of one coordinate of one component."""
-    while isinstance(distribution, Independent | MixtureSameFamily):
-        if isinstance(distribution, Independent):
-            distribution = distribution.base_dist
-        else:
-            distribution = distribution.component_distribution
-    return distribution
-
-
-def widen(distribution: Distribution) -> Distribution:
-    """The same distribution with its parameters in float64, for any class; gradients flow back."""
-    if isinstance(distribution, Categorical):
-        # anew, so that the probabilities sum to one in float64
-        return Categorical(probs=distribution.probs.double(), validate_args=False)
-    wide = copy.copy(distribution)
-    for name, value in vars(distribution).items():
-        if isinstance(value, Distribution):
-            vars(wide)[name] = widen(value)
-        elif isinstance(value, Tensor) and value.is_floating_point():
-            vars(wide)[name] = value.double()
-    return wide
-
-
-def to_dtype_of(distribution: Distribution, values: Tensor) -> Tensor:
-    """`values` in the dtype of the parameters of `distribution`."""
-    return values.to(reduce(torch.promote_types, (p.dtype for p in _parameters(distribution)), torch.float32))
-
-
-def device_of(distribution: Distribution) -> torch.device:
-    return next((p.device for p in _parameters(distribution)), torch.device("cpu"))
-
-
 def mean_over_event(distribution: Distribution, values: Tensor) -> Tensor:
     """One value per row from one value per coordinate."""
     events = len(distribution.event_shape)
     return values.flatten(-events).mean(-1) if events else values
-
-
-def _parameters(distribution: Distribution) -> Iterator[Tensor]:
-    for value in vars(distribution).values():
-        if isinstance(value, Distribution):
-            yield from _parameters(value)
-        elif isinstance(value, Tensor) and value.is_floating_point():
-            yield value
 
 
 def broadcasts_to(shape: torch.Size, expected: torch.Size) -> bool:

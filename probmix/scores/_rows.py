@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution
 
+from ..distributions.parts import device_of, widen
 from ..families.tools import check_support
-from ._inputs import checked_targets, device_of, widen
+from ._inputs import checked_targets
 
 
 def row_weights(distribution: Distribution, sample_weight: Tensor | None) -> Tensor:

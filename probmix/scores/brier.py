@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from ._inputs import checked_targets, innermost, mean_over_event, to_dtype_of
+from ..distributions.parts import innermost, to_dtype_of
+from ._inputs import checked_targets, mean_over_event
 
 
 def brier(distribution: Distribution, y: Tensor) -> Tensor:

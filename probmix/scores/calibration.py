@@ -5,7 +5,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..distributions import cdf, icdf, is_discrete
-from ._inputs import checked_targets, device_of, to_dtype_of, widen
+from ..distributions.parts import device_of, to_dtype_of, widen
+from ._inputs import checked_targets
 
 
 def pit(distribution: Distribution, y: Tensor, generator: torch.Generator | None = None) -> Tensor:

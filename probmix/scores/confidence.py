@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ._inputs import to_dtype_of
+from ..distributions.parts import to_dtype_of
 from ._isotonic import isotonic_mean
 from ._rows import class_probabilities, row_weights
 

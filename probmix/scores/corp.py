@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution
 
 from ..distributions import cdf, icdf, is_discrete
-from ._inputs import checked_targets, device_of, widen
+from ..distributions.parts import device_of, widen
+from ..distributions.scoring import marginal_crps
+from ._inputs import checked_targets
 from ._isotonic import isotonic_mean, isotonic_quantile
 from ._rows import class_probabilities, row_weights
-from .crps import marginal_crps
 from .nll import nll
 
 Array = NDArray[np.float64]

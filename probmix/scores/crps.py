@@ -1,27 +1,11 @@
-"""The continuous ranked probability score: one dispatch, closed forms where there are any."""
+"""The continuous ranked probability score: in closed form where there is one."""
 
-from functools import singledispatch
-
-import torch
-from pyro.distributions import ZeroInflatedDistribution
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MixtureSameFamily, Normal
+from torch.distributions import Distribution
 
-from ..distributions import Hurdle, is_discrete
-from ..distributions.beta import concentrations
-from ..distributions.inflated import hurdle_excess
-from ..distributions.negative_binomial import count_and_log_mean
-from ._beta_mixtures import beta_mixture_crps
-from ._closed_forms import bernoulli_crps, beta_crps, categorical_crps, exponential_crps, lognormal_crps
-from ._gamma import gamma_crps
-from ._inputs import checked_targets, innermost, mean_over_event, to_dtype_of, widen
-from ._members import members_last, mixture_weights, pooled_probs
-from ._mixtures import bernoulli_mixture_crps, exponential_mixture_crps, lognormal_mixture_crps
-from ._negative_binomial import negative_binomial_crps
-from ._normal import normal_crps, normal_mixture_crps
-from ._poisson import poisson_crps
-from ._quadrature import quadrature_crps
-from ._sums import sum_crps
+from ..distributions.parts import to_dtype_of
+from ..distributions.scoring import marginal_crps
+from ._inputs import checked_targets, mean_over_event
 
 
 def crps(distribution: Distribution, y: Tensor) -> Tensor:
@@ -108,120 +92,3 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     """
     y = checked_targets(distribution, y)
     return to_dtype_of(distribution, mean_over_event(distribution, marginal_crps(distribution, y.double())))
-
-
-@singledispatch
-def marginal_crps(distribution: Distribution, y: Tensor) -> Tensor:
-    """CRPS of every coordinate, float64, of shape batch + event; `y` is float64 of that shape and is not checked."""
-    wide = widen(distribution)
-    try:
-        return sum_crps(wide, y) if is_discrete(wide) else quadrature_crps(wide, y)
-    except NotImplementedError as error:
-        raise lacks_cdf(distribution) from error
-
-
-def lacks_cdf(distribution: Distribution) -> NotImplementedError:
-    name = type(innermost(distribution)).__name__
-    return NotImplementedError(
-        f"the CRPS of {name} has no closed form here and needs its cdf and icdf. "
-        f"Register them with `probmix.distributions.cdf.register({name})` and `icdf.register({name})`."
-    )
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.Normal, y: Tensor) -> Tensor:
-    return normal_crps(distribution.loc, distribution.scale, y)
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.Poisson, y: Tensor) -> Tensor:
-    return poisson_crps(distribution.rate.double(), y)
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.Gamma, y: Tensor) -> Tensor:
-    return gamma_crps(distribution.concentration.double(), distribution.rate.double(), y)
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.Exponential, y: Tensor) -> Tensor:
-    return exponential_crps(distribution.rate.double(), y)
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.LogNormal, y: Tensor) -> Tensor:
-    return lognormal_crps(distribution.loc.double(), distribution.scale.double(), y)
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.Bernoulli, y: Tensor) -> Tensor:
-    return bernoulli_crps(distribution.logits.double(), y)
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.Beta, y: Tensor) -> Tensor:
-    return beta_crps(*concentrations(distribution), y)
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.Categorical, y: Tensor) -> Tensor:
-    return categorical_crps(distribution.probs.double(), y)
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.NegativeBinomial, y: Tensor) -> Tensor:
-    total_count, log_mean = count_and_log_mean(distribution)
-    return negative_binomial_crps(log_mean, total_count, y)
-
-
-@marginal_crps.register
-def _(distribution: ZeroInflatedDistribution, y: Tensor) -> Tensor:
-    gate = distribution.gate_logits.double().sigmoid()
-    return _with_zeros(distribution.base_dist, gate, (-distribution.gate_logits.double()).sigmoid(), y)
-
-
-@marginal_crps.register
-def _(distribution: Hurdle, y: Tensor) -> Tensor:
-    # F is 1 - c (1 - F of the base) for counts: an inflation by 1 - c, which may be negative
-    excess = hurdle_excess(distribution)
-    return _with_zeros(distribution.base_dist, 1 - excess, excess, y)
-
-
-def _with_zeros(base: Distribution, gate: Tensor, rest: Tensor, y: Tensor) -> Tensor:
-    """CRPS of the distribution function `gate` + `rest` F for y >= 0, with the two summing to one."""
-    inside = y.clamp(min=0)
-    counted, none = (marginal_crps(base, value) for value in (inside, torch.zeros_like(y)))
-    return gate * inside + rest * (counted - gate * none) + (inside - y)
-
-
-@marginal_crps.register
-def _(distribution: torch.distributions.MultivariateNormal, y: Tensor) -> Tensor:
-    return normal_crps(distribution.loc.double(), distribution.variance.double().sqrt(), y)
-
-
-@marginal_crps.register(Independent)
-def _(distribution: Independent[Distribution], y: Tensor) -> Tensor:
-    return marginal_crps(distribution.base_dist, y)
-
-
-@marginal_crps.register
-def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
-    component, weights = innermost(distribution), mixture_weights(distribution)
-    match component:
-        case Normal() | torch.distributions.MultivariateNormal():
-            loc, scale = (members_last(distribution, p) for p in (component.mean, component.stddev))
-            return normal_mixture_crps(weights, loc, scale, y)
-        case torch.distributions.LogNormal():
-            loc, scale = (members_last(distribution, p) for p in (component.loc, component.scale))
-            return lognormal_mixture_crps(weights, loc, scale, y)
-        case torch.distributions.Exponential():
-            return exponential_mixture_crps(weights, members_last(distribution, component.rate), y)
-        case torch.distributions.Beta():
-            a, b = (members_last(distribution, p) for p in concentrations(component))
-            return beta_mixture_crps(weights, a, b, y)[0]
-        case torch.distributions.Bernoulli():
-            return bernoulli_mixture_crps(weights, members_last(distribution, component.logits), y)
-        case torch.distributions.Categorical():
-            return categorical_crps(pooled_probs(distribution, component), y)
-        case _:
-            return marginal_crps.dispatch(Distribution)(distribution, y)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ._inputs import to_dtype_of
+from ..distributions.parts import to_dtype_of
 from ._rows import row_weights
 from .calibration import wide_pit
 

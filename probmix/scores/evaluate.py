@@ -13,7 +13,8 @@ from torch.distributions import Categorical, Distribution
 
 from .._names import unknown_name
 from ..adapters import adapt, as_distribution, is_prediction
-from ._inputs import checked_targets, device_of, innermost, mean_over_event
+from ..distributions.parts import device_of, innermost
+from ._inputs import checked_targets, mean_over_event
 from .brier import brier
 from .calibration import coverage
 from .comparison import compare_rows

@@ -3,8 +3,9 @@
 from torch import Tensor
 from torch.distributions import Distribution
 
+from ..distributions.parts import innermost, to_dtype_of, widen
 from ..families.tools import check_support
-from ._inputs import checked_targets, innermost, mean_over_event, to_dtype_of, widen
+from ._inputs import checked_targets, mean_over_event
 
 
 def dawid_sebastiani(distribution: Distribution, y: Tensor) -> Tensor:

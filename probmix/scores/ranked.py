@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
+from ..distributions.parts import innermost
 from ..families.tools import check_support
-from ._inputs import innermost
 from ._values import check_floats
 from .crps import crps
 

@@ -9,7 +9,7 @@ from sklearn.isotonic import isotonic_regression
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ._inputs import to_dtype_of
+from ..distributions.parts import to_dtype_of
 from ._rows import event_probabilities, row_weights
 
 Array = NDArray[np.float64]

@@ -1,13 +1,10 @@
 """Scores of forecasts that are given as draws: the CRPS, and the energy score for several targets."""
 
-from functools import partial
-
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ._blocks import in_blocks, is_plain
+from ..distributions.empirical import draws_crps
 from ._values import check_floats, rows_like
 
 # Differences of coordinates held at once by the energy score: 16 MB in float32. More is not faster.
@@ -76,28 +73,7 @@ def crps_samples(samples: Tensor, y: Tensor, *, fair: bool = True) -> Tensor:
     m = samples.shape[-1]
     _check_draws(m, fair)
     y = rows_like("y", y, samples.shape[:-1], "the shape of `samples` without the last axis", samples)
-    return in_blocks(partial(_crps, fair=fair), samples.reshape(-1, m), y.reshape(-1)).reshape(y.shape)
-
-
-def _crps(samples: Tensor, y: Tensor, fair: bool) -> Tensor:
-    """(n, m) and (n,) to (n,)."""
-    # the targets go first: far from zero the distances are exact, sums of the draws would not be
-    error = _sorted(samples - y.unsqueeze(-1))
-    zero = error.new_zeros(())
-    # `minimum` and `maximum` split the gradient at zero evenly between their sides, `clamp` does not
-    below, above = torch.minimum(error, zero), torch.maximum(error, zero)
-    m, k = error.shape[-1], int(fair)
-    rank = torch.arange(1, m, dtype=torch.float64, device=error.device)
-    lower = (rank / m * (rank - k) / (m - k)).to(error.dtype)
-    parts = torch.addcmul(lower * below.diff(dim=-1), lower.flip(-1), above.diff(dim=-1))
-    return parts.sum(-1) + (above[..., 0] - below[..., -1])
-
-
-def _sorted(values: Tensor) -> Tensor:
-    if not is_plain(values):
-        return values.sort(-1).values
-    # NumPy sorts short rows some thirty times as fast as torch, which sorts their indices as well
-    return torch.from_numpy(np.sort(values.numpy(), -1))
+    return draws_crps(samples, y, fair)
 
 
 def energy_score(samples: Tensor, y: Tensor, *, beta: float = 1.0, fair: bool = True) -> Tensor:

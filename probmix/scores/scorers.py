@@ -10,7 +10,7 @@ from sklearn.utils._metadata_requests import MetadataRequest
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ._inputs import device_of
+from ..distributions.parts import device_of
 from .crps import crps
 from .nll import nll
 from .prediction import encoded_targets, predicted_distribution

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..distributions import icdf
-from ._inputs import device_of, to_dtype_of, widen
+from ..distributions.parts import device_of, to_dtype_of, widen
 
 
 def interval_width(distribution: Distribution, level: float) -> Tensor:

@@ -1,23 +1,17 @@
 """The CRPS of a part of the line: of the values that matter."""
 
 import math
-from functools import singledispatch
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MixtureSameFamily
+from torch.distributions import Distribution
 
-from ..distributions import cdf, is_discrete
-from ..distributions.beta import concentrations
+from ..distributions.parts import to_dtype_of
+from ..distributions.scoring import marginal_window_crps
 from ..families.tools import check_support
-from ._beta_mixtures import beta_mixture_window
-from ._closed_forms import categorical_crps
-from ._inputs import broadcasts_to, checked_targets, innermost, mean_over_event, to_dtype_of, widen
-from ._members import members_last, mixture_weights, pooled_probs
-from ._normal import normal_window_crps
-from ._quadrature import BLOCK, TAIL, cells, quadrature_window, quantiles, step_outside
+from ._inputs import broadcasts_to, checked_targets, mean_over_event
 from ._values import check_floats, rows_like
-from .crps import crps, lacks_cdf
+from .crps import crps
 from .samples import crps_samples
 
 
@@ -81,7 +75,7 @@ def threshold_weighted_crps(
     whole = torch.isneginf(lower) & torch.isposinf(upper)
     if bool(whole.all()):
         return crps(distribution, y)
-    return to_dtype_of(distribution, mean_over_event(distribution, _window(distribution, y, lower, upper)))
+    return to_dtype_of(distribution, mean_over_event(distribution, marginal_window_crps(distribution, y, lower, upper)))
 
 
 def threshold_weighted_crps_samples(
@@ -158,72 +152,3 @@ def _checked_end(name: str, end: Tensor | float, y: Tensor) -> Tensor:
         )
     check_support(values, ~values.isnan(), f"`{name}` must not be NaN", "Pass an infinite one for no threshold.")
     return values.expand(y.shape)
-
-
-@singledispatch
-def _window(distribution: Distribution, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """The integral of every coordinate, float64, of shape batch + event."""
-    wide = widen(distribution)
-    try:
-        if is_discrete(wide):
-            return _sum_window(wide, y, lower, upper)
-        return quadrature_window(wide, y, lower, upper)[0]
-    except NotImplementedError as error:
-        raise lacks_cdf(distribution) from error
-
-
-@_window.register
-def _(distribution: torch.distributions.Normal, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    return normal_window_crps(distribution.loc.double(), distribution.scale.double(), y, lower, upper)
-
-
-@_window.register
-def _(distribution: torch.distributions.Categorical, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    return _categorical_window(distribution.probs.double(), y, lower, upper)
-
-
-@_window.register
-def _(distribution: torch.distributions.Beta, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    a, b = (p.unsqueeze(-1) for p in concentrations(distribution))
-    return beta_mixture_window(torch.ones_like(a), a, b, y, lower, upper)[0]
-
-
-@_window.register(Independent)
-def _(distribution: Independent[Distribution], y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    return _window(distribution.base_dist, y, lower, upper)
-
-
-@_window.register
-def _(distribution: MixtureSameFamily, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    component = innermost(distribution)
-    if isinstance(component, torch.distributions.Categorical):
-        return _categorical_window(pooled_probs(distribution, component), y, lower, upper)
-    if isinstance(component, torch.distributions.Beta):
-        a, b = (members_last(distribution, p) for p in concentrations(component))
-        return beta_mixture_window(mixture_weights(distribution), a, b, y, lower, upper)[0]
-    return _window.dispatch(Distribution)(distribution, y, lower, upper)
-
-
-def _categorical_window(probs: Tensor, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    classes = torch.arange(probs.shape[-1] - 1, dtype=y.dtype, device=y.device)
-    return categorical_crps(probs, y, _overlap(classes, lower.unsqueeze(-1), upper.unsqueeze(-1)))
-
-
-def _overlap(k: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Length of the part of [k, k + 1) inside of the window."""
-    return (torch.minimum(k + 1, upper) - torch.maximum(k, lower)).clamp(min=0)
-
-
-def _sum_window(distribution: Distribution, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Sum of (F(k) - 1[k >= y])^2 over the integers, times what the window leaves of [k, k + 1)."""
-    low, high = quantiles(distribution, (TAIL, 1 - TAIL))
-    total = step_outside(y, lower, upper, low, high + 1)
-    first, last = torch.maximum(low, lower.floor()), torch.minimum(high, upper.floor())
-    terms = int((last - first).amax().clamp(min=-1)) + 1 if y.numel() else 0
-    block = max(1, BLOCK // max(1, cells(distribution)))
-    for start in range(0, terms, block):
-        count = torch.arange(start, min(start + block, terms), dtype=y.dtype, device=y.device)
-        k = first + count.reshape((-1,) + (1,) * y.ndim)
-        squares = (cdf(distribution, k) - (k >= y).to(y.dtype)).square() * _overlap(k, lower, upper)
-        total = total + torch.where(k <= last, squares, 0.0).sum(0)
-    return total

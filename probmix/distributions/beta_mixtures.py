@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, MixtureSameFamily
+from torch.distributions import Beta, Categorical, MixtureSameFamily
 
-from ..distributions.beta import Beta, incomplete_beta, log_kernel
-from ._quadrature import gauss_error, gauss_legendre, quadrature_window, step_outside
+from .._incomplete_beta import incomplete_beta, log_kernel
+from .quadrature import gauss_error, gauss_legendre, quadrature_window, step_outside
 
 _NODES = 16
 # A member is cut at these multiples of its scale in the logit; panels are nowhere wider than _SPACING, at most _PANELS.

@@ -5,10 +5,10 @@ from functools import singledispatch
 import torch
 from scipy import special
 from torch import Tensor
-from torch.distributions import Distribution, Independent, LogNormal, Normal
+from torch.distributions import Distribution
 
 from .._special import ndtr
-from ..distributions import cdf, icdf
+from .marginals import cdf, icdf
 
 # Not every quantile function tells levels closer to 0 or 1 apart from them, that of a mixture of Normals for one.
 _LOWEST, _HIGHEST = 2.0**-53, 1 - 2.0**-53
@@ -35,33 +35,3 @@ def from_normal_score(distribution: Distribution, score: Tensor) -> Tensor:
     r""":math:`F^{-1}(\Phi(z))` of a float64 distribution; ends of the support for infinite scores only."""
     p = ndtr(score)
     return icdf(distribution, torch.where(score.isinf(), p, p.clamp(_LOWEST, _HIGHEST))).double()
-
-
-@normal_score.register(Independent)
-def _(distribution: Independent[Distribution], y: Tensor) -> Tensor:
-    return normal_score(distribution.base_dist, y)
-
-
-@normal_score.register
-def _(distribution: Normal, y: Tensor) -> Tensor:
-    return (y - distribution.loc) / distribution.scale
-
-
-@from_normal_score.register(Independent)
-def _(distribution: Independent[Distribution], score: Tensor) -> Tensor:
-    return from_normal_score(distribution.base_dist, score)
-
-
-@from_normal_score.register
-def _(distribution: Normal, score: Tensor) -> Tensor:
-    return distribution.loc + distribution.scale * score
-
-
-@normal_score.register
-def _(distribution: LogNormal, y: Tensor) -> Tensor:
-    return (y.clamp(min=0).log() - distribution.loc) / distribution.scale
-
-
-@from_normal_score.register
-def _(distribution: LogNormal, score: Tensor) -> Tensor:
-    return (distribution.loc + distribution.scale * score).exp()

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily
 
-from ..distributions import cdf, icdf
-from ._inputs import device_of
+from .marginals import cdf, icdf
+from .parts import device_of
 
 # Mass left out on either side; what it adds is of the order of its square.
 TAIL = 1e-12

@@ -4,19 +4,14 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from pyro.distributions import ZeroInflatedDistribution
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..distributions import Hurdle, cdf
-from ..distributions.smooth import has_smooth_cdf, smooth_cdf
-from ._inputs import innermost
-from ._masses import masses
-from ._quadrature import BLOCK, TAIL, cells, integrate, panel_edges, quantiles
+from .counts import SMOOTH_FROM, counted, has_smooth_cdf, masses, smooth_cdf, summed_counts
+from .marginals import cdf
+from .quadrature import BLOCK, TAIL, cells, integrate, panel_edges, quantiles, step_outside
 
-# Where a cdf is smooth it changes around k over a distance of sqrt(k) or more, and a sum from here on is an integral to
-# 1e-8. The tails of negative binomials are long and their cdfs dear, but their probabilities cheap: sum further.
-SMOOTH_FROM, _FURTHER, _TOLERANCE = 256, 2**14, 1e-9
+_TOLERANCE = 1e-9
 
 
 def sum_crps(distribution: Distribution, y: Tensor) -> Tensor:
@@ -69,12 +64,10 @@ def _midpoint_correction(values: Tensor) -> Tensor:
 
 def _terms(distribution: Distribution, high: Tensor) -> int:
     """How many counts to sum over."""
-    base = innermost(distribution)
-    while isinstance(base, ZeroInflatedDistribution | Hurdle):
-        base = base.base_dist
-    if not isinstance(base, torch.distributions.NegativeBinomial) or not high.numel():
+    most = summed_counts(counted(distribution))
+    if most == SMOOTH_FROM or not high.numel():
         return SMOOTH_FROM
-    return max(SMOOTH_FROM, int(torch.where(high < _FURTHER, high, 0.0).amax()) + 1)
+    return max(SMOOTH_FROM, int(torch.where(high < most, high, 0.0).amax()) + 1)
 
 
 def _sum_of_masses(distribution: Distribution, y: Tensor, terms: int, cells: int) -> Tensor:
@@ -100,4 +93,24 @@ def _sum(function: Callable[[Tensor], Tensor], y: Tensor, low: Tensor, high: Ten
         k = low + count.reshape((-1,) + (1,) * y.ndim)
         squares: Tensor = (function(k) - (k >= y).to(y.dtype)).square()
         total = total + torch.where(k <= high, squares, 0.0).sum(0)
+    return total
+
+
+def overlap(k: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Length of the part of [k, k + 1) inside of the window."""
+    return (torch.minimum(k + 1, upper) - torch.maximum(k, lower)).clamp(min=0)
+
+
+def sum_window(distribution: Distribution, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Sum of (F(k) - 1[k >= y])^2 over the integers, times what the window leaves of [k, k + 1)."""
+    low, high = quantiles(distribution, (TAIL, 1 - TAIL))
+    total = step_outside(y, lower, upper, low, high + 1)
+    first, last = torch.maximum(low, lower.floor()), torch.minimum(high, upper.floor())
+    terms = int((last - first).amax().clamp(min=-1)) + 1 if y.numel() else 0
+    block = max(1, BLOCK // max(1, cells(distribution)))
+    for start in range(0, terms, block):
+        count = torch.arange(start, min(start + block, terms), dtype=y.dtype, device=y.device)
+        k = first + count.reshape((-1,) + (1,) * y.ndim)
+        squares = (cdf(distribution, k) - (k >= y).to(y.dtype)).square() * overlap(k, lower, upper)
+        total = total + torch.where(k <= last, squares, 0.0).sum(0)
     return total

@@ -1,0 +1,50 @@
+"""A distribution of any class: what it is made of, and its dtype and device."""
+
+import copy
+from collections.abc import Iterator
+from functools import reduce
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily
+
+
+def innermost(distribution: Distribution) -> Distribution:
+    """The distribution of one coordinate of one component."""
+    while isinstance(distribution, Independent | MixtureSameFamily):
+        if isinstance(distribution, Independent):
+            distribution = distribution.base_dist
+        else:
+            distribution = distribution.component_distribution
+    return distribution
+
+
+def widen(distribution: Distribution) -> Distribution:
+    """The same distribution with its parameters in float64, for any class; gradients flow back."""
+    if isinstance(distribution, Categorical):
+        # anew, so that the probabilities sum to one in float64
+        return Categorical(probs=distribution.probs.double(), validate_args=False)
+    wide = copy.copy(distribution)
+    for name, value in vars(distribution).items():
+        if isinstance(value, Distribution):
+            vars(wide)[name] = widen(value)
+        elif isinstance(value, Tensor) and value.is_floating_point():
+            vars(wide)[name] = value.double()
+    return wide
+
+
+def to_dtype_of(distribution: Distribution, values: Tensor) -> Tensor:
+    """`values` in the dtype of the parameters of `distribution`."""
+    return values.to(reduce(torch.promote_types, (p.dtype for p in _parameters(distribution)), torch.float32))
+
+
+def device_of(distribution: Distribution) -> torch.device:
+    return next((p.device for p in _parameters(distribution)), torch.device("cpu"))
+
+
+def _parameters(distribution: Distribution) -> Iterator[Tensor]:
+    for value in vars(distribution).values():
+        if isinstance(value, Distribution):
+            yield from _parameters(value)
+        elif isinstance(value, Tensor) and value.is_floating_point():
+            yield value
