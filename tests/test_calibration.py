@@ -200,8 +200,8 @@ def test_interval_width_of_several_targets_and_of_mixtures():
 @pytest.mark.parametrize("score", [coverage_curve, calibration_error, expected_calibration_error])
 def test_rows_and_weights_that_do_not_fit(score):
     three, y = torch.distributions.Bernoulli(torch.full((3,), 0.5)), torch.zeros(3)
-    rule = "`sample_weight` must have the batch shape of the distribution, (3,); got shape "
-    with raises(ValueError, rule + "(2,). Pass one weight for each row."):
+    rule = "`sample_weight` must hold one weight for each of the 3 rows; got shape "
+    with raises(ValueError, rule + "(2,)."):
         score(three, y, sample_weight=torch.ones(2))
     message = "`sample_weight` must be finite and not negative; got -1 at row 1. Give dropped rows the weight 0."
     with raises(ValueError, message):

@@ -100,13 +100,13 @@ NORMAL = st.norm(np.zeros(40), 1.0)
             {"a": NORMAL},
             {"sample_weight": np.arange(40) - 1.0},
             ValueError,
-            "`sample_weight` must be finite, not negative and not all zero; smallest was -1, largest 38.",
+            "`sample_weight` must be finite and not negative; got -1 at row 0. Give dropped rows the weight 0.",
         ),
         (
             {"a": NORMAL},
             {"sample_weight": np.zeros(40)},
             ValueError,
-            "`sample_weight` must be finite, not negative and not all zero; smallest was 0, largest 0.",
+            "`sample_weight` must be positive in at least one row; got zeros only.",
         ),
         (
             {"a": Labels("no", "yes"), "b": Labels("no", "maybe")},

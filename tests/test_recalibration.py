@@ -213,8 +213,8 @@ def test_a_fit_that_fails_says_why_and_leaves_it_unfitted(model, kind, message: 
 
 def test_weights_for_a_model_that_takes_none() -> None:
     X, y = noisy(60, 0)
-    with pytest.raises(TypeError, match=r"`fit` of Pipeline has no argument `sample_weight`.*FrozenEstimator"):
-        RecalibratedRegressor(make_pipeline(StandardScaler(), QUICK)).fit(X, y, np.ones(60))
+    with pytest.raises(TypeError, match=r"`fit` of Known has no argument `sample_weight`.*FrozenEstimator"):
+        RecalibratedRegressor(make_pipeline(StandardScaler(), Known())).fit(X, y, np.ones(60))
     with pytest.raises(ValueError, match=r"[Nn]egative"):
         RecalibratedRegressor(QUICK).fit(X, y, -np.ones(60))
 

@@ -93,7 +93,7 @@ class ConformalRegressor(CalibratedEstimator):
         self.cv = cv
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, exposure: ArrayLike | None = None) -> Self:
         """Fit the model, unless it is frozen, and take the PIT of the calibration rows.
 
         Parameters
@@ -101,6 +101,8 @@ class ConformalRegressor(CalibratedEstimator):
         X : array-like, (n, ...)
             As the model takes it.
         y : array-like, (n,) or (n, d)
+        exposure : array-like, (n,), optional
+            Of counts, as the model takes it.
 
         Returns
         -------
@@ -111,13 +113,13 @@ class ConformalRegressor(CalibratedEstimator):
         ValueError
             For too few rows to split, several splits, or what the model raises.
         TypeError
-            If the model predicts no distribution.
+            If the model predicts no distribution, or its `fit` takes no exposures and there are some.
 
         Notes
         -----
         A fit that fails leaves the estimator unfitted, also if it was fitted before.
         """
-        return self._fit(X, y)
+        return self._fit(X, y, exposure=exposure)
 
     def _splits(self, X: Any, y: Any, seed: int) -> Any:
         splits = list(super()._splits(X, y, seed))
@@ -135,13 +137,15 @@ class ConformalRegressor(CalibratedEstimator):
         lower = normal_score(distribution, y - 1) if is_discrete(distribution) else upper
         self.upper_scores_, self.lower_scores_ = (np.sort(score.cpu().numpy(), axis=0) for score in (upper, lower))
 
-    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict(self, X: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:
         """Mean of the distribution that the model predicts: (n, F) -> (n,) or (n, d)."""
-        mean: NDArray[np.float64] = self._model_distribution(X).mean.double().cpu().numpy()
+        mean: NDArray[np.float64] = self._model_distribution(X, exposure).mean.double().cpu().numpy()
         return mean
 
     @torch.no_grad()
-    def predict_interval(self, X: ArrayLike, coverage: float = 0.9) -> NDArray[np.float64]:
+    def predict_interval(
+        self, X: ArrayLike, coverage: float = 0.9, exposure: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Conformal prediction interval, target by target.
 
         Parameters
@@ -149,6 +153,7 @@ class ConformalRegressor(CalibratedEstimator):
         X : array-like, (n, F)
         coverage : float in (0, 1)
             At least with this probability the interval, ends included, holds the target of a new row.
+        exposure : array-like, (n,), optional
 
         Returns
         -------
@@ -156,7 +161,7 @@ class ConformalRegressor(CalibratedEstimator):
             Lower and upper end; whole numbers for counts, infinite where there are too few calibration rows.
         """
         check_real("coverage", coverage, 0.0, 1.0, open_low=True)
-        distribution = widen(self._model_distribution(X))
+        distribution = widen(self._model_distribution(X, exposure))
         discrete, device = is_discrete(distribution), device_of(distribution)
         # 0.9 is meant as the decimal, not as the double below it: (1 - 0.9) / 2 * 20 is 1 and not a little less
         k = int((len(self.upper_scores_) + 1) * (1 - Fraction(str(float(coverage)))) / 2)

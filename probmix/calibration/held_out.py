@@ -14,14 +14,14 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import BaseCrossValidator, KFold, ShuffleSplit, check_cv
 from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import (
-    _check_sample_weight,
     _num_samples,
     check_is_fitted,
-    has_fit_parameter,
 )
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .._given import checked_weights
+from .._models import check_exposure_is_given, fit_arguments, fitted_with_exposure
 from .._numbers import as_numbers, as_numpy, cells_named, check_finite, finite_numbers
 from ..distributions.parts import device_of
 from ..estimators.checks import check_integer, check_real, check_seed
@@ -51,20 +51,19 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
     def _calibrate(self, parts: list[HeldOut], sample_weight: NDArray[np.float64] | None, seed: int) -> None:
         """Set the fitted attributes that follow from held-out rows."""
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None, exposure: Any = None) -> Self:
         """Fit the model and calibrate it; where either fails, be unfitted."""
         self._forget()
         try:
             seed = check_seed(self.random_state)
-            X, y = indexable(as_numpy(X), as_numbers(y, "y"))
+            X, y, exposure = indexable(as_numpy(X), as_numbers(y, "y"), as_numpy(exposure))
             if y is None:
                 raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
             check_finite(y, "y")
             if sample_weight is not None:
-                sample_weight = as_numbers(sample_weight, "sample_weight")
                 with cells_named(sample_weight=sample_weight):
-                    sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-            model, parts = self._fit_apart(X, y, sample_weight, seed)
+                    sample_weight = checked_weights(sample_weight, (_num_samples(X),)).cpu().numpy()
+            model, parts = self._fit_apart(X, y, sample_weight, exposure, seed)
             self._calibrate(parts, sample_weight, seed)
             self.estimator_ = model
             for name in ("n_features_in_", "feature_names_in_"):
@@ -75,23 +74,20 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
             raise
         return self
 
-    def _fit_apart(self, X: Any, y: Any, sample_weight: Any, seed: int) -> tuple[Any, list[HeldOut]]:
+    def _fit_apart(self, X: Any, y: Any, sample_weight: Any, exposure: Any, seed: int) -> tuple[Any, list[HeldOut]]:
         """The model for new rows, and what models say of the rows that they were not fitted to."""
         if isinstance(self.estimator, FrozenEstimator):
             check_is_fitted(self.estimator)
-            return self.estimator, [_held_out(self.estimator, X, y, np.arange(_num_samples(X)))]
-        if sample_weight is not None and not has_fit_parameter(self.estimator, "sample_weight"):
-            raise TypeError(
-                f"`fit` of {type(self.estimator).__name__} has no argument `sample_weight`. Fit the estimator first, "
-                "with its weights, and pass FrozenEstimator(estimator)."
-            )
+            return self.estimator, [_held_out(self.estimator, X, y, exposure, np.arange(_num_samples(X)))]
+        given = {"sample_weight": sample_weight, "exposure": exposure}
+        fit_arguments(self.estimator, **given)  # raises before any fit
         splits = list(self._splits(X, y, seed))
         parts = []
         for train, test in splits:
-            model = _fit_clone(self.estimator, X, y, sample_weight, train)
-            parts.append(_held_out(model, X, y, test))
+            model = _fit_clone(self.estimator, X, y, given, train)
+            parts.append(_held_out(model, X, y, exposure, test))
         if len(splits) > 1:
-            model = _fit_clone(self.estimator, X, y, sample_weight, np.arange(_num_samples(X)))
+            model = _fit_clone(self.estimator, X, y, given, np.arange(_num_samples(X)))
         return model, parts
 
     def _splits(self, X: Any, y: Any, seed: int) -> Iterable[tuple[Rows, Rows]]:
@@ -110,10 +106,15 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
         return splits
 
     @torch.no_grad()
-    def _model_distribution(self, X: Any) -> Distribution:
+    def _model_distribution(self, X: Any, exposure: Any = None) -> Distribution:
         """What the model itself predicts."""
         check_is_fitted(self)
-        return _distribution(self.estimator_, X)
+        return _distribution(self.estimator_, X, exposure)
+
+    @property
+    def fitted_with_exposure_(self) -> bool | None:
+        """Whether the model has learned a rate per exposure."""
+        return fitted_with_exposure(self.estimator_)
 
     def _forget(self) -> None:
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
@@ -130,17 +131,22 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
         return tags
 
 
-def _fit_clone(estimator: Any, X: Any, y: Any, sample_weight: Any, rows: Rows) -> Any:
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight[rows]}
-    return clone(estimator).fit(_safe_indexing(X, rows), _safe_indexing(y, rows), **weights)
+def _fit_clone(estimator: Any, X: Any, y: Any, given: dict[str, Any], rows: Rows) -> Any:
+    arguments = {name: None if values is None else _safe_indexing(values, rows) for name, values in given.items()}
+    return clone(estimator).fit(
+        _safe_indexing(X, rows), _safe_indexing(y, rows), **fit_arguments(estimator, **arguments)
+    )
 
 
-def _held_out(model: Any, X: Any, y: Any, rows: Rows) -> HeldOut:
-    distribution = _distribution(model, _safe_indexing(X, rows))
+def _held_out(model: Any, X: Any, y: Any, exposure: Any, rows: Rows) -> HeldOut:
+    check_exposure_is_given(model, exposure)
+    part = None if exposure is None else _safe_indexing(exposure, rows)
+    distribution = _distribution(model, _safe_indexing(X, rows), part)
     values = finite_numbers(_safe_indexing(y, rows), "y")
     targets = checked_targets(distribution, torch.tensor(values, device=device_of(distribution)))
     return HeldOut(rows, distribution, targets)
 
 
-def _distribution(model: Any, X: Any) -> Distribution:
-    return predicted_distribution(model.estimator if isinstance(model, FrozenEstimator) else model, X)
+def _distribution(model: Any, X: Any, exposure: Any) -> Distribution:
+    params = {} if exposure is None else {"exposure": exposure}
+    return predicted_distribution(model.estimator if isinstance(model, FrozenEstimator) else model, X, **params)

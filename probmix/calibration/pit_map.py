@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 from torch import Tensor
 
+from .._given import checked_weights
 from .._special import ndtr
 from ..distributions.normal_scores import WIDEST, from_probability
 
@@ -189,10 +190,12 @@ def fit_to_scores(values: Array, sample_weight: ArrayLike | None) -> PITMap:
     """The same from normal scores of the PIT, which may lie further out than a PIT in float64 can tell."""
     values = np.nan_to_num(values, posinf=WIDEST, neginf=-WIDEST)
     columns = values[:, None] if values.ndim == 1 else values
-    weight = np.ones(len(values)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    weight = np.ones(len(values))
+    if sample_weight is not None and len(values):
+        weight = checked_weights(sample_weight, weight.shape).cpu().numpy()
     columns, weight = _repeated(columns[weight > 0], weight[weight > 0])
     if not len(columns):
-        raise ValueError("a map of the PIT needs at least one row of positive weight; got none. Pass calibration rows.")
+        raise ValueError("a map of the PIT needs at least one row; got none. Pass calibration rows.")
     unit = np.square(weight).sum() / weight.sum()
     n = weight.sum() / unit
     outermost = special.ndtri(min(_BEYOND / n, 0.25))

@@ -78,7 +78,13 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
         self.cv = cv
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model, unless it is frozen, and the map of its PIT.
 
         Parameters
@@ -88,6 +94,8 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
         y : array-like, (n,) or (n, d)
         sample_weight : array-like, (n,), optional
             Non-negative.
+        exposure : array-like, (n,), optional
+            Of counts, as the model takes it; then also needed for scores of the fitted regressor.
 
         Returns
         -------
@@ -98,13 +106,13 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
         ValueError
             For too few rows to split, several targets that depend on each other within a row, or what the model raises.
         TypeError
-            If the model predicts no distribution, or its `fit` takes no weights and there are some.
+            If the model predicts no distribution, or its `fit` takes no weights or exposures and there are some.
 
         Notes
         -----
         A fit that fails leaves the estimator unfitted, also if it was fitted before.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, exposure)
 
     def _calibrate(self, parts: list[HeldOut], sample_weight: NDArray[np.float64] | None, seed: int) -> None:
         generator = torch.Generator(device_of(parts[0].distribution)).manual_seed(seed)
@@ -114,19 +122,20 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
         # so that targets that depend on each other are an error here and not in the first prediction
         recalibrate(parts[0].distribution, self.pit_map_.to(device_of(parts[0].distribution)))
 
-    def predict_dist(self, X: Any) -> Distribution:
+    def predict_dist(self, X: Any, exposure: ArrayLike | None = None) -> Distribution:
         """The recalibrated distribution of each row.
 
         Parameters
         ----------
         X : array-like, (n, ...)
+        exposure : array-like, (n,), optional
 
         Returns
         -------
         Recalibrated, batch shape (n,)
             For several targets `Independent` of batch shape (n,) and event shape (d,).
         """
-        distribution = self._model_distribution(X)
+        distribution = self._model_distribution(X, exposure)
         return recalibrate(distribution, self.pit_map_.to(device_of(distribution)))
 
 

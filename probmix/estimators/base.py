@@ -12,9 +12,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from .._given import checked_weights
 from .._numbers import as_numbers, as_numpy, cells_named
 from ..families import Family, TargetScaler
 from ..mixup import Mixup, as_mixup
@@ -48,7 +49,7 @@ class Problem:
     options: TrainingOptions
     device: torch.device
     keys: Tensor
-    log_exposure_unit: float
+    log_exposure_unit: float | None
 
 
 class DensityEstimator(Predictions, BaseEstimator, ABC):
@@ -176,9 +177,8 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         goal = objective(self._loss, family)
         goal.check(mixup)
         if sample_weight is not None:
-            sample_weight = as_numbers(sample_weight, "sample_weight")
             with cells_named(sample_weight=sample_weight):
-                sample_weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+                sample_weight = checked_weights(sample_weight, (len(x),)).cpu().numpy()
         family.check_targets(torch.tensor(targets))
         rows = Rows(x, targets, sample_weight, _check_exposure(family, exposure, len(x), "exposure"))
         held_out = None
@@ -317,10 +317,10 @@ def _check_exposure(family: Family, exposure: Any, rows: int, name: str) -> NDAr
     return log_exposure
 
 
-def _in_units_of_exposure(data: TrainingData) -> tuple[TrainingData, float]:
+def _in_units_of_exposure(data: TrainingData) -> tuple[TrainingData, float | None]:
     """The data with exposures whose mean is one: families bound their rates, and the start is that of counts."""
     if data.log_exposure is None:
-        return data, 0.0
+        return data, None
     highest = data.log_exposure.max()
     log_unit = (highest + (data.log_exposure - highest).exp().mean().log()).item()
     return replace(data, log_exposure=data.log_exposure - log_unit), log_unit

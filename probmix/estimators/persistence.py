@@ -99,7 +99,7 @@ def restore(
 ) -> None:
     """Give an estimator the fitted state that `read` found, with the network of the user's that it was fitted with."""
     # files from before exposures do not name their unit
-    for name, value in ({"log_exposure_unit_": 0.0} | header["fitted"]).items():
+    for name, value in ({"log_exposure_unit_": None} | header["fitted"]).items():
         setattr(estimator, name, decode(value))
     family = decode(header["family"])
     state = _under("network.", tensors)

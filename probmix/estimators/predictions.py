@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from .._given import mean_over_rows
+from .._models import check_exposure_is_given
 from .._numbers import as_numpy
 from ..distributions import Independent
 from ..families import Family, TargetScaler
@@ -35,7 +37,7 @@ class Predictions(ABC):
     network_: MemberNetwork
     scaler_: TargetScaler
     seed_: int
-    log_exposure_unit_: float
+    log_exposure_unit_: float | None
 
     @abstractmethod
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
@@ -63,7 +65,7 @@ class Predictions(ABC):
         if log_exposure is None and not self.log_exposure_unit_:
             return eta
         # what the network learned are rates per mean exposure
-        units = (np.zeros(1) if log_exposure is None else log_exposure) - self.log_exposure_unit_
+        units = (np.zeros(1) if log_exposure is None else log_exposure) - (self.log_exposure_unit_ or 0.0)
         return exposed(self.family_, eta, torch.from_numpy(units).to(eta).expand(eta.shape[:3]))
 
     @property
@@ -75,6 +77,11 @@ class Predictions(ABC):
     def input_shape_(self) -> tuple[int, ...]:
         """Shape of a row of X."""
         return self.network_.input_shape
+
+    @property
+    def fitted_with_exposure_(self) -> bool:
+        """Whether there were exposures in the fit, so that the network has learned a rate per exposure."""
+        return self.log_exposure_unit_ is not None
 
     @property
     def n_members_(self) -> int:
@@ -135,6 +142,7 @@ class Predictions(ABC):
         return self._log_prob(X, y)
 
     def _log_prob(self, X: Any, y: Any, exposure: Any = None) -> NDArray[np.float64]:
+        check_exposure_is_given(self, exposure)
         distribution = self._predict_dist(X, exposure)
         checked = self._validate_targets(as_numpy(y))
         check_shape(checked, distribution)
@@ -156,5 +164,4 @@ class Predictions(ABC):
         return self._score(X, y, sample_weight)
 
     def _score(self, X: Any, y: Any, sample_weight: Any, exposure: Any = None) -> float:
-        weights = None if sample_weight is None else np.asarray(as_numpy(sample_weight), dtype=np.float64)
-        return float(np.average(self._log_prob(X, y, exposure), weights=weights))
+        return mean_over_rows(self._log_prob(X, y, exposure), sample_weight)

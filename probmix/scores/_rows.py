@@ -1,15 +1,18 @@
 """Rows of a summary: their weights, and the probabilities that they predict."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution
 
+from .._given import checked_weights
 from ..distributions.parts import device_of, widen
 from ..families.tools import check_support
 from ._inputs import checked_targets
 
 
-def row_weights(distribution: Distribution, sample_weight: Tensor | None) -> Tensor:
+def row_weights(distribution: Distribution, sample_weight: Any) -> Tensor:
     """Weights of the rows, (n,), in float64 on the device of the distribution; ones without any.
 
     Raises
@@ -23,17 +26,7 @@ def row_weights(distribution: Distribution, sample_weight: Tensor | None) -> Ten
         raise ValueError(f"the distribution must have at least one row; got batch shape {tuple(shape)}.")
     if sample_weight is None:
         return torch.ones(shape.numel(), dtype=torch.float64, device=device_of(distribution))
-    if sample_weight.shape != shape:
-        raise ValueError(
-            f"`sample_weight` must have the batch shape of the distribution, {tuple(shape)}; "
-            f"got shape {tuple(sample_weight.shape)}. Pass one weight for each row."
-        )
-    weights = sample_weight.to(device_of(distribution), torch.float64)
-    usable = weights.isfinite() & (weights >= 0)
-    check_support(weights, usable, "`sample_weight` must be finite and not negative", "Give dropped rows the weight 0.")
-    if not bool((weights > 0).any()):
-        raise ValueError("`sample_weight` must be positive in at least one row; got zeros only.")
-    return weights.reshape(-1)
+    return checked_weights(sample_weight, shape).to(device_of(distribution)).reshape(-1)
 
 
 def class_probabilities(distribution: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
+from .._given import checked_weights
 from .._names import unknown_name
 
 # A coverage is best near its level, so that of two neither the smaller nor the larger is better.
@@ -49,7 +50,7 @@ def compare_rows(
         baseline = names[0]
     if baseline not in names:
         raise unknown_name("baseline", baseline, names)
-    weights = _checked_weights(sample_weight, len(rows))
+    weights = _weights(sample_weight, len(rows))
     counted = weights > 0
     weights, kept = weights[counted], rows.loc[counted]
     lines = [
@@ -112,15 +113,7 @@ class RowMean:
         return cls(mean, error, 2 * float(stdtr(n - 1, -abs(mean) / error)))
 
 
-def _checked_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64]:
+def _weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64]:
     if n == 0:
         raise ValueError("there must be at least one row to compare; got none.")
-    weights = np.ones(n) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (n,):
-        raise ValueError(f"`sample_weight` must hold one weight for each of the {n} rows; got shape {weights.shape}.")
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        raise ValueError(
-            "`sample_weight` must be finite, not negative and not all zero; "
-            f"smallest was {weights.min():g}, largest {weights.max():g}."
-        )
-    return weights
+    return np.ones(n) if sample_weight is None else checked_weights(sample_weight, (n,)).cpu().numpy()

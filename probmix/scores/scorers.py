@@ -4,12 +4,13 @@ import copy
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 from sklearn.utils._metadata_requests import MetadataRequest
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .._given import mean_over_rows
+from .._models import check_exposure_is_given
 from ..distributions.parts import device_of
 from .crps import crps
 from .nll import nll
@@ -78,7 +79,7 @@ class DensityScorer:
             probability score, in the order of `classes_`.
         sample_weight : array-like, (n,), optional
         exposure : array-like, (n,), optional
-            Passed on to `predict_dist`, where that has it.
+            Passed on to `predict_dist`. A model that was fitted with exposures is not scored without.
 
         Returns
         -------
@@ -91,14 +92,15 @@ class DensityScorer:
         NotImplementedError
             If what it predicts has no such score, as draws have no NLL.
         ValueError
-            If `y` holds a class that the estimator has not seen, or does not match the predictions.
+            If `y` holds a class that the estimator has not seen, or does not match the predictions; for weights that
+            are negative or all zero; if there are no exposures, but were in the fit.
         """
+        check_exposure_is_given(estimator, exposure)
         params = {} if exposure is None else {"exposure": exposure}
         distribution = predicted_distribution(estimator, X, **params)
         target = encoded_targets(y, getattr(estimator, "classes_", None))
         values = self._score(distribution, target.to(device_of(distribution)))
-        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-        return -float(np.average(values.double().cpu().numpy(), weights=weights))
+        return -mean_over_rows(values.double().cpu().numpy(), sample_weight)
 
     def get_metadata_routing(self) -> MetadataRequest:
         """What scikit-learn asks to know where `sample_weight` and `exposure` go."""
