@@ -77,6 +77,14 @@ def test_scorers_pickle(scorer, score):
     assert pickle.loads(pickle.dumps(scorer)) is scorer
 
 
+def test_requests_are_those_of_a_copy():
+    before = neg_nll_scorer.get_metadata_routing().score.requests
+    asked = neg_nll_scorer.set_score_request(exposure=True)
+    assert asked is not neg_nll_scorer
+    assert asked.get_metadata_routing().score.requests == {"sample_weight": None, "exposure": True}
+    assert neg_nll_scorer.get_metadata_routing().score.requests == before == {"sample_weight": None, "exposure": None}
+
+
 def test_column_targets_are_an_error():
     with pytest.raises(ValueError, match=re.escape("got shape (2, 1). Pass y.reshape((2,)).")):
         neg_nll_scorer(Shifted(), np.zeros((2, 1)), np.zeros((2, 1)))

@@ -117,7 +117,8 @@ class DensityScorer:
         unknown = sorted(requests.keys() - set(_METADATA))
         if unknown:
             raise TypeError(f"{self.__name__} takes the metadata {', '.join(_METADATA)}; got {', '.join(unknown)}.")
-        other = copy.copy(self)
+        # not by copy.copy, which goes by `__reduce__` and gives the scorer of this module itself
+        other = type(self)(self.__name__, self._score)
         other._request = copy.deepcopy(self._request)
         for name, alias in requests.items():
             other._request.score.add_request(param=name, alias=alias)
