@@ -280,6 +280,7 @@ def test_families_are_found_by_name() -> None:
         "multivariate-gaussian",
         "negative-binomial",
         "poisson",
+        "student-t",
         "zero-inflated-negative-binomial",
         "zero-inflated-poisson",
     ]
@@ -293,7 +294,7 @@ def test_families_are_found_by_name() -> None:
     ("name", "message"),
     [
         ("gausian", "unknown family 'gausian'; did you mean 'gaussian' or 'inverse-gaussian'?"),
-        ("Gamma", "unknown family 'Gamma'; did you mean 'gamma'?"),
+        ("Gama", "unknown family 'Gama'; did you mean 'gamma'?"),
         ("zipf", f"unknown family 'zipf'; known are {', '.join(map(repr, families.names()))}."),
     ],
 )

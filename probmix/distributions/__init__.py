@@ -20,6 +20,7 @@ from .mixture import Independent, Mixture
 from .negative_binomial import NegativeBinomial
 from .poisson import Poisson
 from .quantile_function import QuantileFunction
+from .student_t import StudentT
 
 __all__ = [
     "Bernoulli",
@@ -36,6 +37,7 @@ __all__ = [
     "NegativeBinomial",
     "Poisson",
     "QuantileFunction",
+    "StudentT",
     "ZeroInflated",
     "cdf",
     "icdf",

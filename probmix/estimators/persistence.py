@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .._files import write_atomically
-from ..families import Family, TargetScaler, get
+from ..families import Family, TargetScaler, canonical_name, get
 from ..mixup import BetaWeights, Mixup, NearestNeighbours, UniformPartners
 from ..networks import DensityNetwork, MemberNetwork, NetworkLike
 from ..random import member_keys
@@ -52,6 +52,8 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         "best_epoch": torch.from_numpy(estimator.best_epoch_),
     }
     params = estimator.get_params(deep=False)
+    if isinstance(params.get("family"), str):
+        params["family"] = canonical_name(params["family"])
     network = estimator.network_
     header = {
         "class": type(estimator).__name__,

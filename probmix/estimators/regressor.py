@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from .._numbers import as_numbers, cells_named, finite_numbers
-from ..families import Categorical, Family, get
+from ..families import Categorical, Family, canonical_name, get
 from ..mixup import Mixup
 from ..networks import NetworkLike
 from .answers import draws_of, interval_of, mean_of, quantiles_of
@@ -204,7 +204,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         return self._fit(X, y, sample_weight, X_val, y_val, exposure, exposure_val)
 
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
-        if self.family == "categorical" or isinstance(self.family, Categorical):
+        if isinstance(self.family, Categorical) or self._family_name() == "categorical":
             raise ValueError("the categorical family is for classes; use DensityClassifier.")
         y = as_numbers(y, "y")
         with cells_named(X=X, y=y):
@@ -220,9 +220,12 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
             )
         return x, targets.astype(np.float64), self._family_of(targets)
 
+    def _family_name(self) -> str | None:
+        return canonical_name(self.family) if isinstance(self.family, str) else None
+
     def _family_of(self, targets: NDArray[Any]) -> Family:
         """The family, with what it needs to know of the targets."""
-        if self.family != "multivariate-gaussian":
+        if self._family_name() != "multivariate-gaussian":
             return get(self.family)
         return get(self.family, num_targets=targets.shape[1] if targets.ndim == 2 else 1)
 

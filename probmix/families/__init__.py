@@ -16,7 +16,8 @@ from .lognormal import LogNormal
 from .multivariate_gaussian import MultivariateGaussian
 from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
-from .registry import get, names, register
+from .registry import canonical_name, get, names, register
+from .student_t import StudentT
 
 __all__ = [
     "Bernoulli",
@@ -37,8 +38,10 @@ __all__ = [
     "MultivariateGaussian",
     "NegativeBinomial",
     "Poisson",
+    "StudentT",
     "TargetScaler",
     "ZeroInflated",
+    "canonical_name",
     "get",
     "names",
     "register",

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from .._names import unknown_name
+from .aliases import ALIASES, AMBIGUOUS, plain
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .categorical import Categorical
@@ -18,6 +19,7 @@ from .lognormal import LogNormal
 from .multivariate_gaussian import MultivariateGaussian
 from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
+from .student_t import StudentT
 
 _FAMILIES: dict[str, Callable[..., Family]] = {
     "gaussian": Gaussian,
@@ -36,6 +38,7 @@ _FAMILIES: dict[str, Callable[..., Family]] = {
     "zero-inflated-negative-binomial": partial(ZeroInflated, base=NegativeBinomial()),
     "hurdle-poisson": Hurdle,
     "hurdle-negative-binomial": partial(Hurdle, base=NegativeBinomial()),
+    "student-t": StudentT,
 }
 
 
@@ -61,11 +64,56 @@ def register(name: str, factory: Callable[..., Family]) -> None:
     Raises
     ------
     ValueError
-        If the name is taken by another factory.
+        If the name is taken by another factory, or means a family already.
     """
     if _FAMILIES.get(name, factory) is not factory:
         raise ValueError(f"the family name {name!r} is taken by {_FAMILIES[name]!r}. Choose another name.")
+    if plain(name) in ALIASES:
+        raise ValueError(f"the family name {name!r} means {ALIASES[plain(name)]!r}. Choose another name.")
     _FAMILIES[name] = factory
+
+
+def canonical_name(name: str) -> str:
+    """The name under which a family is registered, from another name of it; upper or lower case and hyphens are alike.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the near misses, and for one that several families go by.
+
+    Examples
+    --------
+    >>> from probmix.families import canonical_name
+    >>> canonical_name("normal"), canonical_name("Negative_Binomial"), canonical_name("hurdle-nb")
+    ('gaussian', 'negative-binomial', 'hurdle-negative-binomial')
+    >>> canonical_name("counts")
+    Traceback (most recent call last):
+    ...
+    ValueError: the family name 'counts' may mean 'poisson' or 'negative-binomial'. Pass one of these.
+    """
+    known = _known(name)
+    if known is not None:
+        return known
+    if plain(name) in AMBIGUOUS:
+        *others, last = map(repr, AMBIGUOUS[plain(name)])
+        raise ValueError(f"the family name {name!r} may mean {', '.join(others)} or {last}. Pass one of these.")
+    raise unknown_name("family", name, _FAMILIES, ALIASES)
+
+
+def _known(name: str) -> str | None:
+    if name in _FAMILIES:
+        return name
+    form = plain(name)
+    for one in _FAMILIES:
+        if plain(one) == form:
+            return one
+    if form in ALIASES:
+        return ALIASES[form]
+    for prefix in _GATED:
+        base = _known(form.removeprefix(prefix)) if form.startswith(prefix) else None
+        if base is not None:
+            return prefix + base
+    return None
 
 
 def get(family: str | Family, **options: Any) -> Family:
@@ -74,18 +122,22 @@ def get(family: str | Family, **options: Any) -> Family:
     Parameters
     ----------
     family : str or Family
+        A name as in `names`, or another by which the family goes: "normal", "t", "negbin", "log-normal", ...; upper and
+        lower case, hyphens, underscores and spaces are alike.
     **options
         What the family needs to know, such as ``num_classes`` for "categorical".
 
     Raises
     ------
     ValueError
-        For an unknown name, with the near misses.
+        For an unknown name, with the near misses, and for one that several families go by.
 
     Examples
     --------
     >>> from probmix import families
     >>> families.get("gaussian")
+    Gaussian()
+    >>> families.get("normal")
     Gaussian()
     >>> families.get("categorical", num_classes=3)
     Categorical(num_classes=3)
@@ -94,12 +146,10 @@ def get(family: str | Family, **options: Any) -> Family:
         return family
     if not isinstance(family, str):
         raise TypeError(f"a family must be a name or an instance such as families.Gaussian(); got {family!r}.")
+    family = canonical_name(family)
     for prefix, gated in _GATED.items():
-        base = family.removeprefix(prefix)
-        if family not in _FAMILIES and base != family and base in _FAMILIES:
-            return gated(**{"base": get(base)} | options)
-    if family not in _FAMILIES:
-        raise unknown_name("family", family, _FAMILIES)
+        if family not in _FAMILIES and family.startswith(prefix):
+            return gated(**{"base": get(family.removeprefix(prefix))} | options)
     try:
         return _FAMILIES[family](**options)
     except TypeError as error:

@@ -240,7 +240,7 @@ def _family_of(distribution: Distribution) -> ExponentialFamily:
 def _family(family: str | ExponentialFamily, prediction: Distribution | Tensor) -> ExponentialFamily:
     """A family by name, for as many classes as the prediction has."""
     options = {}
-    if family == "categorical":
+    if isinstance(family, str) and families.canonical_name(family) == "categorical":
         logits = prediction if isinstance(prediction, Tensor) else check_kind(prediction, Categorical).logits
         options = {"num_classes": logits.shape[-1]}
     member = families.get(family, **options)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import biject_to, constraints
+from torch.distributions import AffineTransform, ComposeTransform, Transform, biject_to, constraints
 
 from ..families import Family
 
@@ -46,8 +46,9 @@ def log_prob(family: Family, eta: Tensor, y: Tensor) -> Tensor:
 def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:
     """Targets (N, B) all over the support, and log-weights under which a sum over them is an integral.
 
-    The trapezoidal rule in an unbounded coordinate (log y on a half-line), where densities of exponential families are
-    analytic and decay at least exponentially: its error then falls exponentially with the step as well.
+    The trapezoidal rule in an unbounded coordinate (log y on a half-line, the inverse hyperbolic sine of y around the
+    draws on the line), where densities are analytic and decay at least exponentially, also those with the tails of a
+    power: its error then falls exponentially with the step as well.
     """
     support: Any = family.distribution(eta).support
     draws = draw(family, eta, DRAWS)
@@ -57,6 +58,9 @@ def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:
         y = torch.arange(low, high + 1, dtype=torch.float64).unsqueeze(-1).expand(-1, len(eta))
         return y, torch.zeros_like(y)
     transform = biject_to(support)
+    if support is constraints.real:
+        low, middle, high = draws.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
+        transform = ComposeTransform([_Sinh(), AffineTransform(middle, high - low)])
     coordinate = transform.inv(draws)
     low, high = coordinate.amin(0), coordinate.amax(0)
     # the draws span some 6 decay lengths of the slower tail; this leaves exp(-36) outside
@@ -66,6 +70,22 @@ def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:
     log_step = transform.log_abs_det_jacobian(u, y) + (width / (_GRID - 1)).log()
     inside = support.check(y) & y.isfinite()
     return torch.where(inside, y, draws[0]), torch.where(inside, log_step, -torch.inf)
+
+
+class _Sinh(Transform):
+    """The hyperbolic sine, which makes tails that fall off as a power fall off exponentially."""
+
+    domain = codomain = constraints.real
+    bijective = True
+
+    def _call(self, x: Tensor) -> Tensor:
+        return x.sinh()
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return y.asinh()
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.cosh().log()
 
 
 def require(holds: bool, message: str) -> None:

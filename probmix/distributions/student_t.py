@@ -1,0 +1,219 @@
+"""Student's t distribution with what torch lacks: cdf and quantiles, and a density that does not cancel."""
+
+import math
+
+import pyro.distributions as dist
+import torch
+from scipy import special
+from torch import Tensor
+
+from .._special import ndtr, stirling_remainder
+from .beta import incomplete_beta
+from .inversion import with_ends
+from .marginals import Marginals, cdf, icdf
+
+# Newton's method for quantiles: rounds at most, the relative step that ends it, for its square is below rounding, and
+# the largest one.
+_ROUNDS, _STEP, _LARGEST = 60, 1e-10, 4.0
+# From this t / sqrt(df) on the leading term of a tail, t^-df, is all of it to the last digit.
+_FAR = 1e30
+# From so many degrees of freedom on Hill's expansion around the normal distribution is good to rounding.
+_NEARLY_NORMAL = 1e5
+
+
+class StudentT(Marginals, dist.StudentT):
+    r"""Pyro's StudentT with `cdf` and `icdf`, and a log-density that stays exact up to the normal limit.
+
+    .. math:: f(y) = \frac{\Gamma(\frac{\nu + 1}2)}{\sigma\sqrt{\nu\pi}\,\Gamma(\frac\nu2)}
+        \Bigl(1 + \frac{z^2}\nu\Bigr)^{-(\nu + 1)/2},\qquad z = \frac{y - \mu}\sigma
+
+    with `df` :math:`\nu`, `loc` and `scale`. The mean is NaN for :math:`\nu \le 1`, the variance infinite for
+    :math:`\nu \le 2`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix.distributions import StudentT
+    >>> cauchy = StudentT(torch.tensor(1.0))
+    >>> cauchy.cdf(torch.tensor(1.0)), cauchy.icdf(torch.tensor(0.75))
+    (tensor(0.7500), tensor(1.0000))
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        df, loc, scale = parameters(self)
+        return student_t_log_prob(value.double(), df, loc, scale.log()).to(self.loc.dtype)
+
+
+def parameters(distribution: torch.distributions.StudentT) -> tuple[Tensor, Tensor, Tensor]:
+    """Degrees of freedom, location and scale in float64."""
+    return distribution.df.double(), distribution.loc.double(), distribution.scale.double()
+
+
+def student_t_log_prob(y: Tensor, df: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    """Log-density in float64."""
+    z = (y - loc) * (-log_scale).exp()
+    return _log_constant(df) - 0.5 * (df + 1) * log_one_plus_square(z / df.sqrt()) - log_scale
+
+
+def _log_constant(df: Tensor) -> Tensor:
+    """The log-density at zero."""
+    return half_step(0.5 * df) - 0.5 * (df.log() + math.log(math.pi))
+
+
+def half_step(a: Tensor) -> Tensor:
+    r""":math:`\log\Gamma(a + \tfrac12) - \log\Gamma(a)`, about :math:`\tfrac12\log a`, by Stirling's formula."""
+    remainder = stirling_remainder(a + 0.5) - stirling_remainder(a)
+    return a * torch.log1p(0.5 / a) - 0.5 + 0.5 * a.log() + remainder
+
+
+def log_one_plus_square(x: Tensor) -> Tensor:
+    """The logarithm of 1 + x^2, also where the square overflows."""
+    large = x.abs() > 1
+    safe = torch.where(large, 1.0, x)
+    inverse = 1 / torch.where(large, x, 1.0)
+    return torch.where(large, torch.log1p(inverse.square()) - 2 * inverse.abs().log(), torch.log1p(safe.square()))
+
+
+@cdf.register
+def _(distribution: torch.distributions.StudentT, y: Tensor) -> Tensor:
+    df, loc, scale = parameters(distribution)
+    return standard_cdf((y.double() - loc) / scale, df).to(distribution.loc.dtype)
+
+
+@icdf.register
+def _(distribution: torch.distributions.StudentT, q: Tensor) -> Tensor:
+    df, loc, scale = parameters(distribution)
+    q, df = torch.broadcast_tensors(q.double(), df)
+    y = loc + scale * _quantile(df, q)
+    ends = torch.full_like(y, torch.inf)
+    return with_ends(y, q.expand_as(y), -ends, ends).to(distribution.loc.dtype)
+
+
+def standard_cdf(t: Tensor, df: Tensor) -> Tensor:
+    r"""F(t) for location 0 and scale 1, differentiable in both, the smaller tail to relative precision.
+
+    .. math:: F(-t) = \tfrac12 I_{\nu/(\nu + t^2)}(\tfrac\nu2, \tfrac12) = \tfrac12 - \tfrac12 I_{t^2/(\nu +
+        t^2)}(\tfrac12, \tfrac\nu2),\qquad t \ge 0
+    """
+    held, df = torch.broadcast_tensors(t.detach(), df)
+    outer = held.abs() > 0.7
+    mass = _tail_or_middle(held.abs(), df, outer)
+    tail = torch.where(outer, mass, 0.5 - mass)
+    value = torch.where(held < 0, tail, 1 - tail)
+    # the argument of the beta function has no slope at t = 0, where the density has its peak
+    return value + _density(held, df).detach() * (t - held) if t.requires_grad else value
+
+
+def _density(t: Tensor, df: Tensor) -> Tensor:
+    return (_log_constant(df) - 0.5 * (df + 1) * log_one_plus_square(t / df.sqrt())).exp()
+
+
+def _tail_or_middle(t: Tensor, df: Tensor, outer: Tensor) -> Tensor:
+    """1 - F(t), or F(t) - 1/2, each to relative precision, for t >= 0."""
+    u = t / df.sqrt()
+    far, normal = u > _FAR, df > _NEARLY_NORMAL
+    square = torch.where(far | normal, 1.0, u).square()
+    outer_part, inner_part = 1 / (1 + square), square / (1 + square)
+    shape, half = torch.where(normal, 1.0, 0.5 * df), torch.full_like(df, 0.5)
+    a, b = torch.where(outer, shape, half), torch.where(outer, half, shape)
+    x, rest = torch.where(outer, outer_part, inner_part), torch.where(outer, inner_part, outer_part)
+    beta = 0.5 * incomplete_beta(a, b, x, rest)
+    power = (_log_far_tail(2 * shape) - 2 * shape * torch.where(far, t, 1.0).log()).exp()
+    score = _normal_score(torch.where(normal, t, 1.0), torch.where(normal, df, 2 * _NEARLY_NORMAL))
+    gauss = torch.where(outer, ndtr(-score), 0.5 * torch.erf(score * math.sqrt(0.5)))
+    return torch.where(normal, gauss, torch.where(far, power, beta))
+
+
+def _log_far_tail(df: Tensor) -> Tensor:
+    """The logarithm of what a far tail is in units of t^-df."""
+    return _log_constant(df) + 0.5 * (df - 1) * df.log()
+
+
+def _normal_score(t: Tensor, df: Tensor) -> Tensor:
+    """Hill (1970), Algorithm 395: Student's t-distribution, CACM 13, 617-619."""
+    a = df - 0.5
+    w = (a * log_one_plus_square(t / df.sqrt())).sqrt()
+    b = 48 * a.square()
+    return w + w * (w.square() + 3) / b
+
+
+def _quantile(df: Tensor, q: Tensor) -> Tensor:
+    """The quantile at location 0 and scale 1, differentiable in both arguments."""
+    t = _newton(df.detach(), q.detach())
+    if not (torch.is_grad_enabled() and (df.requires_grad or q.requires_grad)):
+        return t
+    # the implicit function theorem: F(t) - q stays zero
+    missing = q - standard_cdf(t, df)
+    return t + (missing - missing.detach()) / _density(t, df.detach())
+
+
+def _newton(df: Tensor, q: Tensor) -> Tensor:
+    """Newton's method on a logarithm that is concave in log t, which needs no bracket.
+
+    That of the tail for the outer half of the mass, that of the mass between zero and t for the inner half.
+    """
+    level = torch.where(q < 0.5, q, 1 - q)
+    inside = (level > 0) & (level < 0.5)
+    level = torch.where(inside, level, 0.25)
+    outer = level < 0.25
+    target = torch.where(outer, level, 0.5 - level).log()
+    # where the tail is a power of t to the last digit, its inverse is known; elsewhere it lies above the quantile
+    log_far = (_log_far_tail(df) - level.log()) / df
+    far = log_far - 0.5 * df.log() > math.log(_FAR)
+    log_t = torch.where(outer, torch.minimum(log_far, _start(df, level)), (0.5 - level).log() - _log_constant(df))
+    for _ in range(_ROUNDS):
+        t = torch.where(far, 1.0, log_t.exp())
+        mass = _tail_or_middle(t, df, outer).clamp(min=torch.finfo(t.dtype).tiny)
+        step = (target - mass.log()) * mass / (t * _density(t, df))
+        step = torch.where(far, 0.0, torch.where(outer, -step, step)).clamp(-_LARGEST, _LARGEST)
+        log_t = log_t + step
+        if not bool((step.abs() > _STEP).any()):
+            break
+    t = torch.where(inside, torch.where(far, log_far, log_t).exp(), 0.0)
+    return torch.where(q < 0.5, -t, t)
+
+
+def _start(df: Tensor, level: Tensor) -> Tensor:
+    """The logarithm of the quantile by the leading term of Hill's expansion; infinite below one degree of freedom."""
+    square = torch.special.ndtri(level).square() / (df.clamp(min=1) - 0.5)
+    log_t = 0.5 * (df.log() + square + torch.log(-torch.expm1(-square)))
+    return torch.where(df < 1, torch.inf, log_t)
+
+
+def student_t_crps(df: Tensor, loc: Tensor, scale: Tensor, y: Tensor) -> Tensor:
+    r"""CRPS in float64, in closed form for more than half a degree of freedom, else infinite.
+
+    .. math:: z(2F(z) - 1) + \frac{2 f(z)(\nu + z^2)}{\nu - 1} - \frac{2\sqrt\nu}{\nu - 1}\,
+        \frac{B(\frac12, \nu - \frac12)}{B(\frac12, \frac\nu2)^2}
+
+    in units of the scale (Jordan, Krüger and Lerch 2019). The last two terms are :math:`E\,(e^x - 1)/(\nu - 1)`, where
+    x is the logarithm of their ratio and vanishes with :math:`\nu - 1`: at one the score is smooth.
+    """
+    z = (y - loc) / scale
+    finite = df > 0.5
+    df = torch.where(finite, df, 1.0)
+    excess = df - 1
+    last = half_step(df - 0.5)
+    near = excess.abs() < _NEAR_ONE
+    small = torch.where(near, excess, 0.0)
+    series = torch.full_like(df, _NEAR_TERMS[-1])
+    for coefficient in reversed(_NEAR_TERMS[:-1]):
+        series = series * small + coefficient
+    slope = torch.where(near, series, (last - half_step(0.5 * df)) / torch.where(near, 1.0, excess))
+    slope = slope - 0.5 * log_one_plus_square(z / df.sqrt())
+    x = excess * slope
+    tiny = x.abs() < 1e-8
+    growth = torch.where(tiny, 1 + 0.5 * x, torch.expm1(x) / torch.where(tiny, 1.0, x))
+    middle = 2 * (df / math.pi).sqrt() * (2 * half_step(0.5 * df) - last).exp()
+    score = z * (2 * standard_cdf(z, df) - 1) + middle * slope * growth
+    return torch.where(finite, scale * score, torch.inf)
+
+
+# Coefficients of (log Gamma(nu) - log Gamma(nu - 1/2) - log Gamma((nu + 1) / 2) + log Gamma(nu / 2)) / (nu - 1) around
+# one, from the series of the log-gamma function around one half.
+_NEAR_ONE = 0.05
+_NEAR_TERMS = [math.log(2)] + [
+    (-1) ** k * (2**k - 1) * float(special.zeta(k)) / k * (2 ** (1 - k) - 1) for k in range(2, 18)
+]

@@ -1,0 +1,56 @@
+"""Other names of the families: those of textbooks and of neighbouring libraries."""
+
+# In lower case, with hyphens; `plain` brings a name into this form.
+ALIASES: dict[str, str] = {
+    "normal": "gaussian",
+    "norm": "gaussian",
+    "gauss": "gaussian",
+    "multivariate-normal": "multivariate-gaussian",
+    "multinormal": "multivariate-gaussian",
+    "mvn": "multivariate-gaussian",
+    "t": "student-t",
+    "student": "student-t",
+    "studentt": "student-t",
+    "students-t": "student-t",
+    "t-distribution": "student-t",
+    "log-normal": "lognormal",
+    "lognorm": "lognormal",
+    "wald": "inverse-gaussian",
+    "inverse-normal": "inverse-gaussian",
+    "inversegaussian": "inverse-gaussian",
+    "invgauss": "inverse-gaussian",
+    "expon": "exponential",
+    "bernouilli": "bernoulli",
+    "binary": "bernoulli",
+    "multinomial": "categorical",
+    "multinoulli": "categorical",
+    "softmax": "categorical",
+    "pois": "poisson",
+    "nb": "negative-binomial",
+    "nb2": "negative-binomial",
+    "nbinom": "negative-binomial",
+    "negbin": "negative-binomial",
+    "negbinomial": "negative-binomial",
+    "negativebinomial": "negative-binomial",
+    "zip": "zero-inflated-poisson",
+    "zinb": "zero-inflated-negative-binomial",
+}
+
+# Names that several families go by.
+AMBIGUOUS: dict[str, tuple[str, ...]] = {
+    "binomial": ("bernoulli", "negative-binomial"),
+    "count": ("poisson", "negative-binomial"),
+    "counts": ("poisson", "negative-binomial"),
+    "hurdle": ("hurdle-poisson", "hurdle-negative-binomial"),
+    "logistic": ("bernoulli", "categorical"),
+    "zero-inflated": ("zero-inflated-poisson", "zero-inflated-negative-binomial"),
+}
+
+
+def plain(name: str) -> str:
+    """A name in lower case, with hyphens for underscores and spaces.
+
+    >>> plain("Student's t"), plain("NEGATIVE_BINOMIAL")
+    ('students-t', 'negative-binomial')
+    """
+    return "-".join(name.lower().replace("'", "").replace("_", " ").replace("-", " ").split())
