@@ -2,8 +2,8 @@
 
 import math
 
-import pyro.distributions as dist
 import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from scipy import special
 from torch import Tensor
 
@@ -21,7 +21,7 @@ _FAR = 1e30
 _NEARLY_NORMAL = 1e5
 
 
-class StudentT(Marginals, dist.StudentT):
+class StudentT(Marginals, torch.distributions.StudentT, TorchDistributionMixin):
     r"""Pyro's StudentT with `cdf` and `icdf`, and a log-density that stays exact up to the normal limit.
 
     .. math:: f(y) = \frac{\Gamma(\frac{\nu + 1}2)}{\sigma\sqrt{\nu\pi}\,\Gamma(\frac\nu2)}

@@ -33,6 +33,7 @@ from .checks import (
     check_pool,
     check_real,
     check_seed,
+    warn_beyond_bounds,
 )
 from .persistence import save_estimator
 from .predictions import Predictions
@@ -180,6 +181,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
             with cells_named(sample_weight=sample_weight):
                 sample_weight = checked_weights(sample_weight, (len(x),)).cpu().numpy()
         family.check_targets(torch.tensor(targets))
+        warn_beyond_bounds(family, targets, sample_weight)
         rows = Rows(x, targets, sample_weight, _check_exposure(family, exposure, len(x), "exposure"))
         held_out = None
         if X_val is not None:

@@ -1,5 +1,6 @@
 """Checks of an estimator's parameters: what, the rule, what came."""
 
+import warnings
 from collections.abc import Iterable
 from numbers import Integral, Real
 
@@ -72,6 +73,18 @@ def check_exposure(exposure: object, rows: int, name: str = "exposure") -> NDArr
             f"`{name}` must be positive and finite; got {values[row]:g} at row {row}. Drop rows that were not exposed."
         )
     return np.log(values)
+
+
+def warn_beyond_bounds(family: Family, y: NDArray[np.float64], sample_weight: NDArray[np.float64] | None) -> None:
+    """Warn if the targets by themselves lie beyond the bounds of the family's parameters."""
+    used = slice(None) if sample_weight is None else sample_weight > 0
+    weights = None if sample_weight is None else torch.tensor(sample_weight[used]).reshape(-1, *(1,) * (y.ndim - 1))
+    for found in family.beyond_bounds(torch.tensor(y[used]), weights):
+        warnings.warn(
+            f"the family {family.name!r} cannot follow the targets: they have {found}. Another family may.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def check_device(device: str | torch.device) -> torch.device:

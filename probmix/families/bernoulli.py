@@ -25,7 +25,8 @@ class Bernoulli(ExponentialFamily):
 
     Log-linear pooling is the weighted mean of the logits. Labels are probabilities of a one. The label kernel is that
     for classes: mass proportional to :math:`1[y = k] + \beta` on k, with `spread` :math:`\beta`; its log-linear pool
-    tends to the value with the larger weight as :math:`\beta \to 0`. Targets are not scaled.
+    tends to the value with the larger weight as :math:`\beta \to 0`. Targets are not scaled. The logit lies
+    between -1e6 and 1e6.
 
     Examples
     --------

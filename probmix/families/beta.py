@@ -1,5 +1,6 @@
 """The beta family, for shares and rates."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from ..distributions import Beta as BetaDistribution
 from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
-from .tools import check_kind, check_support, weighted_mean
+from .tools import check_kind, check_support, outside, weighted_mean
 
 _LOGIT_LIMIT = 15.0
 # The sum of the concentrations lies between 0.1 and 1e6. Below, a float can hardly tell most draws from 0 or 1; above,
@@ -33,7 +34,8 @@ class Beta(ExponentialFamily):
     largest value at that mean, :math:`(a + b)^{-1/2}`. The label kernel is
     :math:`\mathrm{Beta}(y/\beta, (1 - y)/\beta)` of mean y, whose variance is :math:`y(1 - y)\beta/(1 + \beta)`, with
     `spread` :math:`\beta`; the log-linear pool of such kernels is one around the mean label.
-    Targets are not scaled.
+    Targets are not scaled. The sum of the concentrations lies between 0.1 and 1e6, the logit of the mean between -15
+    and 15.
 
     Examples
     --------
@@ -121,6 +123,18 @@ class Beta(ExponentialFamily):
         mean = mean.clamp(_LEAST_MEAN, 1 - _LEAST_MEAN)
         total = (mean * (1 - mean) / variance - 1).clamp(min=2 * _LEAST_SUM, max=1e4)
         return torch.stack([mean * total, (1 - mean) * total], -1)
+
+    def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
+        y = y.double()
+        mean = weighted_mean(y, weights, 0)
+        share = weighted_mean((y - mean).square(), weights, 0) / (mean * (1 - mean))
+        sds = "a standard deviation, relative to the largest at its mean,"
+        found = outside(sds, share.sqrt(), _SD_FLOOR, (1 + _LEAST_SUM) ** -0.5)
+        return (
+            found
+            + outside("a mean", mean, math.exp(-_LOGIT_LIMIT))
+            + outside("a mean of 1 - y", 1 - mean, math.exp(-_LOGIT_LIMIT))
+        )
 
     def check_targets(self, y: Tensor) -> None:
         check_support(

@@ -1,5 +1,6 @@
 """What exponential families of counts with T(y) = y have in common, and the checks of any counts."""
 
+import math
 from abc import ABC
 
 import torch
@@ -7,7 +8,10 @@ from torch import Tensor
 
 from .exponential_family import ExponentialFamily
 from .label import Label
-from .tools import check_support
+from .tools import check_support, outside, weighted_mean
+
+# Of all families of counts.
+LOG_RATE_LOW, LOG_RATE_HIGH = -20.0, 30.0
 
 
 def check_counts(y: Tensor, name: str) -> None:
@@ -18,6 +22,11 @@ def check_counts(y: Tensor, name: str) -> None:
         f"{name} targets must be non-negative integers",
         "Use counts, or a family for real targets such as 'gamma' or 'gaussian'.",
     )
+
+
+def outside_rates(y: Tensor, weights: Tensor | None) -> list[str]:
+    """What the mean count is beyond the bounds of log-rates."""
+    return outside("a mean", weighted_mean(y.double(), weights, 0), math.exp(LOG_RATE_LOW), math.exp(LOG_RATE_HIGH))
 
 
 class CountFamily(ExponentialFamily, ABC):
@@ -31,6 +40,9 @@ class CountFamily(ExponentialFamily, ABC):
     @property
     def num_params(self) -> int:
         return 1
+
+    def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
+        return outside_rates(y, weights)
 
     def sufficient_statistics(self, y: Tensor) -> Tensor:
         return y.unsqueeze(-1)

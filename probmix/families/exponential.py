@@ -23,7 +23,8 @@ class Exponential(ExponentialFamily):
 
     Log-linear pooling is the weighted mean of the rates. The network predicts the log-mean. Since T is linear,
     log-linear and linear label pooling agree, and a label kernel that keeps the mean changes nothing: `spread` has no
-    effect. Targets are divided by their mean for training; exact zeros are targets like any other.
+    effect. Targets are divided by their mean for training, and predicted means lie within a factor of e^30 of it; exact
+    zeros are targets like any other.
 
     Examples
     --------

@@ -218,6 +218,18 @@ class Family(ABC):
         `dim`, plus (K,).
         """
 
+    def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
+        """In words, what the targets by themselves show beyond the bounds of the parameters; a fit warns of it.
+
+        Parameters
+        ----------
+        y : Tensor, (n, ...)
+            Targets in the user's units.
+        weights : Tensor, optional
+            Sample weights, broadcastable against `y`.
+        """
+        return []
+
     @abstractmethod
     def check_targets(self, y: Tensor) -> None:
         """Raise a ValueError that names the first target outside the support; NaN is outside every support."""

@@ -45,6 +45,9 @@ class _Gated(Family):
     def unconstrain(self, eta: Tensor) -> Tensor:
         return torch.cat([soft_limit_inverse(eta[..., :1], _LIMIT), self.base.unconstrain(eta[..., 1:])], -1)
 
+    def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
+        return self.base.beyond_bounds(y, weights)
+
     def check_targets(self, y: Tensor) -> None:
         check_counts(y, self.name)
 
@@ -54,7 +57,8 @@ class ZeroInflated(_Gated):
     r"""Zero-inflated counts: a zero with probability :math:`\pi`, else a count of a base family, zero or not.
 
     Parameters are :math:`\mathrm{logit}\,\pi` and those of the base. A mixture, which is no exponential family and
-    **pools linearly**; see `Family`. Under an exposure the counts grow and :math:`\pi` stays.
+    **pools linearly**; see `Family`. Under an exposure the counts grow and :math:`\pi` stays. The logit lies between
+    -20 and 20, other parameters as in the base.
 
     Parameters
     ----------
@@ -100,7 +104,8 @@ class Hurdle(_Gated):
     r"""Hurdle model of counts: a zero with probability :math:`\pi`, else a count of a base family above zero.
 
     Parameters are :math:`\mathrm{logit}\,\pi` and those of the base before it is truncated. **Pools linearly**, see
-    `Family`, and has no exposure: it does not say how :math:`\pi` would depend on it.
+    `Family`, and has no exposure: it does not say how :math:`\pi` would depend on it. The logit lies between -20 and
+    20, other parameters as in the base.
 
     Parameters
     ----------

@@ -12,11 +12,11 @@ from ..distributions.inverse_gaussian import inverse_gaussian_log_prob
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
-from .tools import check_kind, check_support, weighted_mean
+from .tools import check_kind, check_support, outside, weighted_mean
 
 _LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
-# The floor is one of the coefficient of variation, (mu / lambda)^(1/2), which lies between 1e-3 and 10.
-_CV_FLOOR, _LEAST_RELATIVE_SHAPE = 1e-3, 1e-2
+# The floor is one of the coefficient of variation, (mu / lambda)^(1/2), which lies between 1e-3 and 1e6.
+_CV_FLOOR, _LEAST_RELATIVE_SHAPE = 1e-3, 1e-12
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class InverseGaussian(ExponentialFamily):
 
     The mean is :math:`\mu`, the variance :math:`\mu^3/\lambda`. The network predicts the log-mean and the coefficient
     of variation. The label kernel is log-normal, :math:`LN(\log y, \beta)` with `spread` :math:`\beta`, and the
-    log-linear pool of labels their weighted geometric mean. Targets are divided by their mean for training.
+    log-linear pool of labels their weighted geometric mean. Targets are divided by their mean for training. The
+    coefficient of variation lies between 1e-3 and 1e6, the mean within a factor of e^30 of that of the targets.
 
     Examples
     --------
@@ -124,10 +125,14 @@ class InverseGaussian(ExponentialFamily):
         return torch.stack([eta1 / scaler.scale, eta2 * scaler.scale], -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
-        mean = weighted_mean(y.double(), weights, dim)
-        variance = weighted_mean((y.double() - mean).square(), weights, dim)
-        half = 0.5 * (mean.square() / variance).clamp(min=0.1, max=1e4)
+        """Parameters of largest likelihood, the mean and that of the reciprocals: moments say little of heavy tails."""
+        mean, square = _mean_and_square(y.double(), weights, dim)
+        half = 0.5 / square.clamp(min=1e-4, max=1e11)
         return torch.stack([-half / mean, -half * mean], -1)
+
+    def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
+        _, square = _mean_and_square(y.double(), weights, 0)
+        return outside("a coefficient of variation", square.sqrt(), _CV_FLOOR, _LEAST_RELATIVE_SHAPE**-0.5)
 
     def check_targets(self, y: Tensor) -> None:
         check_support(
@@ -136,6 +141,12 @@ class InverseGaussian(ExponentialFamily):
             "Inverse Gaussian targets must be positive",
             "Model exact zeros separately, or use a family that allows them.",
         )
+
+
+def _mean_and_square(y: Tensor, weights: Tensor | None, dim: int) -> tuple[Tensor, Tensor]:
+    """The mean, and the squared coefficient of variation of largest likelihood."""
+    mean = weighted_mean(y, weights, dim)
+    return mean, weighted_mean((y - mean).square() / (y * mean), weights, dim)
 
 
 def _mean_shape(eta: Tensor) -> tuple[Tensor, Tensor]:

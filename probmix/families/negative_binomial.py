@@ -11,11 +11,10 @@ from torch.nn.functional import logsigmoid, softplus
 from .._special import stirling_remainder
 from ..distributions import NegativeBinomial as NegativeBinomialDistribution
 from ..distributions.negative_binomial import negative_binomial_log_prob
-from .counts import CountFamily, check_counts
+from .counts import LOG_RATE_HIGH, LOG_RATE_LOW, CountFamily, check_counts, outside_rates
 from .family import Family
 from .links import soft_clamp, soft_clamp_inverse
-from .poisson import LOG_RATE_HIGH, LOG_RATE_LOW
-from .tools import check_kind, weighted_mean
+from .tools import check_kind, outside, weighted_mean
 
 _LOG_DISPERSION_LOW, _LOG_DISPERSION_HIGH = -16.0, 8.0
 
@@ -29,6 +28,7 @@ class FixedNegativeBinomial(CountFamily):
 
     Its variance is :math:`\mu + \alpha\mu^2`. Log-linear pooling is the weighted geometric mean of :math:`\mu/(r +
     \mu)`, and stays in the family, which is exponential since the dispersion is known; for labels see `CountFamily`.
+    The log-mean lies between -20 and 30.
 
     Parameters
     ----------
@@ -116,7 +116,8 @@ class NegativeBinomial(Family):
 
     Parameters are :math:`(\log\mu, \log\alpha)`; the variance is :math:`\mu + \alpha\mu^2`. With a dispersion that is
     free this is no exponential family, for :math:`\Gamma(y + 1/\alpha)` does not factor, and it **pools linearly**: see
-    `Family`. With a dispersion that is known, `FixedNegativeBinomial`, it pools log-linearly.
+    `Family`. With a dispersion that is known, `FixedNegativeBinomial`, it pools log-linearly. The
+    log-mean lies between -20 and 30, the dispersion between e^-16 = 1e-7, which is all but Poisson, and e^8 = 3,000.
 
     Examples
     --------
@@ -169,6 +170,13 @@ class NegativeBinomial(Family):
         variance = weighted_mean((y - mean).square(), weights, dim)
         dispersion = ((variance - mean) / mean.square()).clamp(min=1e-2, max=1e2)
         return torch.stack([mean.log(), dispersion.log()], -1)
+
+    def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
+        y = y.double()
+        mean = weighted_mean(y, weights, 0)
+        excess = weighted_mean((y - mean).square(), weights, 0) - mean
+        dispersion = excess / mean.square().clamp(min=torch.finfo(mean.dtype).tiny)
+        return outside_rates(y, weights) + outside("a dispersion", dispersion, high=math.exp(_LOG_DISPERSION_HIGH))
 
     def check_targets(self, y: Tensor) -> None:
         check_counts(y, "negative binomial")

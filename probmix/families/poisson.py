@@ -7,11 +7,9 @@ from torch import Tensor
 
 from .._special import poisson_log_prob
 from ..distributions import Poisson as PoissonDistribution
-from .counts import CountFamily, check_counts
+from .counts import LOG_RATE_HIGH, LOG_RATE_LOW, CountFamily, check_counts
 from .links import soft_clamp, soft_clamp_inverse
 from .tools import check_kind, weighted_mean
-
-LOG_RATE_LOW, LOG_RATE_HIGH = -20.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,8 @@ class Poisson(CountFamily):
 
     .. math:: A(\eta) = e^\eta,\qquad h(y) = 1/y!
 
-    Log-linear pooling is the weighted geometric mean of the rates; for labels see `CountFamily`.
+    Log-linear pooling is the weighted geometric mean of the rates; for labels see `CountFamily`. The log-rate
+    lies between -20 and 30.
 
     Examples
     --------

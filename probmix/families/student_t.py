@@ -31,6 +31,8 @@ _CANDIDATES = (1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 25.0, 50.0, 1
 _STEPS, _FURTHER_STEPS = 40, 8
 # Targets are scaled for training by a robust location and scale, but not by one of rows that are all but equal.
 _ROBUST_DF, _LEAST_SCALE = 3.0, 1e-3
+# Tails of so few degrees of freedom are told from the heaviest ones allowed.
+_HEAVIER = 0.8
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,18 @@ class StudentT(Family):
             likelihoods.append(weighted_mean(self._log_prob(found[-1], y), weights, dim))
         best = torch.stack(likelihoods).argmax(0, keepdim=True).unsqueeze(-1)
         return torch.stack(found).take_along_dim(best, 0).squeeze(0)
+
+    def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
+        scaler = self.scaler(y, weights)
+        y = scaler.transform(y)
+        start = torch.zeros_like(scaler.loc), torch.ones_like(scaler.scale)
+        likelihoods = []
+        for df in (_HEAVIER, math.exp(_LOG_DF_LOW)):
+            loc, scale = _location_and_scale(y, weights, 0, df, start, _STEPS, 10 * _SCALE_FLOOR)
+            eta = torch.stack([loc, scale.log(), torch.full_like(loc, math.log(df))], -1)
+            likelihoods.append(weighted_mean(self._log_prob(eta, y), weights, 0))
+        heavier = bool((likelihoods[0] > likelihoods[1]).any())
+        return ["tails heavier than those of 1.05 degrees of freedom, its fewest"] if heavier else []
 
     def check_targets(self, y: Tensor) -> None:
         check_support(y, y.isfinite(), "Student t targets must be finite", "Drop or impute these rows.")

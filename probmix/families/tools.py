@@ -16,6 +16,17 @@ def weighted_mean(values: Tensor, weights: Tensor | None, dim: int) -> Tensor:
     return (weights * values).sum(dim, keepdim=True) / weights.sum(dim, keepdim=True)
 
 
+def outside(what: str, value: Tensor, low: float = 0.0, high: float = torch.inf) -> list[str]:
+    """In words, what targets show of a parameter beyond its bounds; a spread of nothing at all is none."""
+    found = []
+    largest, positive = value.amax().item(), value[value > 1e-12]
+    if largest > high:
+        found.append(f"{what} of {largest:.3g}, above its largest, {high:.3g}")
+    if positive.numel() and positive.amin().item() < low:
+        found.append(f"{what} of {positive.amin().item():.3g}, below its smallest, {low:.3g}")
+    return found
+
+
 def check_kind(distribution: torch.distributions.Distribution, kind: type[_Kind]) -> _Kind:
     """The distribution, if it is of that kind; another with the same moments is not."""
     if not isinstance(distribution, kind):
