@@ -35,11 +35,12 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
     # the suite fits three rows: one neighbour is all they have
     DensityRegressor(mixup=preset("local-probmix", partners=NearestNeighbours(1)), n_members=2, max_epochs=50),
     DensityClassifier(mixup="mixup", n_members=2, pool="log-linear", max_epochs=50),
+    DensityRegressor("student-t", max_epochs=30),
     DensityRegressor(mixup="m-probmix", hidden_layer_sizes=(16, 8), max_epochs=30, n_draws=8),
     # tables, since the suite has no other rows
     DensityRegressor(network=build_mlp, n_members=2, mixup="m-probmix", max_epochs=20, n_draws=8),
     DensityClassifier(network=build_mlp, max_epochs=30),
-], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers", "m-probmix",
+], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers", "student-t", "m-probmix",
         "own network of an ensemble of regressors", "own network of a classifier"])  # fmt: skip
 def test_scikit_learns_whole_check_suite(estimator):
     """No expected failures; the one skip is scikit-learn's own, for an array API that is switched off."""

@@ -277,10 +277,12 @@ def test_fusion_of_estimators(ax):
         ),
         (dist.Normal(torch.zeros(2, 2), 1.0), {}, ValueError, r"two points of one target; got the shape \(2, 2\)"),
         (
-            st.t([3.0, 4.0]),
+            st.logistic([3.0, 4.0]),
             {},
             TypeError,
-            "^SciPyDistribution belongs to no registered exponential family, whose log-lin",
+            "^SciPyDistribution belongs to no registered exponential family, whose log-linear pools have a "
+            "closed form: bernoulli, beta, exponential, fixed-negative-binomial, gamma, gaussian, inverse-gaussian, "
+            "lognormal, poisson. An ensemble",
         ),
         (TWO["gamma"], {"family": "gaussian"}, TypeError, "must be a Normal, got Gamma"),
         (TWO["gaussian"], {"family": "gausian"}, ValueError, "unknown family 'gausian'; did you mean 'gaussian'"),

@@ -12,6 +12,7 @@ from scipy import integrate, stats
 
 from probmix import DensityRegressor, families, linear_pool
 from probmix.distributions import StudentT, cdf, icdf
+from probmix.distributions.normal_scores import from_normal_score, normal_score
 from probmix.scores import crps, crps_with_bound, dawid_sebastiani, nll, pit, threshold_weighted_crps
 from probmix.testing import check_family
 
@@ -65,6 +66,16 @@ def test_density_and_both_tails_in_fifty_digits(df):
         np.testing.assert_allclose(distribution.log_prob(sign * t), densities, rtol=4e-15, atol=4e-15)
     np.testing.assert_allclose(distribution.cdf(-t), [float(p) for p in tails], rtol=2e-12, atol=1e-300)
     np.testing.assert_allclose(distribution.cdf(t), [float(1 - p) for p in tails], rtol=1e-15)
+
+
+def test_normal_scores_keep_both_tails():
+    distribution = StudentT(wide(3.0, 40.0), wide(1.0), wide(2.0))
+    score = torch.linspace(-20, 20, 41, dtype=torch.float64).unsqueeze(-1)
+    y = from_normal_score(distribution, score)
+    torch.testing.assert_close(normal_score(distribution, y), score.expand(41, 2), rtol=1e-9, atol=1e-12)
+    near = score.abs().squeeze(-1) < 5
+    levels = 0.5 * torch.erfc(-score[near] * 0.5**0.5)
+    torch.testing.assert_close(y[near], distribution.icdf(levels), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("df", [0.3, 1.0, 1.05, 3.0, 30.0, 1e3, 9.9e4, 1e6, 1e12])

@@ -7,16 +7,20 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from scipy import special
 from torch import Tensor
 
+from .._incomplete_beta import incomplete_beta
 from .._special import ndtr, stirling_remainder
-from .beta import incomplete_beta
 from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
+from .normal_scores import from_normal_score, normal_score
+from .origins import Parameters, parametrised, scipy_name, skpro_name
+from .scoring import marginal_crps, marginal_crps_with_bound
 
 # Newton's method for quantiles: rounds at most, the relative step that ends it, for its square is below rounding, and
 # the largest one.
 _ROUNDS, _STEP, _LARGEST = 60, 1e-10, 4.0
 # From this t / sqrt(df) on the leading term of a tail, t^-df, is all of it to the last digit.
 _FAR = 1e30
+_LOG_TINY = -700.0
 # From so many degrees of freedom on Hill's expansion around the normal distribution is good to rounding.
 _NEARLY_NORMAL = 1e5
 
@@ -36,7 +40,7 @@ class StudentT(Marginals, torch.distributions.StudentT, TorchDistributionMixin):
     >>> from probmix.distributions import StudentT
     >>> cauchy = StudentT(torch.tensor(1.0))
     >>> cauchy.cdf(torch.tensor(1.0)), cauchy.icdf(torch.tensor(0.75))
-    (tensor(0.7500), tensor(1.0000))
+    (tensor(0.7500), tensor(1.))
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -91,6 +95,44 @@ def _(distribution: torch.distributions.StudentT, q: Tensor) -> Tensor:
     return with_ends(y, q.expand_as(y), -ends, ends).to(distribution.loc.dtype)
 
 
+@normal_score.register
+def _(distribution: torch.distributions.StudentT, y: Tensor) -> Tensor:
+    df, loc, scale = parameters(distribution)
+    z = (y - loc) / scale
+    # of the smaller tail, which keeps its digits where the other one is rounded to 1
+    score: Tensor = torch.special.ndtri(standard_cdf(-z.abs(), df))
+    return torch.where(z < 0, score, -score)
+
+
+@from_normal_score.register
+def _(distribution: torch.distributions.StudentT, score: Tensor) -> Tensor:
+    y = icdf(StudentT(*parameters(distribution), validate_args=False), ndtr(-score.abs()))
+    return torch.where(score < 0, y, 2 * distribution.loc - y)
+
+
+@marginal_crps.register
+def _(distribution: torch.distributions.StudentT, y: Tensor) -> Tensor:
+    return student_t_crps(*parameters(distribution), y)
+
+
+@marginal_crps_with_bound.register
+def _(distribution: torch.distributions.StudentT, y: Tensor) -> tuple[Tensor, Tensor]:
+    value = marginal_crps(distribution, y)
+    df, loc, _ = parameters(distribution)
+    # the error of the incomplete beta function
+    return value, (1e-13 + 1e-16 * df.clamp(max=_NEARLY_NORMAL)) * ((y - loc).abs() + value)
+
+
+@scipy_name("t")
+def _(p: Parameters) -> StudentT:
+    return parametrised(StudentT, df=p["df"], loc=p["loc"], scale=p["scale"])
+
+
+@skpro_name("TDistribution")
+def _(p: Parameters) -> StudentT:
+    return parametrised(StudentT, df=p["df"], loc=p["mu"], scale=p["sigma"])
+
+
 def standard_cdf(t: Tensor, df: Tensor) -> Tensor:
     r"""F(t) for location 0 and scale 1, differentiable in both, the smaller tail to relative precision.
 
@@ -112,18 +154,19 @@ def _density(t: Tensor, df: Tensor) -> Tensor:
 
 def _tail_or_middle(t: Tensor, df: Tensor, outer: Tensor) -> Tensor:
     """1 - F(t), or F(t) - 1/2, each to relative precision, for t >= 0."""
-    u = t / df.sqrt()
-    far, normal = u > _FAR, df > _NEARLY_NORMAL
+    u, normal = t / df.sqrt(), df > _NEARLY_NORMAL
+    shape, half = torch.where(normal, 1.0, 0.5 * df), torch.full_like(df, 0.5)
+    log_power = _log_far_tail(2 * shape) - 2 * shape * t.clamp(min=1).log()
+    # the leading term is a bound of the tail: where it vanishes, so do both
+    far = (u > _FAR) | (log_power < _LOG_TINY)
     square = torch.where(far | normal, 1.0, u).square()
     outer_part, inner_part = 1 / (1 + square), square / (1 + square)
-    shape, half = torch.where(normal, 1.0, 0.5 * df), torch.full_like(df, 0.5)
     a, b = torch.where(outer, shape, half), torch.where(outer, half, shape)
     x, rest = torch.where(outer, outer_part, inner_part), torch.where(outer, inner_part, outer_part)
     beta = 0.5 * incomplete_beta(a, b, x, rest)
-    power = (_log_far_tail(2 * shape) - 2 * shape * torch.where(far, t, 1.0).log()).exp()
     score = _normal_score(torch.where(normal, t, 1.0), torch.where(normal, df, 2 * _NEARLY_NORMAL))
     gauss = torch.where(outer, ndtr(-score), 0.5 * torch.erf(score * math.sqrt(0.5)))
-    return torch.where(normal, gauss, torch.where(far, power, beta))
+    return torch.where(normal, gauss, torch.where(far, torch.where(far, log_power, 0.0).exp(), beta))
 
 
 def _log_far_tail(df: Tensor) -> Tensor:
@@ -133,8 +176,12 @@ def _log_far_tail(df: Tensor) -> Tensor:
 
 def _normal_score(t: Tensor, df: Tensor) -> Tensor:
     """Hill (1970), Algorithm 395: Student's t-distribution, CACM 13, 617-619."""
-    a = df - 0.5
-    w = (a * log_one_plus_square(t / df.sqrt())).sqrt()
+    a, u = df - 0.5, t / df.sqrt()
+    # the root has no slope at t = 0, but the ratio has
+    small = u < 1e-5
+    safe = torch.where(small, 1.0, u)
+    ratio = torch.where(small, 1 - 0.5 * u.square(), log_one_plus_square(safe) / safe.square())
+    w = t * (a / df * ratio).sqrt()
     b = 48 * a.square()
     return w + w * (w.square() + 3) / b
 

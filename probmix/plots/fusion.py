@@ -224,16 +224,18 @@ def _two_points(prediction: Any, family: str | ExponentialFamily | None) -> tupl
 
 
 def _family_of(distribution: Distribution) -> ExponentialFamily:
+    tried = []
     for name in families.names():
         try:
             member = _family(name, distribution)
+            tried.append(name)
             member.natural_params(distribution)
         except TypeError:
             continue
         return member
     raise TypeError(
         f"{type(distribution).__name__} belongs to no registered exponential family, whose log-linear pools have a "
-        f"closed form: {', '.join(families.names())}. An ensemble predicts mixtures; draw a single member."
+        f"closed form: {', '.join(tried)}. An ensemble predicts mixtures; draw a single member."
     )
 
 

@@ -16,8 +16,8 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     Parameters
     ----------
     distribution : torch or Pyro distribution
-        Closed form for Normal, also multivariate, Poisson, negative binomial, Gamma, Exponential, LogNormal, Beta,
-        Bernoulli and Categorical, for zero-inflated and hurdle counts, and for mixtures of Normals, Exponentials,
+        Closed form for Normal, also multivariate, Student t, Poisson, negative binomial, Gamma, Exponential, LogNormal,
+        Beta, Bernoulli and Categorical, for zero-inflated and hurdle counts, and for mixtures of Normals, Exponentials,
         LogNormals, Bernoullis and Categoricals; else from the cdf.
     y : Tensor, broadcastable to batch shape + event shape
         Whole numbers where the distribution is discrete.
@@ -51,6 +51,8 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     - Exponential: :math:`|y| - 2F(y)/r + 1/(2r)`;
     - LogNormal: :math:`y(2\Phi(z) - 1) - 2e^{\mu + \sigma^2/2}[\Phi(z - \sigma) + \Phi(\sigma/\sqrt2) - 1]` with
       :math:`z = (\log y - \mu)/\sigma`;
+    - Student t of :math:`\nu` degrees of freedom: :math:`\sigma\,[z(2F(z) - 1) + 2 f(z)\frac{\nu + z^2}{\nu - 1} -
+      \frac{2\sqrt\nu}{\nu - 1} B(\tfrac12, \nu - \tfrac12)/B(\tfrac12, \tfrac\nu2)^2]`, infinite up to one half;
     - Beta of mean :math:`\mu`: :math:`(y - \mu)(2F(y) - 1) + \frac2{a + b}\,[y(1 - y)f(y) - B(2a, 2b)/B(a, b)^2]`;
     - Bernoulli: :math:`(y - p)^2`, the Brier score of a one;
     - Categorical: the ranked probability score :math:`\sum_k (F(k) - 1[y \le k])^2`, which is the CRPS of the class
