@@ -191,7 +191,7 @@ STACKED = pd.concat([SERIES.set_index(pd.bdate_range("2020-01-01", periods=40))]
             STACKED,
             {},
             "the index of `series` must increase from row to row; row 40, 2020-01-01, comes after 2020-02-25. "
-            "Sort the rows in time, and pass a single series.",
+            "Sort the rows in time; several series are a list or dict.",
         ),
         (np.zeros((2, 3, 4)), {}, "`series` must have shape (T,) or (T, C), and values; got shape (2, 3, 4)."),
         (np.zeros(0), {}, "`series` must have shape (T,) or (T, C), and values; got shape (0,)."),

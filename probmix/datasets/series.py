@@ -37,8 +37,9 @@ def load_series(name: str, data: str | Path | None = None) -> pd.DataFrame:
 
     Notes
     -----
-    "series/stocks_2019_2020" holds four stocks one below the other: select one by its column Ticker,
-    ``frame[frame["Ticker"] == "GOOG"]``, before cutting windows.
+    "series/stocks_2019_2020" holds four stocks one below the other: before cutting windows, select one by its column
+    Ticker, ``frame[frame["Ticker"] == "GOOG"]``, or make a dict of all,
+    ``{name: rows.drop(columns="Ticker") for name, rows in frame.groupby("Ticker")}``.
     """
     table = read_table(find_table("series", name, data, _FOLDERS))
     time = next((column for column in table.columns if column.lower() in _TIMES), None)
