@@ -122,7 +122,7 @@ class PITMap:
         """Both ends of the cell between knots that a value lies in, or is nearest to: pit_scores, scores, slopes."""
         last = self.scores.shape[-1] - 1
         if self.pit_scores.ndim == 1:
-            cell = torch.bucketize(value.detach(), knots).sub(1).clamp(0, last - 1)
+            cell = torch.bucketize(value.detach().contiguous(), knots).sub(1).clamp(0, last - 1)
             pairs = [(of[cell], of[cell + 1]) for of in (self.pit_scores, self.scores, self.slopes)]
         else:
             targets = len(self.pit_scores)

@@ -15,7 +15,7 @@ from .gamma import Gamma
 from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .lognormal import LogNormal
-from .marginals import cdf, icdf, is_discrete
+from .marginals import atoms, cdf, icdf, is_discrete
 from .mixture import Independent, Mixture
 from .negative_binomial import NegativeBinomial
 from .poisson import Poisson
@@ -39,6 +39,7 @@ __all__ = [
     "QuantileFunction",
     "StudentT",
     "ZeroInflated",
+    "atoms",
     "cdf",
     "icdf",
     "is_discrete",

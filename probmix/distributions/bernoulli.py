@@ -4,12 +4,21 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import MixtureSameFamily
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
 from .members import members_last, weights_last
 from .origins import Parameters, parametrised, scipy_name
-from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound, mixture_crps, mixture_crps_with_bound
+from .scoring import (
+    ROUNDING,
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_nll,
+    mixture_crps,
+    mixture_crps_with_bound,
+    validate,
+)
 
 
 class Bernoulli(Marginals, torch.distributions.Bernoulli, TorchDistributionMixin):
@@ -27,6 +36,14 @@ def _(distribution: torch.distributions.Bernoulli, q: Tensor) -> Tensor:
     q, zero = torch.broadcast_tensors(q, (-distribution.logits).sigmoid())
     y = (q > zero).to(zero.dtype)
     return with_ends(y, q, torch.zeros_like(y), torch.ones_like(y))
+
+
+@marginal_nll.register
+def _(distribution: torch.distributions.Bernoulli, y: Tensor) -> Tensor:
+    validate(distribution, y)
+    logits, y = torch.broadcast_tensors(distribution.logits.double(), y.double())
+    value = binary_cross_entropy_with_logits(logits, y, reduction="none")
+    return torch.where((y == 0) | (y == 1), value, torch.inf)
 
 
 @marginal_crps.register

@@ -17,11 +17,13 @@ from .scoring import (
     ROUNDING,
     marginal_crps,
     marginal_crps_with_bound,
+    marginal_nll,
     marginal_window_crps,
     mixture_crps,
     mixture_crps_with_bound,
     mixture_window_crps,
     rounding_error,
+    validate,
 )
 
 # Quantiles are sought in the logit.
@@ -114,6 +116,12 @@ def beta_crps(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
 
 def _beta_remainder(a: Tensor, b: Tensor) -> Tensor:
     return stirling_remainder(a) + stirling_remainder(b) - stirling_remainder(a + b)
+
+
+@marginal_nll.register
+def _(distribution: torch.distributions.Beta, y: Tensor) -> Tensor:
+    validate(distribution, y)
+    return -beta_log_prob(y.double(), *concentrations(distribution))
 
 
 @marginal_crps.register

@@ -7,13 +7,22 @@ import numpy as np
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import MixtureSameFamily, constraints
 
 from .._blocks import in_blocks, is_plain
 from ._rows import RowValues, check_table
 from .inversion import with_ends
+from .marginals import atoms
 from .origins import Parameters, skpro_name
-from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound, marginal_window_crps
+from .scoring import (
+    ROUNDING,
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_window_crps,
+    mixture_crps,
+    mixture_crps_with_bound,
+    mixture_window_crps,
+)
 
 
 class Empirical(dist.TorchDistribution):
@@ -38,7 +47,8 @@ class Empirical(dist.TorchDistribution):
     Its CRPS is `probmix.scores.crps_samples` with ``fair=False``, the score of this very distribution. Where the draws
     only stand for the distribution they come from, take the fair one, which does not favour many draws over few. It has
     no density, so `nll` raises NotImplementedError. Mean and variance are those of the draws (divided by m, not m - 1).
-    The PIT takes the m + 1 values k/m: for a histogram have many more draws than bars.
+    The PIT takes the m + 1 values k/m, and is drawn between two of them where a target equals a draw: for a histogram
+    have many more draws than bars.
 
     Examples
     --------
@@ -102,6 +112,12 @@ class Empirical(dist.TorchDistribution):
             return numbers.back(self.samples.gather(-1, numbers.last))
 
 
+@atoms.register
+def _(distribution: Empirical) -> tuple[Tensor, Tensor]:
+    places = distribution.samples.double().movedim(-1, 0)
+    return places, torch.full_like(places, 1 / len(places))
+
+
 @marginal_crps.register
 def _(distribution: Empirical, y: Tensor) -> Tensor:
     return draws_crps(distribution.samples.double(), y, fair=False)
@@ -121,6 +137,30 @@ def _(distribution: Empirical, y: Tensor, lower: Tensor, upper: Tensor) -> Tenso
     return draws_crps(draws, torch.minimum(torch.maximum(y, lower), upper), fair=False)
 
 
+@mixture_crps.register
+def _(component: Empirical, mixture: MixtureSameFamily, y: Tensor) -> Tensor:
+    return step_crps(*_members(component, mixture), y)
+
+
+@mixture_crps_with_bound.register
+def _(component: Empirical, mixture: MixtureSameFamily, y: Tensor) -> tuple[Tensor, Tensor]:
+    draws, weights = _members(component, mixture)
+    return step_crps(draws, weights, y), ROUNDING * draws.shape[-1] * (draws - y.unsqueeze(-1)).abs().amax(-1)
+
+
+@mixture_window_crps.register
+def _(component: Empirical, mixture: MixtureSameFamily, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    draws, weights = _members(component, mixture)
+    draws = torch.minimum(torch.maximum(draws, lower.unsqueeze(-1)), upper.unsqueeze(-1))
+    return step_crps(draws, weights, torch.minimum(torch.maximum(y, lower), upper))
+
+
+def _members(component: Empirical, mixture: MixtureSameFamily) -> tuple[Tensor, Tensor]:
+    """All draws of all members, and the weight of each, (*batch, *event, M m)."""
+    places, masses = (t.movedim(0, -1) for t in atoms(mixture))
+    return places, masses
+
+
 @skpro_name("Delta")
 def _(p: Parameters) -> Empirical:
     return Empirical(torch.tensor(p["c"]).unsqueeze(-1))
@@ -130,6 +170,19 @@ def draws_crps(samples: Tensor, y: Tensor, fair: bool) -> Tensor:
     """CRPS of draws along the last axis, (*B, m) and (*B,) to (*B,); see `probmix.scores.crps_samples`."""
     flat = samples.expand(*y.shape, samples.shape[-1]).reshape(-1, samples.shape[-1])
     return in_blocks(partial(_crps, fair=fair), flat, y.reshape(-1)).reshape(y.shape)
+
+
+def step_crps(draws: Tensor, weights: Tensor, y: Tensor) -> Tensor:
+    """CRPS of draws of any weights that sum to one, in float64: the integral of the square of a step function."""
+    draws, order = draws.sort(-1)
+    weights = weights.expand_as(draws).gather(-1, order)
+    low, high = draws[..., :-1], draws[..., 1:]
+    # 1 - F as a sum of its own keeps its digits where F is nearly one
+    below = weights.cumsum(-1)[..., :-1]
+    above = weights.flip(-1).cumsum(-1).flip(-1)[..., 1:]
+    meet = torch.minimum(torch.maximum(y.unsqueeze(-1), low), high)
+    inside = (meet - low) * below.square() + (high - meet) * above.square()
+    return inside.sum(-1) + (y - torch.minimum(torch.maximum(y, draws[..., 0]), draws[..., -1])).abs()
 
 
 def _crps(samples: Tensor, y: Tensor, fair: bool) -> Tensor:

@@ -10,7 +10,15 @@ from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
 from .members import members_last, sum_over_pairs, weights_last
 from .origins import Parameters, parametrised, scipy_name, skpro_name
-from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound, mixture_crps, mixture_crps_with_bound
+from .scoring import (
+    ROUNDING,
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_nll,
+    mixture_crps,
+    mixture_crps_with_bound,
+    validate,
+)
 
 
 class Exponential(Marginals, torch.distributions.Exponential, TorchDistributionMixin):
@@ -19,8 +27,11 @@ class Exponential(Marginals, torch.distributions.Exponential, TorchDistributionM
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        wide, rate = value.double(), self.rate.double()
-        return torch.where(wide >= 0, rate.log() - rate * wide, -torch.inf).to(self.rate.dtype)
+        return exponential_log_prob(value.double(), self.rate.double()).to(self.rate.dtype)
+
+
+def exponential_log_prob(y: Tensor, rate: Tensor) -> Tensor:
+    return torch.where(y >= 0, rate.log() - rate * y, -torch.inf)
 
 
 @cdf.register
@@ -35,6 +46,12 @@ def _(distribution: torch.distributions.Exponential, q: Tensor) -> Tensor:
     q, rate = torch.broadcast_tensors(q.double(), distribution.rate.double())
     y = -torch.log1p(-q) / rate
     return with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.rate.dtype)
+
+
+@marginal_nll.register
+def _(distribution: torch.distributions.Exponential, y: Tensor) -> Tensor:
+    validate(distribution, y)
+    return -exponential_log_prob(y.double(), distribution.rate.double())
 
 
 @marginal_crps.register

@@ -12,7 +12,7 @@ from .counts import counted, masses, smooth_cdf
 from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
 from .parts import widen
-from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound
+from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound, marginal_nll, validate
 
 
 class ZeroInflated(Marginals, dist.ZeroInflatedDistribution):
@@ -48,8 +48,7 @@ class ZeroInflated(Marginals, dist.ZeroInflatedDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        counted = self.base_dist.log_prob(value)
-        return zero_inflated_log_prob(counted.double(), self.gate_logits.double(), value).to(counted.dtype)
+        return (-marginal_nll(self, value)).to(self.gate_logits.dtype)
 
 
 def zero_inflated_log_prob(counted: Tensor, gate_logits: Tensor, y: Tensor) -> Tensor:
@@ -121,8 +120,7 @@ class Hurdle(Marginals, dist.TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        counted, none = self.base_dist.log_prob(value), self.base_dist.log_prob(torch.zeros_like(value))
-        return hurdle_log_prob(counted.double(), none.double(), self.gate_logits.double(), value).to(counted.dtype)
+        return (-marginal_nll(self, value)).to(self.gate_logits.dtype)
 
 
 def hurdle_excess(distribution: Hurdle) -> Tensor:
@@ -219,6 +217,22 @@ def _(distribution: Hurdle, y: Tensor) -> Tensor:
     gate, base = distribution.gate_logits.double(), distribution.base_dist
     above = smooth_cdf(base, y) - smooth_cdf(base, torch.zeros_like(gate))
     return gate.sigmoid() + hurdle_excess(distribution) * above
+
+
+@marginal_nll.register
+def _(distribution: dist.ZeroInflatedDistribution, y: Tensor) -> Tensor:
+    validate(distribution, y)
+    # widened first: Pyro's takes the logit of the gate when it is asked for, and keeps it
+    wide: Any = widen(distribution)
+    counted = -marginal_nll(distribution.base_dist, y)
+    return -zero_inflated_log_prob(counted.double(), wide.gate_logits, y)
+
+
+@marginal_nll.register
+def _(distribution: Hurdle, y: Tensor) -> Tensor:
+    validate(distribution, y)
+    counted, none = (-marginal_nll(distribution.base_dist, k) for k in (y, torch.zeros_like(y)))
+    return -hurdle_log_prob(counted.double(), none.double(), distribution.gate_logits.double(), y)
 
 
 @marginal_crps.register(dist.ZeroInflatedDistribution)

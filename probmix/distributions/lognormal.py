@@ -13,7 +13,15 @@ from .marginals import Marginals, cdf, icdf
 from .members import members_last, sum_over_pairs, weights_last
 from .normal_scores import from_normal_score, normal_score
 from .origins import Parameters, parametrised, scipy_name, skpro_name
-from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound, mixture_crps, mixture_crps_with_bound
+from .scoring import (
+    ROUNDING,
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_nll,
+    mixture_crps,
+    mixture_crps_with_bound,
+    validate,
+)
 
 
 class LogNormal(Marginals, dist.LogNormal):
@@ -22,10 +30,16 @@ class LogNormal(Marginals, dist.LogNormal):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        log_value, scale = value.double().log(), self.scale.double()
-        z = (log_value - self.loc.double()) / scale
-        density = -HALF_LOG_2PI - scale.log() - 0.5 * z.square() - log_value
-        return torch.where(value > 0, density, -torch.inf).to(self.loc.dtype)
+        return lognormal_log_prob(value.double(), self.loc.double(), self.scale.double()).to(self.loc.dtype)
+
+
+def lognormal_log_prob(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    inside = y > 0
+    # the logarithm of any y will do outside
+    log_y = torch.where(inside, y, 1.0).log()
+    z = (log_y - loc) / scale
+    density = -HALF_LOG_2PI - scale.log() - 0.5 * z.square() - log_y
+    return torch.where(inside, density, -torch.inf)
 
 
 @cdf.register
@@ -51,6 +65,12 @@ def _(distribution: torch.distributions.LogNormal, y: Tensor) -> Tensor:
 @from_normal_score.register
 def _(distribution: torch.distributions.LogNormal, score: Tensor) -> Tensor:
     return (distribution.loc + distribution.scale * score).exp()
+
+
+@marginal_nll.register
+def _(distribution: torch.distributions.LogNormal, y: Tensor) -> Tensor:
+    validate(distribution, y)
+    return -lognormal_log_prob(y.double(), distribution.loc.double(), distribution.scale.double())
 
 
 @marginal_crps.register

@@ -8,7 +8,7 @@ from torch.distributions import Distribution, MixtureSameFamily
 
 from .counts import counted, masses, smooth_cdf
 from .inversion import invert_continuous, invert_discrete, with_ends
-from .marginals import Marginals, cdf, icdf, is_discrete
+from .marginals import Marginals, atoms, cdf, icdf, is_discrete
 from .members import component_weights
 from .normal_scores import from_normal_score, normal_score
 from .parts import innermost
@@ -71,6 +71,11 @@ def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
 # -- several coordinates ----------------------------------------------------------------------------------------------
 
 
+@atoms.register(torch.distributions.Independent)
+def _(distribution: torch.distributions.Independent[Distribution]) -> tuple[Tensor, Tensor]:
+    return atoms(distribution.base_dist)
+
+
 @counted.register(torch.distributions.Independent)
 def _(distribution: torch.distributions.Independent[Distribution]) -> Distribution:
     return counted(distribution.base_dist)
@@ -118,6 +123,15 @@ def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) ->
 
 
 # -- mixtures ----------------------------------------------------------------------------------------------------------
+
+
+@atoms.register
+def _(distribution: MixtureSameFamily) -> tuple[Tensor, Tensor]:
+    weights, dim = component_weights(distribution)
+    places, probabilities = atoms(distribution.component_distribution)
+    members = places, weights.double() * probabilities
+    places, probabilities = (t.movedim(dim, 0).flatten(0, 1) for t in members)
+    return places, probabilities
 
 
 @counted.register

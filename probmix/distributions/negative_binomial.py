@@ -49,8 +49,7 @@ class NegativeBinomial(Marginals, torch.distributions.NegativeBinomial, TorchDis
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        total_count, log_mean = count_and_log_mean(self)
-        return negative_binomial_log_prob(value.double(), log_mean, total_count).to(self.logits.dtype)
+        return (-marginal_nll(self, value)).to(self.logits.dtype)
 
 
 def count_and_log_mean(distribution: torch.distributions.NegativeBinomial) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ class Poisson(Marginals, dist.Poisson):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        return poisson_log_prob(value.double(), self.rate.double().log()).to(self.rate.dtype)
+        return (-marginal_nll(self, value)).to(self.rate.dtype)
 
 
 @cdf.register

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily
 
-from .marginals import cdf, icdf
+from .marginals import atoms, cdf, icdf
 from .parts import device_of
 
 # Mass left out on either side; what it adds is of the order of its square.
@@ -85,15 +85,20 @@ def cuts(distribution: Distribution, levels: tuple[float, ...] = _CUTS) -> Tenso
 
 
 def panel_edges(distribution: Distribution) -> Tensor:
-    """The cuts, or of very many of them some in their order: a step of the cdf between two is seen and halved down to.
+    """The cuts and the point masses; of very many some in their order: a step between two is seen and halved down to.
 
     All would cost the square of the number of members.
     """
-    edges = cuts(distribution)
-    if len(edges) <= _MOST_EDGES:
-        return edges
-    places = torch.linspace(0, len(edges) - 1, _MOST_EDGES, device=edges.device).round().long()
-    return edges.sort(0).values[places]
+    edges, jumps = _some(cuts(distribution)), _some(atoms(distribution)[0].detach())
+    return torch.cat([edges, jumps]) if len(jumps) else edges
+
+
+def _some(places: Tensor) -> Tensor:
+    """At most _MOST_EDGES of the places in every row."""
+    if len(places) <= _MOST_EDGES:
+        return places
+    chosen = torch.linspace(0, len(places) - 1, _MOST_EDGES, device=places.device).round().long()
+    return places.sort(0).values[chosen]
 
 
 def cells(distribution: Distribution) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ._rows import RowValues, check_table
-from .marginals import cdf
+from .marginals import atoms, cdf
 from .parts import widen
 from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound, marginal_window_crps
 
@@ -43,7 +43,8 @@ class QuantileFunction(dist.TorchDistribution):
     -----
     The CRPS is exact, see `probmix.scores.crps`; `probmix.scores.crps_quantiles` approximates the score of the unknown
     distribution behind the quantiles instead. With point masses at both ends there is no density, so `nll` raises
-    NotImplementedError. The PIT of targets beyond the outer quantiles is 0 or 1.
+    NotImplementedError. The PIT of targets beyond the outer quantiles is 0 or 1; on
+    them it is drawn from their mass.
 
     References
     ----------
@@ -167,6 +168,15 @@ def _check_order(quantiles: Tensor) -> None:
             f"the quantiles must not decrease from level to level, got {quantiles[row].tolist()} at row {row}. "
             "Sort them along the last axis, which never makes the forecast worse."
         )
+
+
+@atoms.register
+def _(distribution: QuantileFunction) -> tuple[Tensor, Tensor]:
+    # quantiles that coincide have the mass between their levels as well
+    x, levels = distribution.quantiles.double().movedim(-1, 0), distribution.levels
+    same = torch.where(x.diff(dim=0) == 0, levels.diff().reshape((-1,) + (1,) * (x.ndim - 1)), 0.0)
+    ends = [torch.full_like(x[:1], float(end)) for end in (levels[0], 1 - levels[-1])]
+    return torch.cat([x[:1], x[1:], x[-1:]]), torch.cat([ends[0], same, ends[1]])
 
 
 @marginal_crps.register

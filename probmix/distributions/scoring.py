@@ -31,7 +31,7 @@ _SMOOTH_ERROR = 1e-8
 def marginal_nll(distribution: Distribution, y: Tensor) -> Tensor:
     """Negative log-likelihood of every row, in float64 unless the class is exact in its own dtype; `y` is not checked.
 
-    Coordinates that are independent count together.
+    Coordinates that are independent count together. Infinite outside of the support, also for torch's own classes.
     """
     return -widen(distribution).log_prob(y.double())
 
@@ -109,6 +109,12 @@ def incomplete_gamma_error(distribution: Distribution, y: Tensor) -> Tensor:
     return CDF_ERROR * ((y - wide.mean).abs() + torch.minimum(wide.stddev, wide.mean))
 
 
+def validate(distribution: Distribution, y: Tensor) -> None:
+    """Raise, as `log_prob` would, where y is outside the support of a distribution that validates."""
+    if distribution._validate_args:
+        distribution._validate_sample(y)
+
+
 @contextmanager
 def _cdf_needed(distribution: Distribution) -> Iterator[None]:
     try:
@@ -124,8 +130,13 @@ def _cdf_needed(distribution: Distribution) -> Iterator[None]:
 def _quadrature_with_bound(distribution: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
     ends = torch.full_like(y, torch.inf)
     value, error = quadrature_window(distribution, y, -ends, ends)
+    return value, error + error_from_cdf(distribution, value)
+
+
+def error_from_cdf(distribution: Distribution, value: Tensor) -> Tensor:
+    """Error of a CRPS by quadrature that the errors of the cdf make, each as large as CDF_ERROR."""
     low, high = quantiles(distribution, (TAIL, 1 - TAIL))
-    return value, error + _from_cdf(value.detach(), high - low)
+    return _from_cdf(value.detach(), high - low)
 
 
 def _sum_with_bound(distribution: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:

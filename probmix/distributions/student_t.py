@@ -13,7 +13,7 @@ from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
 from .normal_scores import from_normal_score, normal_score
 from .origins import Parameters, parametrised, scipy_name, skpro_name
-from .scoring import marginal_crps, marginal_crps_with_bound
+from .scoring import marginal_crps, marginal_crps_with_bound, marginal_nll, validate
 
 # Newton's method for quantiles: rounds at most, the relative step that ends it, for its square is below rounding, and
 # the largest one.
@@ -108,6 +108,13 @@ def _(distribution: torch.distributions.StudentT, y: Tensor) -> Tensor:
 def _(distribution: torch.distributions.StudentT, score: Tensor) -> Tensor:
     y = icdf(StudentT(*parameters(distribution), validate_args=False), ndtr(-score.abs()))
     return torch.where(score < 0, y, 2 * distribution.loc - y)
+
+
+@marginal_nll.register
+def _(distribution: torch.distributions.StudentT, y: Tensor) -> Tensor:
+    validate(distribution, y)
+    df, loc, scale = parameters(distribution)
+    return -student_t_log_prob(y.double(), df, loc, scale.log())
 
 
 @marginal_crps.register

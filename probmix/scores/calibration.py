@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..distributions import cdf, icdf, is_discrete
+from ..distributions import atoms, cdf, icdf, is_discrete
+from ..distributions.marginals import mass_at
 from ..distributions.parts import device_of, to_dtype_of, widen
 from ._inputs import checked_targets
 
@@ -12,9 +13,9 @@ from ._inputs import checked_targets
 def pit(distribution: Distribution, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
     r"""Probability integral transform: uniform on [0, 1] if y is drawn from the distribution.
 
-    F(y) for continuous distributions; for discrete ones randomised,
+    F(y) where the cdf is continuous; where it jumps, as it does for discrete distributions, randomised,
 
-    .. math:: F(y - 1) + u\,(F(y) - F(y - 1)),\qquad u \sim U(0, 1)
+    .. math:: F(y) - (1 - u)\,P(Y = y),\qquad u \sim U(0, 1)
 
     Parameters
     ----------
@@ -54,12 +55,13 @@ def wide_pit(distribution: Distribution, y: Tensor, generator: torch.Generator |
     y = checked_targets(distribution, y).double()
     wide = widen(distribution)
     value = cdf(wide, y)
-    if is_discrete(distribution):
+    discrete = is_discrete(wide)
+    if discrete or len(atoms(wide)[0]):
         device = device_of(distribution)
         if generator is None:
             generator = torch.Generator(device).manual_seed(0)
         u = torch.rand(value.shape, generator=generator, dtype=torch.float64, device=device)
-        value = torch.lerp(cdf(wide, y - 1), value, u)
+        value = torch.lerp(cdf(wide, y - 1) if discrete else value - mass_at(wide, y), value, u)
     return value
 
 

@@ -18,7 +18,7 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     distribution : torch or Pyro distribution
         Closed form for Normal, also multivariate, Student t, Poisson, negative binomial, Gamma, Exponential, LogNormal,
         Beta, Bernoulli and Categorical, for zero-inflated and hurdle counts, and for mixtures of Normals, Exponentials,
-        LogNormals, Bernoullis and Categoricals; else from the cdf.
+        LogNormals, Bernoullis, Categoricals and draws; else from the cdf.
     y : Tensor, broadcastable to batch shape + event shape
         Whole numbers where the distribution is discrete.
 

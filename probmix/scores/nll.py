@@ -19,7 +19,7 @@ def nll(distribution: Distribution, y: Tensor) -> Tensor:
     Returns
     -------
     Tensor, (*batch_shape,), in the dtype of the distribution
-        One value per row; several targets count jointly. Infinite where a count or a Gamma target is impossible.
+        One value per row; several targets count jointly. Infinite where a target is impossible.
 
     Raises
     ------
@@ -28,8 +28,8 @@ def nll(distribution: Distribution, y: Tensor) -> Tensor:
 
     Notes
     -----
-    All are evaluated in float64; Poisson, negative binomial and Gamma, torch's own too, in forms that do not cancel: at
-    a rate of 1e6 float32's :math:`y \log r - r - \log y!` is off by whole nats.
+    All are evaluated in float64; those that this package has a class for, torch's own too, in forms that do not cancel:
+    at a rate of 1e6 float32's :math:`y \log r - r - \log y!` is off by whole nats.
 
     References
     ----------

@@ -50,9 +50,10 @@ def threshold_weighted_crps(
 
     Notes
     -----
-    The windows of a partition of the line add up to the `crps`. Closed form for Normal and Categorical; a sum over the
-    integers, the first and last of which count in part, for other discrete distributions; else the quadrature of
-    `crps`, to 1e-10 relative to the value where F is known that well. F counts as 0 below its quantile at 1e-12 and as
+    The windows of a partition of the line add up to the `crps`. Closed form for Normal, also multivariate, Categorical,
+    Empirical and its mixtures, and QuantileFunction; a sum over the integers, the first and last of which count in
+    part, for other discrete distributions; else the quadrature of `crps`, to 1e-10 relative to the value where F is
+    known that well. F counts as 0 below its quantile at 1e-12 and as
     1 above that at 1 - 1e-12.
 
     References
