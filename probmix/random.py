@@ -67,7 +67,7 @@ class KeyedRandom:
         first = self._position + 1
         self._position += count
         counter = torch.arange(first, first + count, device=self._keys.device)
-        return _mix(self._keys.unsqueeze(-1) + counter * _GOLDEN).reshape(-1, *shape)
+        return _mix(self._keys.unsqueeze(-1) + counter * _GOLDEN).reshape(len(self._keys), *shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
         """Uniform numbers in the open interval (0, 1), (M, *shape), float32; two from every 64 bits."""

@@ -4,12 +4,147 @@ import numpy as np
 import pytest
 import torch
 
-from probmix import DensityClassifier, DensityRegressor
-from probmix.estimators.rows import split_rows
-from probmix.mixup import preset_names
+from probmix import DensityClassifier, DensityRegressor, families
+from probmix.estimators.building import build_network
+from probmix.estimators.rows import Rows, canonical_rows
+from probmix.estimators.tables import counted_rows
+from probmix.estimators.validation import split_rows, training_data
+from probmix.mixup import preset, preset_names
+from probmix.mixup.objectives import objective
 from probmix.random import KeyedRandom, member_keys
+from probmix.training import TrainingData
+from probmix.training.data import BatchSource, target_scaler
+from probmix.training.run import Task
 
 SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02, "random_state": 0}
+
+
+@pytest.fixture
+def noise():
+    """A weak signal in ten columns: a fit that is judged by rows it knows learns the noise by heart."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2400, 10))
+    return X, X[:, 0] + rng.normal(size=2400)
+
+
+WEIGHTS = {"2": 2, "2.5": 2.5, "5": 5, "11": 11, "1e300": 1e300, "rows five times": None}
+
+
+@pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
+def test_equal_weights_and_rows_that_are_all_repeated_change_nothing(noise, weight):
+    X, y = noise
+    settings = {"mixup": "erm", "max_epochs": 15, "random_state": 0}
+    plain = DensityRegressor(**settings).fit(X[:400], y[:400])
+    if weight is None:
+        rows = np.random.default_rng(1).permutation(np.repeat(np.arange(400), 5))
+        other = DensityRegressor(**settings).fit(X[rows], y[rows])
+    else:
+        other = DensityRegressor(**settings).fit(X[:400], y[:400], sample_weight=np.full(400, weight))
+    assert plain.score(X[400:], y[400:]) > -1.55
+    np.testing.assert_array_equal(other.validation_curve_, plain.validation_curve_)
+    np.testing.assert_array_equal(other.predict(X), plain.predict(X))
+
+
+@pytest.mark.parametrize("mixup", ["erm", "probmix", "local-mixup"])
+def test_the_unit_of_weights_is_irrelevant(problem, mixup):
+    """Exactly for powers of two, which round nothing."""
+    X, y = problem
+    weight = np.random.default_rng(1).uniform(0, 4, len(y))
+    settings = SETTINGS | {"mixup": mixup, "max_epochs": 8}
+    fits = [DensityRegressor(**settings).fit(X, y, sample_weight=unit * weight) for unit in (1, 2.0**-30, 5, 1e-305)]
+    np.testing.assert_array_equal(fits[1].predict(X), fits[0].predict(X))
+    for other in fits[2:]:
+        np.testing.assert_allclose(other.predict(X), fits[0].predict(X), rtol=1e-4)
+
+
+def test_equal_rows_become_one_whatever_their_order():
+    rng = np.random.default_rng(0)
+    base = Rows(rng.normal(size=(30, 2)).round(), rng.normal(size=(30, 2)), rng.random(30), rng.normal(size=30))
+    numbers = rng.integers(0, 30, 200)
+    many = Rows(
+        base.x[numbers], base.y[numbers], rng.choice([0, 0.1, 0.2, 0.3, 1 / 3], 200), base.log_exposure[numbers]
+    )
+    rows, place = canonical_rows(many)
+    kept = many.sample_weight > 0
+    assert (place[~kept] == -1).all()
+    assert len(rows.x) == len(np.unique(numbers[kept])) == place.max() + 1
+    for name in ("x", "y", "log_exposure"):
+        np.testing.assert_array_equal(getattr(rows, name)[place[kept]], getattr(many, name)[kept])
+    totals = np.bincount(place[kept], many.sample_weight[kept])
+    np.testing.assert_allclose(rows.sample_weight, totals / totals.mean(), rtol=1e-14)
+    for seed in range(20):
+        other, _ = canonical_rows(many.take(np.random.default_rng(seed).permutation(200)))
+        for name in ("x", "y", "sample_weight", "log_exposure"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(rows, name))
+
+
+def test_rows_that_differ_in_target_or_exposure_are_not_equal():
+    x, y = np.zeros((4, 1)), np.array([0.0, 0.0, 1.0, 1.0])
+    rows, place = canonical_rows(Rows(x, y))
+    assert (rows.y.tolist(), place.tolist(), rows.sample_weight) == ([0, 1], [0, 0, 1, 1], None)
+    rows, _ = canonical_rows(Rows(x, y, None, np.array([0.0, 1.0, 1.0, 1.0])))
+    assert rows.sample_weight.tolist() == [0.75, 0.75, 1.5]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_rows_are_on_one_side(seed):
+    """Of rows drawn with replacement, with weights, and of rounded ones, of which many are equal by chance."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(80, 2)).round(1)
+    y = rng.poisson(np.exp(x[:, 0])).astype(float)
+    numbers = rng.integers(0, 80, 300)
+    for classes in (None, torch.from_numpy(y).long()):
+        rows, _ = canonical_rows(Rows(x[numbers], y[numbers], rng.integers(1, 9, 300).astype(float)))
+        strata = None if classes is None else torch.from_numpy(rows.y).long()
+        data = training_data(rows, None, 0.2, member_keys(seed, 4), strata)
+        table = torch.cat([data.x, data.y.unsqueeze(1)], 1)
+        for train, validation in zip(data.train_rows, data.validation_rows, strict=True):
+            sides = [{tuple(row) for row in table[part].tolist()} for part in (train, validation)]
+            assert len(sides[0]) == len(train)
+            assert len(sides[1]) == len(validation) == round(0.2 * len(rows.x))
+            assert not sides[0] & sides[1]
+
+
+def test_weights_make_no_epoch_longer(noise, monkeypatch):
+    """A step for as many rows as there are different ones."""
+    X, y = noise
+    weight = np.random.default_rng(0).integers(1, 9, 400)
+    seen, loss = [], Task.loss
+    monkeypatch.setattr(
+        Task, "loss", lambda task, network, batch: seen.append(batch.x.shape) or loss(task, network, batch)
+    )
+    for weights in (None, weight, 0.1 * weight):
+        DensityRegressor("gaussian", "probmix", max_epochs=2, random_state=0).fit(X[:400], y[:400], weights)
+    assert len(seen) == 3 * 2 * 5
+    assert seen[:10] == seen[10:20] == seen[20:]
+
+
+def test_copies_of_a_row_are_not_its_neighbours(problem):
+    X, y = problem
+    settings = SETTINGS | {"mixup": "local-probmix", "max_epochs": 5}
+    plain = DensityRegressor(**settings).fit(X, y)
+    copied = DensityRegressor(**settings).fit(X.repeat(9, 0), y.repeat(9))
+    np.testing.assert_array_equal(copied.predict(X), plain.predict(X))
+
+
+def test_a_row_meets_itself_as_often_as_it_weighs():
+    """The pairs of a full batch, over all turns: those of a table with every row as many times as it weighs."""
+    weight = torch.tensor([3.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    x, rows = torch.arange(4.0, dtype=torch.float64).unsqueeze(1), torch.arange(4).unsqueeze(0)
+    data = TrainingData(x, x[:, 0], weight, rows, rows[:, :0], rows)
+    family = families.get("gaussian")
+    network = build_network(None, (), family, (1,), None, member_keys(0, 1), preset("probmix"))
+    network.initialize_(member_keys(0, 1), *data.feature_moments(), torch.zeros(1, 1, 2))
+    scaler = target_scaler(family, data)
+    source = BatchSource(
+        data, objective("nll", family), network, scaler, preset("probmix"), None, KeyedRandom(member_keys(0, 1))
+    )
+    for epoch in range(1, 30):
+        (batch,) = source.epoch(epoch, KeyedRandom(member_keys(0, 1)))
+        own = batch.x[0, :, 0]
+        met = own.roll(-batch.target.partners)
+        expected = weight[own.long()] * torch.where(own == met, torch.ones(4), weight[met.long()])
+        assert batch.row_weight[0].tolist() == pytest.approx((expected / 1.5 ** torch.where(own == met, 1, 2)).tolist())
 
 
 @pytest.mark.parametrize("mixup", ["erm", "probmix", "mixup"])
@@ -33,6 +168,45 @@ def test_weights_that_depend_on_the_target_are_honoured(mixup):
     assert model.predict(X).mean() == pytest.approx(np.average(y, weights=weight), rel=0.12)
 
 
+def cells(counts, share=False):
+    """Rows of a table: X is the number of a row of `counts`, y that of a column."""
+    x, y = np.indices(np.shape(counts)).reshape(2, -1)
+    weight = np.ravel(counts) * (0.37 if share else 1)
+    return Rows(np.repeat(x, 1).astype(float)[:, None], y.astype(float), weight.astype(float))
+
+
+COUNTED = {
+    "two categories": ([[1200, 300], [450, 1050]], [1, 1, 1, 1]),
+    "all five times": (5 * np.array([[21, 9]] * 25 + [[4, 2]] * 5), [1, 1] * 25 + [0, 0] * 5),
+    "few rows": (np.r_[[[3, 2]], np.ones((60, 2))], [0] * 122),
+    "one target for each X": ([[1000], [50], [1]], [0, 0, 0]),
+    "none is heavy": (np.r_[[np.arange(20, 60)], np.ones((1, 40))], [0] * 80),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+@pytest.mark.parametrize("has_other_unit", [False, True])
+def test_which_rows_are_counts(case, has_other_unit):
+    counts, expected = COUNTED[case]
+    rows = cells(counts, has_other_unit)
+    order = np.argsort(canonical_rows(rows)[1])
+    assert counted_rows(canonical_rows(rows)[0]).astype(int).tolist() == np.asarray(expected)[order].tolist()
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.5])
+def test_counted_rows_share_their_weight_out(fraction):
+    rows, _ = canonical_rows(cells([[1187, 313, 2], [441, 1059, 1]]))
+    data = training_data(rows, None, fraction, member_keys(0, 3), None)
+    assert data.train_rows.shape[1] < 1010
+    for part, share in ((data.train_rows, 1 - fraction), (data.validation_rows, fraction)):
+        for m in range(3):
+            found = np.zeros((2, 3))
+            np.add.at(found, (data.x[part[m], 0].long(), data.y[part[m]].long()), data.sample_weight[part[m]])
+            np.testing.assert_allclose(found * 3003 / 6, share * np.array([[1187, 313, 2], [441, 1059, 1]]), rtol=1e-12)
+    # written out for steps that are as many as those of observations, and as quiet
+    assert data.sample_weight[data.train_rows].max() < 0.02
+
+
 @pytest.mark.parametrize("mixup", ["erm", "probmix"])
 @pytest.mark.parametrize("seed", range(3))
 def test_tables_of_a_few_categories_are_samples_and_not_sets(mixup, seed):
@@ -51,11 +225,11 @@ def test_tables_of_a_few_categories_are_samples_and_not_sets(mixup, seed):
 
 def test_rare_classes_have_their_share_of_the_validation_rows():
     classes = torch.tensor([0] * 180 + [1] * 20)
-    _, validation = split_rows(200, 0.2, KeyedRandom(member_keys(0, 50)), classes)
+    _, validation = split_rows(200, 40, KeyedRandom(member_keys(0, 50)), classes)
     assert validation.shape == (50, 40)
     assert (classes[validation].sum(1) == 4).all()
     assert len(validation.unique()) == 200
-    train, validation = split_rows(200, 0.2, KeyedRandom(member_keys(0, 50)))
+    train, validation = split_rows(200, 40, KeyedRandom(member_keys(0, 50)))
     assert torch.equal(torch.cat([train, validation], 1).sort(1).values, torch.arange(200).expand(50, 200))
     assert classes[validation].sum(1).unique().numel() > 3
 

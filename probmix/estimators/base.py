@@ -37,7 +37,8 @@ from .checks import (
 )
 from .persistence import save_estimator
 from .predictions import Predictions
-from .rows import Rows, canonical_rows, check_rows, training_data
+from .rows import Rows, canonical_rows, check_rows
+from .validation import training_data
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
             Numbers. A sparse table is made dense, up to 4 GiB.
         y : array-like, (n,); for a regressor also (n, d)
         sample_weight : array-like, (n,), optional
-            Non-negative. A row of weight two counts exactly like the row twice, a row of weight zero not at all.
+            Non-negative, in any unit. A row of weight two counts exactly like the row twice, a row of weight zero not
+            at all. Rows that are equal in X, y and exposure are one row with the sum of their weights, which trains
+            a member or judges it, but not both; see Notes.
         X_val, y_val : array-like, optional
             Rows by which every member's best epoch is chosen, in place of a random part of X, which is no fair judge
             where rows depend on each other: in time, or within groups. The steps of a pipeline do not transform them.
@@ -136,6 +139,9 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         Notes
         -----
         A fit that fails leaves the estimator unfitted, also if it was fitted before.
+
+        Tables of a few categories are an exception to equal rows being one: where most rows share their X with many
+        others, of which some are equal, these are observations of their own, and some train while others judge.
         """
         return self._fit(X, y, sample_weight, X_val, y_val)
 
@@ -194,7 +200,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
 
         self.seed_ = check_seed(self.random_state)
         keys = member_keys(self.seed_, self.n_members)
-        rows = canonical_rows(rows)
+        rows, _ = canonical_rows(rows)
         data = training_data(rows, held_out, self.validation_fraction, keys, self._strata(rows.y))
         data, log_unit = _in_units_of_exposure(data)
         return Problem(data, goal, mixup, options, device, keys, log_unit)

@@ -178,7 +178,9 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
             Numbers. A sparse table is made dense, up to 4 GiB.
         y : array-like, (n,) or (n, d)
         sample_weight : array-like, (n,), optional
-            Non-negative. A row of weight two counts exactly like the row twice, a row of weight zero not at all.
+            Non-negative, in any unit. A row of weight two counts exactly like the row twice, a row of weight zero not
+            at all. Rows that are equal in X, y and exposure are one row with the sum of their weights, which trains
+            a member or judges it, but not both; see Notes.
         X_val, y_val : array-like, optional
             Rows by which every member's best epoch is chosen, in place of a random part of X, which is no fair judge
             where rows depend on each other: in time, or within groups. The steps of a pipeline do not transform them.
@@ -201,6 +203,9 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         Notes
         -----
         A fit that fails leaves the estimator unfitted, also if it was fitted before.
+
+        Tables of a few categories are an exception to equal rows being one: where most rows share their X with many
+        others, of which some are equal, these are observations of their own, and some train while others judge.
         """
         return self._fit(X, y, sample_weight, X_val, y_val, exposure, exposure_val)
 

@@ -4,21 +4,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_feature_names, check_array, validate_data
-from torch import Tensor
 
 from .._numbers import as_numbers, cells_named
-from ..random import KeyedRandom
-from ..training import TrainingData
-
-# Streams of the initial weights and of the epochs are numbered from 0.
-_SPLIT_STREAM = -2
-# Integer weights are written out as copies while this makes the data at most so many times longer.
-_LONGEST = 10
 
 Array = NDArray[np.float64]
+# Sums of weights that differ by less are equal.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -43,102 +36,69 @@ class Rows:
         return Rows(self.x[which], self.y[which], *rest)
 
 
-def canonical_rows(rows: Rows) -> Rows:
+def canonical_rows(rows: Rows) -> tuple[Rows, NDArray[np.intp]]:
     """Bring rows into a form that depends on what they say and not on how it is written.
 
-    Rows of weight zero are dropped, rows with integer weights are written out as so many copies, and all are sorted. A
-    row of weight two and the same row twice are then one training problem, bit for bit, and the order of the rows is
-    irrelevant. There are no weights where all are equal.
-    """
-    if rows.sample_weight is not None:
-        rows = rows.take(rows.sample_weight > 0)
-        weights = rows.sample_weight
-        assert weights is not None  # the same rows have them
-        if np.all(weights == np.round(weights)) and weights.sum() <= _LONGEST * len(rows.x):
-            rows = replace(rows.take(np.repeat(np.arange(len(weights)), weights.astype(np.int64))), sample_weight=None)
-        elif np.all(weights == weights[0]):
-            rows = replace(rows, sample_weight=None)
-    keys = [*rows.x.reshape(len(rows.x), -1).T, *np.atleast_2d(rows.y.T)]
-    keys += [one for one in (rows.sample_weight, rows.log_exposure) if one is not None]
-    return rows.take(np.lexsort(keys))
+    Rows of weight zero are dropped, equal rows become one whose weight is the sum of theirs, and all are sorted. A row
+    of weight two and the same row twice are then one training problem, bit for bit; copies of a row cannot be its
+    neighbours, or stand on both sides of a split; the order of the rows and the unit of the weights are irrelevant.
+    Weights have mean one, and there are none where all are equal.
 
-
-def split_rows(
-    n: int, validation_fraction: float, random: KeyedRandom, classes: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Training and validation rows of each member, drawn at random: (M, n_train) and (M, n_validation).
-
-    With `classes`, (n,), every class has its share of the validation rows, as far as whole rows allow.
-
-    Raises
-    ------
-    ValueError
-        If a part would be empty.
-    """
-    n_validation = 0
-    if validation_fraction > 0:
-        n_validation = max(1, round(validation_fraction * n))
-        if n_validation >= n:
-            raise ValueError(
-                f"validation_fraction={validation_fraction} leaves no training row of {n} sample(s) of positive "
-                "weight. Pass more rows or a smaller `validation_fraction`."
-            )
-    random = random.stream(_SPLIT_STREAM)
-    order = random.permutations(n)
-    if classes is not None:
-        order = order.gather(1, classes[order].argsort(dim=1, stable=True))
-    # every so many places one row, from a random place on: proportional in any sorted order
-    places = ((torch.arange(n_validation) + random.uniform((1,)).double()) * (n / max(1, n_validation))).long()
-    chosen = torch.zeros_like(order, dtype=torch.bool).scatter_(1, places.clamp(max=n - 1), value=True)
-    members = len(order)
-    rows = [order[mask].view(members, -1).sort(1).values for mask in (~chosen, chosen)]
-    return rows[0], rows[1]
-
-
-def training_data(
-    rows: Rows, held_out: Rows | None, validation_fraction: float, keys: Tensor, classes: Tensor | None
-) -> TrainingData:
-    """Rows in canonical form, with those by which members are judged: held out by the user, or drawn for each member.
-
-    Parameters
-    ----------
+    Returns
+    -------
     rows : Rows
-        In canonical form.
-    held_out : Rows, optional
-    validation_fraction : float
-        Share of the rows that is drawn where there are none held out.
-    keys : Tensor, (M,)
-        Of the members.
-    classes : Tensor, (n,), optional
-        Have their share of the rows that are drawn.
+    place : ndarray, (n,)
+        The row that each of the given ones became, -1 for those of weight zero.
     """
-    if held_out is None:
-        parts = split_rows(len(rows.x), validation_fraction, KeyedRandom(keys), classes)
-        units = torch.cat(parts, 1)
-    else:
-        n = len(rows.x)
-        rows = _stacked(rows, canonical_rows(held_out))
-        numbers = torch.arange(len(rows.x)).expand(len(keys), -1)
-        parts = numbers[:, :n], numbers[:, n:]
-        units = parts[0]
-    weights, exposures = (
-        None if one is None else torch.from_numpy(one) for one in (rows.sample_weight, rows.log_exposure)
-    )
-    return TrainingData(torch.from_numpy(rows.x), torch.from_numpy(rows.y), weights, *parts, units, exposures)
+    place = np.full(len(rows.x), -1)
+    kept = np.arange(len(rows.x))
+    if rows.sample_weight is not None:
+        kept = np.flatnonzero(rows.sample_weight)
+        rows = rows.take(kept)
+    weights = np.ones(len(kept)) if rows.sample_weight is None else _scaled(rows.sample_weight)
+    columns = [*rows.x.reshape(len(kept), -1).T, *np.atleast_2d(rows.y.T)]
+    columns += [] if rows.log_exposure is None else [rows.log_exposure]
+    # those of equal rows are added up in one order, whatever that of the rows was
+    order = np.lexsort(columns if rows.sample_weight is None else [weights, *columns])
+    is_new = starts(columns, order)
+    place[kept[order]] = np.cumsum(is_new) - 1
+    totals = np.add.reduceat(weights[order], np.flatnonzero(is_new))
+    rows = rows.take(order[is_new])
+    equal = len(totals) == 0 or np.ptp(totals) <= _ROUNDING * totals.max()
+    return replace(rows, sample_weight=None if equal else totals / totals.mean()), place
 
 
-def _stacked(rows: Rows, held_out: Rows) -> Rows:
-    """Rows with those held out under them, which weigh one each."""
-    weights = rows.sample_weight
-    if weights is not None:
-        weights = np.concatenate([weights / weights.mean(), np.ones(len(held_out.x))])
-    exposures = [one for one in (rows.log_exposure, held_out.log_exposure) if one is not None]
+def stacked(rows: Rows, others: Rows) -> Rows:
+    """Rows with others under them; without weights they weigh one each."""
+    weights = None
+    if rows.sample_weight is not None or others.sample_weight is not None:
+        weights = np.concatenate(
+            [np.ones(len(one.x)) if one.sample_weight is None else one.sample_weight for one in (rows, others)]
+        )
+    exposures = [one for one in (rows.log_exposure, others.log_exposure) if one is not None]
     return Rows(
-        np.concatenate([rows.x, held_out.x]),
-        np.concatenate([rows.y, held_out.y]),
+        np.concatenate([rows.x, others.x]),
+        np.concatenate([rows.y, others.y]),
         weights,
         np.concatenate(exposures) if exposures else None,
     )
+
+
+def starts(columns: list[Array], order: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which rows, in an order by these columns, differ from the one before."""
+    differ = np.zeros(len(order), dtype=bool)
+    differ[:1] = True
+    for column in columns:
+        ordered = column[order]
+        differ[1:] |= ordered[1:] != ordered[:-1]
+    return differ
+
+
+def _scaled(weights: Array) -> Array:
+    """Weights in a unit, a power of two, in which no sum overflows."""
+    exponent = np.frexp(weights.max(initial=0.0))[1]
+    scaled: Array = np.ldexp(weights, -exponent)
+    return scaled
 
 
 def check_rows(estimator: object, X: object, shape: tuple[int, ...], name: str) -> Array:

@@ -222,7 +222,8 @@ class BatchSource:
             return [None] * len(self._sizes)
         weights = take_rows(self._sample_weight, order)
         if self._mixup.at is not None:
-            weights = weights * take_rows(self._sample_weight, mates)
+            # a row meets itself once in a batch, and that as many times as it weighs
+            weights = torch.where(mates == order, weights, weights * take_rows(self._sample_weight, mates))
         batches: tuple[Tensor, ...] = weights.split(self._sizes, 1)
         return batches
 

@@ -1,0 +1,102 @@
+"""Tables of a few categories, in which equal rows are many observations."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .rows import Array, Rows, stacked, starts
+
+# Rows of one X that a network may know by heart, since they say what is usual there: so many, or such a share of all.
+_MANY, _LARGE = 30, 0.05
+# Where each of them is a smaller share of those with its X, what is held out hardly changes what is left.
+_HEAVY = 0.1
+# What the share of such rows in all weight must be.
+_MOST = 0.5
+# They are written out up to so many rows in all, or up to so much more than there are: steps enough, and no slow fits.
+_WRITTEN_OUT, _MORE = 1000, 0.25
+# A unit of the weights is looked for down to such a part of the smallest.
+_FINEST_UNIT = 1000
+
+
+def counted_rows(rows: Rows) -> NDArray[np.bool_]:
+    """Rows that stand for many observations of one X, as in a table of a few categories; (n,), bool.
+
+    To hold out such a row, all its observations that is, would tell a network that its target does not occur at that X.
+    They are found where an X (with its exposure) comes with several targets, one of which has a tenth of its weight or
+    more, and has either 30 observations, as far as the weights have a common unit, or a twentieth of all weight; and
+    where together they have half of all weight.
+
+    Parameters
+    ----------
+    rows : Rows
+        In canonical form. Without weights there are none: no row was there more often than others.
+    """
+    n, weights = len(rows.x), rows.sample_weight
+    if weights is None:
+        return np.zeros(n, dtype=bool)
+    columns = [*rows.x.reshape(n, -1).T, *([] if rows.log_exposure is None else [rows.log_exposure])]
+    order = np.lexsort(columns)
+    first = starts(columns, order)
+    cell = np.empty(n, dtype=np.intp)
+    cell[order] = np.cumsum(first) - 1
+    totals, sizes = np.bincount(cell, weights), np.bincount(cell)
+    heaviest = np.maximum.reduceat(weights[order], np.flatnonzero(first))
+    is_large = (totals >= _LARGE * n) | (np.bincount(cell, _counts(weights)) >= _MANY)
+    found: NDArray[np.bool_] = ((sizes > 1) & (heaviest >= _HEAVY * totals) & is_large)[cell]
+    if weights[found].sum() < _MOST * n:
+        # a few rows that share their X by chance make no such table
+        found[:] = False
+    return found
+
+
+def share_out(rows: Rows, counted: NDArray[np.bool_], share: float) -> tuple[Rows, NDArray[np.intp], NDArray[np.intp]]:
+    """Counted rows as rows for training and a share of their weight for validation.
+
+    Parameters
+    ----------
+    rows : Rows
+        With weights.
+    counted : ndarray, (n,), bool
+    share : float
+
+    Returns
+    -------
+    rows : Rows
+        The given ones, with others under them. For training a counted row is written out, as observations are.
+    train, validation : ndarray of int
+        The rows that the counted ones have become.
+    """
+    weights = rows.sample_weight
+    assert weights is not None  # without them no row is counted
+    which, counts = np.flatnonzero(counted), _counts(weights)[counted]
+    n, heavy = len(rows.x), weights[counted]
+    room = max(_WRITTEN_OUT - n, round(_MORE * n))
+    # rounding must not decide
+    copies = 1 + np.floor(room * heavy / heavy.sum() + 1e-9)
+    if counts.any():
+        copies = np.minimum(copies, counts)
+    repeats = copies.astype(int)
+    weights = weights.copy()
+    weights[which] *= (1 - share) / copies
+    training = np.repeat(which, repeats - 1)
+    written_out = replace(rows, sample_weight=weights)
+    further = replace(
+        rows.take(np.concatenate([training, which])), sample_weight=np.concatenate([weights[training], share * heavy])
+    )
+    validation = np.arange(len(which)) + n + len(training)
+    return stacked(written_out, further), np.concatenate([which, np.arange(n, n + len(training))]), validation
+
+
+def _counts(weights: Array) -> Array:
+    """The smallest whole numbers in the proportions of weights; zeros where these have no common unit."""
+    ratios = weights / weights.min()
+    different = np.unique(ratios)
+    for unit in range(1, _FINEST_UNIT + 1):
+        # most units fail on a few
+        if all(
+            np.all(np.abs(some - some.round()) <= 1e-9 * some) for some in (unit * different[:50], unit * different)
+        ):
+            counts: Array = (unit * ratios).round()
+            return counts
+    return np.zeros_like(weights)
