@@ -26,6 +26,7 @@ from probmix.distributions import (
     counts,
     marginals,
     normal_scores,
+    point_masses,
     scoring,
 )
 
@@ -107,7 +108,7 @@ GENERIC = {
 }
 GENERICS = {
     name: function
-    for module in (marginals, normal_scores, counts, scoring)
+    for module in (marginals, point_masses, normal_scores, counts, scoring)
     for name, function in vars(module).items()
     if hasattr(function, "registry") and function.__module__ == module.__name__
 }

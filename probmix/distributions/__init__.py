@@ -15,9 +15,11 @@ from .gamma import Gamma
 from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .lognormal import LogNormal
-from .marginals import atoms, cdf, icdf, is_discrete
+from .marginals import cdf, icdf
 from .mixture import Independent, Mixture
 from .negative_binomial import NegativeBinomial
+from .parts import is_discrete
+from .point_masses import atoms
 from .poisson import Poisson
 from .quantile_function import QuantileFunction
 from .student_t import StudentT

@@ -12,8 +12,8 @@ from torch.distributions import MixtureSameFamily, constraints
 from .._blocks import in_blocks, is_plain
 from ._rows import RowValues, check_table
 from .inversion import with_ends
-from .marginals import atoms
 from .origins import Parameters, skpro_name
+from .point_masses import atoms
 from .scoring import (
     ROUNDING,
     marginal_crps,

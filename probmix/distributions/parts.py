@@ -19,6 +19,15 @@ def innermost(distribution: Distribution) -> Distribution:
     return distribution
 
 
+def is_discrete(distribution: Distribution) -> bool:
+    """Whether the distribution lives on the integers."""
+    if isinstance(distribution, MixtureSameFamily):
+        return is_discrete(distribution.component_distribution)
+    if isinstance(distribution, Independent):
+        return is_discrete(distribution.base_dist)
+    return bool(getattr(distribution.support, "is_discrete", False))
+
+
 def widen(distribution: Distribution) -> Distribution:
     """The same distribution with its parameters in float64, for any class; gradients flow back."""
     if isinstance(distribution, Categorical):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily
 
-from .marginals import atoms, cdf, icdf
+from .marginals import cdf, icdf
 from .parts import device_of
+from .point_masses import atoms
 
 # Mass left out on either side; what it adds is of the order of its square.
 TAIL = 1e-12

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ._rows import RowValues, check_table
-from .marginals import atoms, cdf
+from .marginals import cdf
 from .parts import widen
+from .point_masses import atoms
 from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound, marginal_window_crps
 
 
@@ -172,11 +173,13 @@ def _check_order(quantiles: Tensor) -> None:
 
 @atoms.register
 def _(distribution: QuantileFunction) -> tuple[Tensor, Tensor]:
-    # quantiles that coincide have the mass between their levels as well
-    x, levels = distribution.quantiles.double().movedim(-1, 0), distribution.levels
-    same = torch.where(x.diff(dim=0) == 0, levels.diff().reshape((-1,) + (1,) * (x.ndim - 1)), 0.0)
-    ends = [torch.full_like(x[:1], float(end)) for end in (levels[0], 1 - levels[-1])]
-    return torch.cat([x[:1], x[1:], x[-1:]]), torch.cat([ends[0], same, ends[1]])
+    x, levels = distribution.quantiles.double(), distribution.levels
+    # the mass beyond the outer quantiles lies on them, and that between two which coincide
+    between = torch.where(x.diff() == 0, levels.diff(), 0.0)
+    below, above = (torch.full_like(x[..., :1], float(mass)) for mass in (levels[0], 1 - levels[-1]))
+    none = torch.zeros_like(between)
+    masses = torch.cat([below, between], -1) + torch.cat([none, above], -1)
+    return x.movedim(-1, 0), masses.movedim(-1, 0)
 
 
 @marginal_crps.register

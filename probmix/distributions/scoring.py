@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
 from .counts import SMOOTH_FROM, has_smooth_cdf
-from .marginals import is_discrete
-from .parts import innermost, widen
+from .parts import innermost, is_discrete, widen
 from .quadrature import TAIL, quadrature_crps, quadrature_window, quantiles
 from .sums import sum_crps, sum_window
 

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..distributions import atoms, cdf, icdf, is_discrete
-from ..distributions.marginals import mass_at
 from ..distributions.parts import device_of, to_dtype_of, widen
+from ..distributions.point_masses import mass_at
 from ._inputs import checked_targets
 
 
