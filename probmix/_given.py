@@ -1,16 +1,18 @@
 """What users give, as tensors: arrays, Series, lists and numbers, and the weights of rows."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ._numbers import as_numbers
 from .families.tools import check_support
+
+Numbers: TypeAlias = ArrayLike | Tensor
 
 
 def as_tensor(values: Any, name: str) -> Tensor:

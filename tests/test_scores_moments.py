@@ -197,8 +197,8 @@ def test_the_ranked_probability_score_is_proper_and_differentiable():
 def test_errors_of_the_ranked_probability_score():
     with raises(TypeError, "the ranked probability score needs a Categorical distribution, got Normal. Use `crps`."):
         ranked_probability_score(dist.Normal(0.0, 1.0), torch.tensor(0.0))
-    with raises(TypeError, "`probs` must be float32 or float64, got torch.int64. Pass probs.double()."):
-        ranked_probability_score(torch.ones(2, 1).long(), torch.zeros(2))
+    with raises(TypeError, "`probs` must be float32 or float64, got torch.float16. Pass probs.double()."):
+        ranked_probability_score(torch.ones(2, 1).half(), torch.zeros(2))
     with raises(ValueError, "`probs` must have the sum 1 in each row; got 1.5 at row 1. Divide by their sum."):
         ranked_probability_score(torch.tensor([[0.5, 0.5], [0.5, 1.0]]), torch.zeros(2))
     with raises(

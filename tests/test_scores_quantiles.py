@@ -203,8 +203,8 @@ def test_shapes():
 def test_errors_of_quantiles():
     good, y, three = torch.tensor([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]), torch.zeros(2), [0.1, 0.5, 0.9]
     for score in (quantile_score, crps_quantiles):
-        with raises(TypeError, "`quantiles` must be float32 or float64, got torch.int64. Pass quantiles.double()."):
-            score(good.long(), y, three)
+        with raises(TypeError, "`quantiles` must be float32 or float64, got torch.float16. Pass quantiles.double()."):
+            score(good.half(), y, three)
         with raises(ValueError, "`quantiles` must be finite; got nan at index (0, 0). Drop or impute these rows."):
             score(good * math.nan, y, three)
         with raises(ValueError, "`y` must be finite; got nan at row 1. Drop or impute these rows."):
@@ -253,8 +253,8 @@ def test_errors_of_intervals():
         "`lower` and `upper` must have the same shape, got (2,) and (2, 1). Pass both ends of every interval.",
     ):
         interval_score(zero, one.unsqueeze(-1), zero, 0.9)
-    with raises(TypeError, "`upper` must be float32 or float64, got torch.int64. Pass upper.double()."):
-        interval_score(zero, one.long(), zero, 0.9)
+    with raises(TypeError, "`upper` must be float32 or float64, got torch.float16. Pass upper.double()."):
+        interval_score(zero, one.half(), zero, 0.9)
     lower, upper = torch.tensor([[-1.0, -2.0]] * 2), torch.tensor([[1.0, 2.0]] * 2)
     with raises(
         ValueError,

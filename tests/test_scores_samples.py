@@ -193,8 +193,8 @@ def test_the_expected_energy_score_is_smallest_at_the_truth():
 
 
 def test_errors_of_draws():
-    with raises(TypeError, "`samples` must be float32 or float64, got torch.int64. Pass samples.double()."):
-        crps_samples(torch.ones(2, 3, dtype=torch.int64), torch.ones(2))
+    with raises(TypeError, "`samples` must be float32 or float64, got torch.float16. Pass samples.double()."):
+        crps_samples(torch.ones(2, 3, dtype=torch.float16), torch.ones(2))
     with raises(TypeError, "`samples` must be float32 or float64, got torch.float16. Pass samples.double()."):
         energy_score(torch.ones(2, 3, 1, dtype=torch.float16), torch.ones(2, 1))
     finite = "`samples` must be finite; got nan at index (1, 2). Drop or impute these rows."
@@ -205,8 +205,8 @@ def test_errors_of_draws():
     rule = "`y` must broadcast to the shape of `samples` without the last axis, (2,); got shape "
     with raises(ValueError, rule + "(2, 1). Pass y.reshape((2,))."):
         crps_samples(torch.ones(2, 3), torch.ones(2, 1))
-    with raises(ValueError, rule + "(3,). Pass one value for each row."):
-        crps_samples(torch.ones(2, 3), torch.ones(3))
+    with raises(ValueError, rule + "(4,). Pass one value for each row."):
+        crps_samples(torch.ones(2, 3), torch.ones(4))
     with raises(
         ValueError,
         "`y` must broadcast to the shape of `samples` without the axis of draws, (2, 3); got shape (2, 9). "

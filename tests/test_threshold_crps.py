@@ -245,7 +245,7 @@ def test_other_errors():
     with pytest.raises(NotImplementedError, match="CRPS of VonMises"):
         threshold_weighted_crps(dist.VonMises(y, y + 1), y, 0.0)
     with pytest.raises(TypeError, match="`samples` must be float32 or float64"):
-        threshold_weighted_crps_samples(torch.zeros(2, 5, dtype=torch.int64), y, 0.0)
+        threshold_weighted_crps_samples(torch.zeros(2, 5, dtype=torch.float16), y, 0.0)
     with pytest.raises(ValueError, match="at least one draw"):
         threshold_weighted_crps_samples(torch.tensor(1.0), torch.tensor(1.0), 0.0)
 

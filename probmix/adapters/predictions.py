@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .._given import as_tensor
 from ..distributions.empirical import Empirical
 from ._ngboost import from_ngboost
 from ._origin import comes_from
@@ -85,7 +85,7 @@ def is_prediction(thing: Any) -> bool:
 
 
 def _from_draws(draws: Any) -> Empirical:
-    values = draws if isinstance(draws, Tensor) else torch.tensor(np.asarray(draws, dtype=np.float64))
+    values = as_tensor(draws, "predictions")
     if values.dim() != 2:
         raise ValueError(
             f"an array of predictions must hold draws, of shape (n, m), got shape {tuple(values.shape)}. A point "

@@ -1,4 +1,4 @@
-"""Proper scores and calibration: functions of (distribution, y), one value per row, on the tensors' device."""
+"""Proper scores and calibration: functions of (distribution, y) of any kind, one value per row, as a tensor."""
 
 from .bounds import crps_with_bound
 from .brier import brier

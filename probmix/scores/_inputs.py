@@ -1,12 +1,38 @@
-"""What every score does with its two arguments first, and with its values last."""
+"""The door of the scores: what every one does with its two arguments first, and with its values last."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
+from .._given import as_tensor
+from ..adapters import as_distribution
 from ..distributions import is_discrete
-from ..distributions.parts import innermost
+from ..distributions.parts import device_of, innermost
 from ..families.tools import check_support
+
+
+def checked(distribution: Any, y: Any) -> tuple[Distribution, Tensor]:
+    """A prediction and targets of any kind as a torch distribution and a tensor of its shape, on its device.
+
+    Parameters
+    ----------
+    distribution : anything that `probmix.adapters.as_distribution` takes
+    y : array-like, Tensor, Series or number
+
+    Raises
+    ------
+    TypeError
+        If the first is no prediction.
+    ValueError
+        As `checked_targets`, and if `y` holds what is no number.
+    """
+    distribution = as_distribution(distribution)
+    targets = as_tensor(y, "y").to(device_of(distribution))
+    # there are no differences of truth values
+    targets = targets.long() if targets.dtype == torch.bool else targets
+    return distribution, checked_targets(distribution, targets)
 
 
 def checked_targets(distribution: Distribution, y: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.distributions import Bernoulli, Categorical, Distribution
 from .._given import checked_weights
 from ..distributions.parts import device_of, widen
 from ..families.tools import check_support
-from ._inputs import checked_targets
+from ._inputs import checked
 
 
 def row_weights(distribution: Distribution, sample_weight: Any) -> Tensor:
@@ -29,7 +29,7 @@ def row_weights(distribution: Distribution, sample_weight: Any) -> Tensor:
     return checked_weights(sample_weight, shape).to(device_of(distribution)).reshape(-1)
 
 
-def class_probabilities(distribution: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
+def class_probabilities(distribution: Distribution, y: Any) -> tuple[Tensor, Tensor]:
     """Probabilities (n, K) in float64 and indices (n,) of the observed classes; of a Bernoulli the classes are 0 and 1.
 
     Raises
@@ -39,8 +39,8 @@ def class_probabilities(distribution: Distribution, y: Tensor) -> tuple[Tensor, 
     ValueError
         If `y` has another shape or is no class index.
     """
-    # in floats, for events may be booleans
-    y = checked_targets(distribution, y.double()).reshape(-1)
+    distribution, y = checked(distribution, y)
+    y = y.double().reshape(-1)
     wide = widen(distribution)
     if isinstance(wide, Categorical):
         return wide.probs.reshape(len(y), -1), y.long()
@@ -54,7 +54,7 @@ def class_probabilities(distribution: Distribution, y: Tensor) -> tuple[Tensor, 
     )
 
 
-def event_probabilities(distribution: Distribution, y: Tensor, event: int | None = None) -> tuple[Tensor, Tensor]:
+def event_probabilities(distribution: Distribution, y: Any, event: int | None = None) -> tuple[Tensor, Tensor]:
     """Probability, (n,), of an event in each row, and whether it came about; see `reliability_curve` for `event`."""
     probs, y = class_probabilities(distribution, y)
     last = probs.shape[-1] - 1

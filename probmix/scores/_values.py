@@ -1,21 +1,32 @@
 """What the scores of draws, quantiles and probabilities do with their arguments first."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
+from .._given import Numbers, as_tensor
 from ._inputs import broadcasts_to, check_finite
 
 
-def check_floats(name: str, values: Tensor) -> None:
-    """Raise if `values` are of another dtype than float32 or float64, or not finite."""
-    if values.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"`{name}` must be float32 or float64, got {values.dtype}. Pass {name}.double().")
-    check_finite(name, values)
+def floats(name: str, values: Numbers) -> Tensor:
+    """Numbers of any kind as a finite tensor of float32 or float64; whole ones in float64.
+
+    Raises
+    ------
+    TypeError
+        For a tensor of half precision, which says too little of what is scored, or of complex numbers.
+    ValueError
+        For what is no number or not finite.
+    """
+    tensor = as_tensor(values, name)
+    if tensor.dtype not in (torch.float32, torch.float64):
+        if tensor.is_floating_point() or tensor.is_complex():
+            raise TypeError(f"`{name}` must be float32 or float64, got {tensor.dtype}. Pass {name}.double().")
+        tensor = tensor.double()
+    check_finite(name, tensor)
+    return tensor
 
 
-def rows_like(name: str, values: Tensor, shape: torch.Size, rule: str, like: Tensor) -> Tensor:
+def rows_like(name: str, values: Numbers, shape: torch.Size, rule: str, like: Tensor) -> Tensor:
     """`values` expanded to `shape`, in the dtype of `like`; whole numbers count as floats here, as counts do.
 
     Raises
@@ -23,18 +34,20 @@ def rows_like(name: str, values: Tensor, shape: torch.Size, rule: str, like: Ten
     ValueError
         If `values` do not broadcast to exactly that shape, or are not finite.
     """
+    values = as_tensor(values, name).to(like)
     if not broadcasts_to(values.shape, shape):
         same = values.numel() == shape.numel()
         mend = f"Pass {name}.reshape({tuple(shape)})." if same else "Pass one value for each row."
+        if like.dim() == 2 and values.shape == like.shape[1:]:
+            mend = "Rows come first: pass the transpose of the forecasts, as in crps_samples(model.sample(X, 20).T, y)."
         raise ValueError(f"`{name}` must broadcast to {rule}, {tuple(shape)}; got shape {tuple(values.shape)}. {mend}")
-    values = values.to(like.dtype)
     check_finite(name, values)
     return values.expand(shape)
 
 
-def checked_levels(name: str, levels: Tensor | Sequence[float], count: int, like: Tensor) -> Tensor:
+def checked_levels(name: str, levels: Numbers, count: int, like: Tensor) -> Tensor:
     """`levels` in float64 of shape (count,) on the device of `like`: 1 - level would lose digits in float32."""
-    levels = torch.as_tensor(levels, dtype=torch.float64, device=like.device)
+    levels = as_tensor(levels, name).to(like.device, torch.float64)
     if levels.shape != (count,):
         raise ValueError(
             f"`{name}` must hold one number for each of the {count} on the last axis, "

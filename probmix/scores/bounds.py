@@ -1,22 +1,24 @@
 """The CRPS together with a bound of its numerical error."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
+from .._given import Numbers
 from ..distributions.parts import to_dtype_of
 from ..distributions.scoring import marginal_crps_with_bound
-from ._inputs import checked_targets, mean_over_event
+from ._inputs import checked, mean_over_event
 
 
-def crps_with_bound(distribution: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
+def crps_with_bound(distribution: Any, y: Numbers) -> tuple[Tensor, Tensor]:
     r"""CRPS and an upper bound of its absolute numerical error, both in the unit of y.
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         Any that `crps` accepts.
-    y : Tensor, broadcastable to batch shape + event shape
+    y : array-like, broadcastable to batch shape + event shape
         Whole numbers where the distribution is discrete.
 
     Returns
@@ -52,8 +54,8 @@ def crps_with_bound(distribution: Distribution, y: Tensor) -> tuple[Tensor, Tens
     >>> round(value.item(), 4), bool(bound < 1e-10 * value)
     (0.815, True)
     """
-    y = checked_targets(distribution, y).double()
-    value, error = marginal_crps_with_bound(distribution, y)
+    distribution, y = checked(distribution, y)
+    value, error = marginal_crps_with_bound(distribution, y.double())
     value, error = (mean_over_event(distribution, t) for t in (value, error.detach()))
     rounded = to_dtype_of(distribution, value)
     eps = torch.finfo(rounded.dtype).eps

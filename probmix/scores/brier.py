@@ -1,14 +1,18 @@
 """The Brier score."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution
+from torch.distributions import Categorical
 
+from .._given import Numbers
 from ..distributions.parts import innermost, to_dtype_of
-from ._inputs import checked_targets, mean_over_event
+from ._classes import as_classes
+from ._inputs import checked, mean_over_event
 
 
-def brier(distribution: Distribution, y: Tensor) -> Tensor:
+def brier(distribution: Any, y: Numbers) -> Tensor:
     r"""Brier score of unordered classes; smaller is better, from 0 to 2.
 
     .. math:: \mathrm{BS} = \sum_k (p_k - 1[y = k])^2
@@ -17,8 +21,8 @@ def brier(distribution: Distribution, y: Tensor) -> Tensor:
 
     Parameters
     ----------
-    distribution : Categorical, or Independent of such
-    y : Tensor of class indices, broadcastable to batch shape + event shape
+    distribution : Categorical, or Independent of such, or probabilities (*B, K)
+    y : array-like of class indices, broadcastable to batch shape + event shape
 
     Returns
     -------
@@ -43,10 +47,11 @@ def brier(distribution: Distribution, y: Tensor) -> Tensor:
     >>> brier(torch.distributions.Categorical(torch.tensor([[0.5, 0.3, 0.2]])), torch.tensor([0]))
     tensor([0.3800])
     """
+    distribution = as_classes(distribution)
     base = innermost(distribution)
     if not isinstance(base, Categorical):
         raise TypeError(f"the Brier score needs a Categorical distribution, got {type(base).__name__}. Use `crps`.")
-    y = checked_targets(distribution, y)
+    distribution, y = checked(distribution, y)
     probs = base.probs.double()
     hit = torch.arange(probs.shape[-1], device=y.device) == y.unsqueeze(-1)
     others = torch.where(hit, torch.zeros_like(probs), probs)

@@ -1,16 +1,19 @@
 """Calibration: probability integral transform and coverage."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
+from .._given import Numbers
+from ..adapters import as_distribution
 from ..distributions import atoms, cdf, icdf, is_discrete
 from ..distributions.parts import device_of, to_dtype_of, widen
 from ..distributions.point_masses import mass_at
-from ._inputs import checked_targets
+from ._inputs import checked
 
 
-def pit(distribution: Distribution, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def pit(distribution: Any, y: Numbers, generator: torch.Generator | None = None) -> Tensor:
     r"""Probability integral transform: uniform on [0, 1] if y is drawn from the distribution.
 
     F(y) where the cdf is continuous; where it jumps, as it does for discrete distributions, randomised,
@@ -19,9 +22,9 @@ def pit(distribution: Distribution, y: Tensor, generator: torch.Generator | None
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         With a cdf; see `probmix.distributions.cdf`.
-    y : Tensor, broadcastable to batch shape + event shape
+    y : array-like, broadcastable to batch shape + event shape
     generator : torch.Generator, optional
         Where u comes from, on the device of the distribution. Without one, a generator with the seed 0 is made for this
         call: the same arguments give the same result, and torch's global generator is left alone.
@@ -47,13 +50,14 @@ def pit(distribution: Distribution, y: Tensor, generator: torch.Generator | None
     >>> pit(torch.distributions.Normal(torch.zeros(2), 1.0), torch.tensor([0.0, 2.0]))
     tensor([0.5000, 0.9772])
     """
+    distribution = as_distribution(distribution)
     return to_dtype_of(distribution, wide_pit(distribution, y, generator))
 
 
-def wide_pit(distribution: Distribution, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def wide_pit(distribution: Any, y: Numbers, generator: torch.Generator | None = None) -> Tensor:
     """The PIT in float64: rounded to float32 it would miss the ends of intervals."""
-    y = checked_targets(distribution, y).double()
-    wide = widen(distribution)
+    distribution, y = checked(distribution, y)
+    wide, y = widen(distribution), y.double()
     value = cdf(wide, y)
     discrete = is_discrete(wide)
     if discrete or len(atoms(wide)[0]):
@@ -65,7 +69,7 @@ def wide_pit(distribution: Distribution, y: Tensor, generator: torch.Generator |
     return value
 
 
-def coverage(distribution: Distribution, y: Tensor, level: float) -> Tensor:
+def coverage(distribution: Any, y: Numbers, level: float) -> Tensor:
     r"""Whether y lies in the central interval that should hold it with probability `level`.
 
     The interval is :math:`[F^{-1}((1 - c)/2),\ F^{-1}((1 + c)/2)]` with c the level, ends included; that of a discrete
@@ -73,9 +77,9 @@ def coverage(distribution: Distribution, y: Tensor, level: float) -> Tensor:
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         With quantiles; see `probmix.distributions.icdf`.
-    y : Tensor, broadcastable to batch shape + event shape
+    y : array-like, broadcastable to batch shape + event shape
     level : float
         Between 0 and 1, both excluded.
 
@@ -98,7 +102,7 @@ def coverage(distribution: Distribution, y: Tensor, level: float) -> Tensor:
     """
     if not 0 < level < 1:
         raise ValueError(f"`level` must lie between 0 and 1, got {level}. For 90 % pass 0.9.")
-    y = checked_targets(distribution, y).double()
+    distribution, y = checked(distribution, y)
     wide, device = widen(distribution), device_of(distribution)
     low, high = (
         icdf(wide, torch.tensor(q, dtype=torch.float64, device=device)) for q in ((1 - level) / 2, (1 + level) / 2)

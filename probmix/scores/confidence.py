@@ -1,21 +1,24 @@
 """Calibration of classifiers in one number: the expected calibration error of the most probable class."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
+from .._given import Numbers
 from ..distributions.parts import to_dtype_of
+from ._classes import as_classes
 from ._isotonic import isotonic_mean
 from ._rows import class_probabilities, row_weights
 
 
 def expected_calibration_error(
-    distribution: Distribution,
-    y: Tensor,
+    distribution: Any,
+    y: Numbers,
     bins: int | None = 15,
     *,
     strategy: str = "uniform",
-    sample_weight: Tensor | None = None,
+    sample_weight: Numbers | None = None,
 ) -> Tensor:
     r"""Expected calibration error (ECE) of the most probable class; smaller is better, from 0 to 1.
 
@@ -26,15 +29,15 @@ def expected_calibration_error(
 
     Parameters
     ----------
-    distribution : Categorical or Bernoulli
-    y : Tensor of class indices, broadcastable to the batch shape
+    distribution : Categorical or Bernoulli, or probabilities (*B, K)
+    y : array-like of class indices, broadcastable to the batch shape
     bins : int or None
         Number of bins. None takes none: the accuracy given the confidence is an isotonic regression, as in
         `reliability_curve`.
     strategy : {"uniform", "quantile"}
         Bins of equal width, :math:`((b - 1)/B, b/B]`, or of equal weight. Equal confidences share a bin, so that there
         may be fewer.
-    sample_weight : Tensor, (*batch_shape,), optional
+    sample_weight : array-like, (*batch_shape,), optional
         Weights of the rows.
 
     Returns
@@ -74,17 +77,18 @@ def expected_calibration_error(
         raise ValueError(f"`bins` must be at least 1, or None for an isotonic regression; got {bins}.")
     if strategy not in ("uniform", "quantile"):
         raise ValueError(f"`strategy` must be 'uniform' or 'quantile'; got {strategy!r}.")
+    distribution = as_classes(distribution)
     weights = row_weights(distribution, sample_weight)
-    probs, y = class_probabilities(distribution, y)
+    probs, index = class_probabilities(distribution, y)
     used = weights > 0
-    weights, y = weights[used], y[used]
+    weights, index = weights[used], index[used]
     confidence, top = probs[used].max(-1)
-    right = (top == y).double()
+    right = (top == index).double()
     if bins is None:
         arrays = [values.detach().cpu().numpy() for values in (confidence, right, weights)]
         distance = (confidence - torch.from_numpy(isotonic_mean(*arrays)).to(confidence)).abs()
         return to_dtype_of(distribution, (weights * distance).sum() / weights.sum())
-    edges = torch.arange(1, bins, dtype=torch.float64, device=y.device) / bins
+    edges = torch.arange(1, bins, dtype=torch.float64, device=index.device) / bins
     if strategy == "quantile":
         edges = _weighted_quantiles(confidence.detach(), weights, edges)
     # the number of edges below: bins are closed on the right

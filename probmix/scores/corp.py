@@ -1,7 +1,7 @@
 """Decompositions of mean scores into miscalibration, discrimination and uncertainty (CORP)."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,10 +10,13 @@ from scipy.special import xlog1py, xlogy
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution
 
+from .._given import Numbers
+from ..adapters import as_distribution
 from ..distributions import cdf, icdf, is_discrete
 from ..distributions.parts import device_of, widen
 from ..distributions.scoring import marginal_crps
-from ._inputs import checked_targets
+from ._classes import as_classes
+from ._inputs import checked
 from ._isotonic import isotonic_mean, isotonic_quantile
 from ._rows import class_probabilities, row_weights
 from .nll import nll
@@ -34,12 +37,12 @@ class Decomposition(NamedTuple):
 
 
 def corp_decomposition(
-    distribution: Distribution,
-    y: Tensor,
+    distribution: Any,
+    y: Numbers,
     score: str,
     *,
     level: float | None = None,
-    sample_weight: Tensor | None = None,
+    sample_weight: Numbers | None = None,
 ) -> Decomposition:
     r"""Decompose a mean score: how much is lost by miscalibration, and gained by telling rows apart.
 
@@ -54,9 +57,9 @@ def corp_decomposition(
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         One target per row.
-    y : Tensor, broadcastable to the batch shape
+    y : array-like, broadcastable to the batch shape
         Test data: on training rows MCB says nothing.
     score : {"brier", "log", "squared_error", "quantile", "crps"}
         What is decomposed, and the forecast that it judges:
@@ -69,7 +72,7 @@ def corp_decomposition(
         - "crps": the whole distribution, by `crps`.
     level : float, optional
         Of the quantile, between 0 and 1, both excluded.
-    sample_weight : Tensor, (*batch_shape,), optional
+    sample_weight : array-like, (*batch_shape,), optional
         Weights of the rows in all means.
 
     Returns
@@ -133,6 +136,7 @@ def corp_decomposition(
         )
     if level is not None and not 0 < level < 1:
         raise ValueError(f"`level` must lie between 0 and 1, both excluded, got {level:g}. For 90 % pass 0.9.")
+    distribution = as_classes(distribution) if score in ("brier", "log") else as_distribution(distribution)
     if distribution.event_shape:
         raise ValueError(
             "a decomposition needs one target per row; "
@@ -140,10 +144,11 @@ def corp_decomposition(
         )
     weights = row_weights(distribution, sample_weight)
     with torch.no_grad():
-        y = checked_targets(distribution, y.double())
+        distribution, target = checked(distribution, y)
+        target = target.double()
         if level is not None:
-            return _quantile(distribution, y, weights, level)
-        return _DECOMPOSE[score](distribution, y, weights)
+            return _quantile(distribution, target, weights, level)
+        return _DECOMPOSE[score](distribution, target, weights)
 
 
 def decompose_event(probability: Tensor, happened: Tensor, weights: Tensor) -> Decomposition:

@@ -1,25 +1,27 @@
 """The continuous ranked probability score: in closed form where there is one."""
 
-from torch import Tensor
-from torch.distributions import Distribution
+from typing import Any
 
+from torch import Tensor
+
+from .._given import Numbers
 from ..distributions.parts import to_dtype_of
 from ..distributions.scoring import marginal_crps
-from ._inputs import checked_targets, mean_over_event
+from ._inputs import checked, mean_over_event
 
 
-def crps(distribution: Distribution, y: Tensor) -> Tensor:
+def crps(distribution: Any, y: Numbers) -> Tensor:
     r"""Continuous ranked probability score, in the unit of y; smaller is better.
 
     .. math:: \mathrm{CRPS}(F, y) = \int (F(x) - 1[x \ge y])^2\,dx = E|Y - y| - \tfrac12 E|Y - Y'|
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         Closed form for Normal, also multivariate, Student t, Poisson, negative binomial, Gamma, Exponential, LogNormal,
         Beta, Bernoulli and Categorical, for zero-inflated and hurdle counts, and for mixtures of Normals, Exponentials,
         LogNormals, Bernoullis, Categoricals and draws; else from the cdf.
-    y : Tensor, broadcastable to batch shape + event shape
+    y : array-like, broadcastable to batch shape + event shape
         Whole numbers where the distribution is discrete.
 
     Returns
@@ -92,5 +94,5 @@ def crps(distribution: Distribution, y: Tensor) -> Tensor:
     >>> crps(linear_pool(Poisson(torch.tensor([[1.0, 3.0]])), torch.tensor([0.5, 0.5])), torch.tensor([2.0]))
     tensor([0.4156])
     """
-    y = checked_targets(distribution, y)
+    distribution, y = checked(distribution, y)
     return to_dtype_of(distribution, mean_over_event(distribution, marginal_crps(distribution, y.double())))

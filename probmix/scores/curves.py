@@ -1,12 +1,13 @@
 """Calibration of densities in numbers: coverage at all levels, and the distance of the PIT from uniform."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .._given import Numbers, as_tensor
+from ..adapters import as_distribution
 from ..distributions.parts import to_dtype_of
 from ._rows import row_weights
 from .calibration import wide_pit
@@ -23,11 +24,11 @@ class CoverageCurve(NamedTuple):
 
 
 def coverage_curve(
-    distribution: Distribution,
-    y: Tensor,
-    levels: Tensor | Sequence[float] | None = None,
+    distribution: Any,
+    y: Numbers,
+    levels: Numbers | None = None,
     *,
-    sample_weight: Tensor | None = None,
+    sample_weight: Numbers | None = None,
     generator: torch.Generator | None = None,
 ) -> CoverageCurve:
     r"""Share of targets in the central intervals of every nominal level.
@@ -39,12 +40,12 @@ def coverage_curve(
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         With a cdf; see `probmix.distributions.cdf`.
-    y : Tensor, broadcastable to batch shape + event shape
-    levels : Tensor or sequence of float, (L,), optional
+    y : array-like, broadcastable to batch shape + event shape
+    levels : array-like of float, (L,), optional
         Between 0 and 1, both excluded, in any order. By default 0.05, 0.10, ..., 0.95.
-    sample_weight : Tensor, (*batch_shape,), optional
+    sample_weight : array-like, (*batch_shape,), optional
         Weights of the rows in the share.
     generator : torch.Generator, optional
         Randomises the PIT of counts, as in `pit`.
@@ -79,8 +80,9 @@ def coverage_curve(
     >>> coverage_curve(torch.distributions.Normal(torch.zeros(4), 1.0), y, [0.5, 0.9]).coverage
     tensor([0.5000, 0.7500])
     """
+    distribution = as_distribution(distribution)
     weights = row_weights(distribution, sample_weight)
-    nominal = torch.as_tensor(_LEVELS if levels is None else levels, dtype=torch.float64, device=weights.device)
+    nominal = as_tensor(_LEVELS if levels is None else levels, "levels").to(weights)
     outside = ~((nominal > 0) & (nominal < 1))
     if nominal.dim() != 1 or bool(outside.any()):
         got = f"shape {tuple(nominal.shape)}" if nominal.dim() != 1 else f"{nominal[outside][0].item():g}"
@@ -97,10 +99,10 @@ def coverage_curve(
 
 
 def calibration_error(
-    distribution: Distribution,
-    y: Tensor,
+    distribution: Any,
+    y: Numbers,
     *,
-    sample_weight: Tensor | None = None,
+    sample_weight: Numbers | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Distance of the probability integral transform from uniform; smaller is better, from 0 to 1/2.
@@ -113,10 +115,10 @@ def calibration_error(
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         With a cdf; see `probmix.distributions.cdf`.
-    y : Tensor, broadcastable to batch shape + event shape
-    sample_weight : Tensor, (*batch_shape,), optional
+    y : array-like, broadcastable to batch shape + event shape
+    sample_weight : array-like, (*batch_shape,), optional
         Weights of the rows.
     generator : torch.Generator, optional
         Randomises the PIT of counts, as in `pit`.
@@ -155,6 +157,7 @@ def calibration_error(
     >>> calibration_error(normal, 0 * y)  # all in the middle: far too wide
     tensor(0.2500)
     """
+    distribution = as_distribution(distribution)
     weights = row_weights(distribution, sample_weight)
     u, total = _sorted_with_weights(_by_target(distribution, wide_pit(distribution, y, generator)), weights)
     edges = torch.cat([u.new_zeros(len(u), 1), u, u.new_ones(len(u), 1)], -1)

@@ -1,14 +1,16 @@
 """A score of the first two moments."""
 
-from torch import Tensor
-from torch.distributions import Distribution
+from typing import Any
 
+from torch import Tensor
+
+from .._given import Numbers
 from ..distributions.parts import innermost, to_dtype_of, widen
 from ..families.tools import check_support
-from ._inputs import checked_targets, mean_over_event
+from ._inputs import checked, mean_over_event
 
 
-def dawid_sebastiani(distribution: Distribution, y: Tensor) -> Tensor:
+def dawid_sebastiani(distribution: Any, y: Numbers) -> Tensor:
     r"""Dawid-Sebastiani score of mean and variance; smaller is better, and it may be negative.
 
     .. math:: \mathrm{DSS} = \frac{(y - \mu)^2}{\sigma^2} + 2\log\sigma
@@ -18,9 +20,9 @@ def dawid_sebastiani(distribution: Distribution, y: Tensor) -> Tensor:
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         With a mean and a variance that are finite.
-    y : Tensor, broadcastable to batch shape + event shape
+    y : array-like, broadcastable to batch shape + event shape
 
     Returns
     -------
@@ -51,7 +53,7 @@ def dawid_sebastiani(distribution: Distribution, y: Tensor) -> Tensor:
     >>> dawid_sebastiani(torch.distributions.Normal(torch.zeros(2), torch.tensor([1.0, 2.0])), torch.tensor([3.0, 3.0]))
     tensor([9.0000, 3.6363])
     """
-    y = checked_targets(distribution, y).double()
+    distribution, y = checked(distribution, y)
     wide = widen(distribution)
     try:
         mean, variance = wide.mean, wide.variance
@@ -65,5 +67,5 @@ def dawid_sebastiani(distribution: Distribution, y: Tensor) -> Tensor:
     check_support(mean, mean.isfinite(), "the mean must be finite", mend)
     usable = (variance > 0) & variance.isfinite()
     check_support(variance, usable, "the variance must be positive and finite", "Bound the scale away from zero.")
-    value = (y - mean).square() / variance + variance.log()
+    value = (y.double() - mean).square() / variance + variance.log()
     return to_dtype_of(distribution, mean_over_event(distribution, value))

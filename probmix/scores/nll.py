@@ -1,20 +1,22 @@
 """The negative log-likelihood."""
 
-from torch import Tensor
-from torch.distributions import Distribution
+from typing import Any
 
+from torch import Tensor
+
+from .._given import Numbers
 from ..distributions.parts import to_dtype_of
 from ..distributions.scoring import marginal_nll
-from ._inputs import checked_targets
+from ._inputs import checked
 
 
-def nll(distribution: Distribution, y: Tensor) -> Tensor:
+def nll(distribution: Any, y: Numbers) -> Tensor:
     r"""Negative log-likelihood (logarithmic score), :math:`-\log p(y)`, in nats; smaller is better.
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
-    y : Tensor, broadcastable to batch shape + event shape
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
+    y : array-like, broadcastable to batch shape + event shape
 
     Returns
     -------
@@ -42,5 +44,5 @@ def nll(distribution: Distribution, y: Tensor) -> Tensor:
     >>> nll(torch.distributions.Normal(torch.zeros(2), 1.0), torch.tensor([0.0, 2.0]))
     tensor([0.9189, 2.9189])
     """
-    y = checked_targets(distribution, y)
+    distribution, y = checked(distribution, y)
     return to_dtype_of(distribution, marginal_nll(distribution, y))

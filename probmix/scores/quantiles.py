@@ -1,25 +1,23 @@
 """Scores of forecasts that are given as quantiles or central intervals."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
+from .._given import Numbers
 from ..families.tools import check_support
-from ._values import check_floats, checked_levels, rows_like
+from ._values import checked_levels, floats, rows_like
 
 
-def quantile_score(quantiles: Tensor, y: Tensor, levels: Tensor | Sequence[float]) -> Tensor:
+def quantile_score(quantiles: Numbers, y: Numbers, levels: Numbers) -> Tensor:
     r"""Quantile score (pinball loss) of each quantile, in the unit of y; smaller is better.
 
     .. math:: \mathrm{QS}_\alpha(q, y) = (1[y \le q] - \alpha)(q - y)
 
     Parameters
     ----------
-    quantiles : Tensor, (*B, q)
-        In float32 or float64.
-    y : Tensor, broadcastable to (*B,)
-    levels : Tensor or sequence of float, (q,)
+    quantiles : array-like, (*B, q)
+    y : array-like, broadcastable to (*B,)
+    levels : array-like of float, (q,)
         Between 0 and 1, both excluded, in the order of the last axis of `quantiles`.
 
     Returns
@@ -52,12 +50,12 @@ def quantile_score(quantiles: Tensor, y: Tensor, levels: Tensor | Sequence[float
     >>> quantile_score(torch.tensor([[-1.0, 0.0, 1.0]]), torch.tensor([2.0]), [0.1, 0.5, 0.9])
     tensor([[0.3000, 1.0000, 0.9000]])
     """
-    count = _check_quantiles(quantiles)
-    levels = checked_levels("levels", levels, count, quantiles)
+    quantiles = _checked_quantiles(quantiles)
+    levels = checked_levels("levels", levels, quantiles.shape[-1], quantiles)
     return _pinball(quantiles, _targets(y, quantiles.shape[:-1], quantiles), levels)
 
 
-def crps_quantiles(quantiles: Tensor, y: Tensor, levels: Tensor | Sequence[float]) -> Tensor:
+def crps_quantiles(quantiles: Numbers, y: Numbers, levels: Numbers) -> Tensor:
     r"""Approximate continuous ranked probability score of quantiles, in the unit of y; smaller is better.
 
     .. math:: \mathrm{CRPS} = 2\int_0^1 \mathrm{QS}_\alpha\,d\alpha \approx 2\sum_k w_k \mathrm{QS}_{\alpha_k},\qquad
@@ -65,10 +63,10 @@ def crps_quantiles(quantiles: Tensor, y: Tensor, levels: Tensor | Sequence[float
 
     Parameters
     ----------
-    quantiles : Tensor, (*B, q)
-        In float32 or float64, not decreasing along the last axis.
-    y : Tensor, broadcastable to (*B,)
-    levels : Tensor or sequence of float, (q,)
+    quantiles : array-like, (*B, q)
+        Not decreasing along the last axis.
+    y : array-like, broadcastable to (*B,)
+    levels : array-like of float, (q,)
         Increasing, between 0 and 1, both excluded.
 
     Returns
@@ -102,8 +100,8 @@ def crps_quantiles(quantiles: Tensor, y: Tensor, levels: Tensor | Sequence[float
     >>> crps_quantiles(torch.tensor([[-1.0, 0.0, 1.0]]), torch.tensor([2.0]), [0.1, 0.5, 0.9])
     tensor([1.5200])
     """
-    count = _check_quantiles(quantiles)
-    levels = checked_levels("levels", levels, count, quantiles)
+    quantiles = _checked_quantiles(quantiles)
+    levels = checked_levels("levels", levels, quantiles.shape[-1], quantiles)
     if not bool((levels.diff() > 0).all()):
         raise ValueError(f"`levels` must increase, got {levels.tolist()}. Sort them, and the quantiles with them.")
     _check_order(quantiles)
@@ -113,7 +111,7 @@ def crps_quantiles(quantiles: Tensor, y: Tensor, levels: Tensor | Sequence[float
     return 2 * (weights * losses).sum(-1)
 
 
-def interval_score(lower: Tensor, upper: Tensor, y: Tensor, coverage: float) -> Tensor:
+def interval_score(lower: Numbers, upper: Numbers, y: Numbers, coverage: float) -> Tensor:
     r"""Interval score (Winkler score) of a central interval, in the unit of y; smaller is better.
 
     .. math:: \mathrm{IS}_\alpha = (u - l) + \tfrac2\alpha \max(l - y, 0) + \tfrac2\alpha \max(y - u, 0),
@@ -121,9 +119,9 @@ def interval_score(lower: Tensor, upper: Tensor, y: Tensor, coverage: float) -> 
 
     Parameters
     ----------
-    lower, upper : Tensor, (*B,)
-        The quantiles at the levels :math:`\alpha/2` and :math:`1 - \alpha/2`, in float32 or float64.
-    y : Tensor, broadcastable to (*B,)
+    lower, upper : array-like, (*B,)
+        The quantiles at the levels :math:`\alpha/2` and :math:`1 - \alpha/2`.
+    y : array-like, broadcastable to (*B,)
     coverage : float
         The probability the interval should hold, between 0 and 1, both excluded.
 
@@ -153,15 +151,13 @@ def interval_score(lower: Tensor, upper: Tensor, y: Tensor, coverage: float) -> 
     """
     if not 0 < coverage < 1:
         raise ValueError(f"`coverage` must lie between 0 and 1, both excluded, got {coverage:g}. For 90 % pass 0.9.")
-    _check_ends(lower, upper)
+    lower, upper = _checked_ends(lower, upper)
     check_support(lower, lower <= upper, "`lower` must not be above `upper`", "Swap the ends of these rows.")
     y = _targets(y, lower.shape, lower)
     return (upper - lower) + 2 / (1 - coverage) * ((lower - y).relu() + (y - upper).relu())
 
 
-def weighted_interval_score(
-    median: Tensor, lower: Tensor, upper: Tensor, y: Tensor, coverages: Tensor | Sequence[float]
-) -> Tensor:
+def weighted_interval_score(median: Numbers, lower: Numbers, upper: Numbers, y: Numbers, coverages: Numbers) -> Tensor:
     r"""Weighted interval score of a median and K central intervals, in the unit of y; smaller is better.
 
     .. math:: \mathrm{WIS} = \frac{1}{K + \frac12}\Bigl(\tfrac12 |y - m| +
@@ -172,12 +168,11 @@ def weighted_interval_score(
 
     Parameters
     ----------
-    median : Tensor, (*B,)
-        In float32 or float64.
-    lower, upper : Tensor, (*B, K)
+    median : array-like, (*B,)
+    lower, upper : array-like, (*B, K)
         The quantiles at the levels :math:`\alpha_k/2` and :math:`1 - \alpha_k/2`.
-    y : Tensor, broadcastable to (*B,)
-    coverages : Tensor or sequence of float, (K,)
+    y : array-like, broadcastable to (*B,)
+    coverages : array-like of float, (K,)
         The probabilities the intervals should hold, between 0 and 1, both excluded, in any order, each once.
 
     Returns
@@ -206,9 +201,8 @@ def weighted_interval_score(
     >>> weighted_interval_score(torch.tensor([0.0]), lower, upper, torch.tensor([1.5]), [0.5, 0.9])
     tensor([0.7800])
     """
-    _check_quantiles(lower, "lower")
-    _check_ends(lower, upper)
-    check_floats("median", median)
+    lower, upper = _checked_ends(_checked_quantiles(lower, "lower"), upper)
+    median = floats("median", median).to(lower.device)
     rows = lower.shape[:-1]
     if median.shape != rows:
         raise ValueError(
@@ -233,29 +227,30 @@ def _pinball(quantiles: Tensor, y: Tensor, levels: Tensor) -> Tensor:
     return torch.maximum(levels.to(error.dtype) * error, (levels - 1).to(error.dtype) * error)
 
 
-def _targets(y: Tensor, rows: torch.Size, quantiles: Tensor) -> Tensor:
+def _targets(y: Numbers, rows: torch.Size, quantiles: Tensor) -> Tensor:
     return rows_like("y", y, rows, "the rows of the quantiles", quantiles)
 
 
-def _check_quantiles(quantiles: Tensor, name: str = "quantiles") -> int:
-    """Raise unless there are finite floats along a last axis; the length of that axis."""
-    check_floats(name, quantiles)
+def _checked_quantiles(values: Numbers, name: str = "quantiles") -> Tensor:
+    """Finite floats along a last axis."""
+    quantiles = floats(name, values)
     if quantiles.dim() == 0 or quantiles.shape[-1] == 0:
         raise ValueError(
             f"`{name}` must hold at least one value along the last axis, got shape {tuple(quantiles.shape)}. "
             "Pass shape (rows, levels)."
         )
-    return quantiles.shape[-1]
+    return quantiles
 
 
-def _check_ends(lower: Tensor, upper: Tensor) -> None:
-    check_floats("lower", lower)
-    check_floats("upper", upper)
+def _checked_ends(lower: Numbers, upper: Numbers) -> tuple[Tensor, Tensor]:
+    lower = floats("lower", lower)
+    upper = floats("upper", upper).to(lower.device)
     if lower.shape != upper.shape:
         raise ValueError(
             f"`lower` and `upper` must have the same shape, got {tuple(lower.shape)} and {tuple(upper.shape)}. "
             "Pass both ends of every interval."
         )
+    return lower, upper
 
 
 def _check_order(quantiles: Tensor) -> None:

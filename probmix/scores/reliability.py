@@ -1,15 +1,16 @@
 """Reliability of predicted probabilities: how often events happen that were given a probability (CORP)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.isotonic import isotonic_regression
 from torch import Tensor
-from torch.distributions import Distribution
 
+from .._given import Numbers
 from ..distributions.parts import to_dtype_of
+from ._classes import as_classes
 from ._rows import event_probabilities, row_weights
 
 Array = NDArray[np.float64]
@@ -32,12 +33,12 @@ class ReliabilityCurve(NamedTuple):
 
 
 def reliability_curve(
-    distribution: Distribution,
-    y: Tensor,
+    distribution: Any,
+    y: Numbers,
     event: int | None = None,
     *,
     level: float | None = None,
-    sample_weight: Tensor | None = None,
+    sample_weight: Numbers | None = None,
     generator: torch.Generator | None = None,
 ) -> ReliabilityCurve:
     r"""Rate of an event as an increasing function of its forecast probability, by isotonic regression (CORP).
@@ -48,15 +49,15 @@ def reliability_curve(
 
     Parameters
     ----------
-    distribution : Categorical or Bernoulli
-    y : Tensor of class indices, broadcastable to the batch shape
+    distribution : Categorical or Bernoulli, or probabilities (*B, K)
+    y : array-like of class indices, broadcastable to the batch shape
     event : int, optional
         The event is that y is this class. By default class 1 of two; of more classes the event is that the most
         probable class of the row comes true, and the curve shows the accuracy over the confidence.
     level : float, optional
         Gives the curve a consistency band, which holds the rate at each single forecast with this probability if the
         forecasts are calibrated: 1000 times the events are drawn from the forecasts themselves.
-    sample_weight : Tensor, (*batch_shape,), optional
+    sample_weight : array-like, (*batch_shape,), optional
         Weights of the rows; those of weight 0 are left out.
     generator : torch.Generator, optional
         Where the simulated events come from, on the device of the distribution. Without one, a generator with the seed
@@ -93,6 +94,7 @@ def reliability_curve(
     """
     if level is not None and not 0 < level < 1:
         raise ValueError(f"`level` must lie between 0 and 1, both excluded, got {level:g}. For 95 % pass 0.95.")
+    distribution = as_classes(distribution)
     weights = row_weights(distribution, sample_weight)
     probability, happened = event_probabilities(distribution, y, event)
     used = weights > 0

@@ -4,14 +4,15 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from .._given import Numbers
 from ..distributions.empirical import draws_crps
-from ._values import check_floats, rows_like
+from ._values import floats, rows_like
 
 # Differences of coordinates held at once by the energy score: 16 MB in float32. More is not faster.
 _ELEMENTS = 2**22
 
 
-def crps_samples(samples: Tensor, y: Tensor, *, fair: bool = True) -> Tensor:
+def crps_samples(samples: Numbers, y: Numbers, *, fair: bool = True) -> Tensor:
     r"""Continuous ranked probability score of m draws, in the unit of y; smaller is better.
 
     .. math:: \frac1m\sum_i |x_i - y| - \frac{1}{2c}\sum_{ij} |x_i - x_j|,\qquad
@@ -19,9 +20,9 @@ def crps_samples(samples: Tensor, y: Tensor, *, fair: bool = True) -> Tensor:
 
     Parameters
     ----------
-    samples : Tensor, (*B, m)
-        The draws along the last axis, in any order, in float32 or float64.
-    y : Tensor, broadcastable to (*B,)
+    samples : array-like, (*B, m)
+        The draws along the last axis, in any order.
+    y : array-like, broadcastable to (*B,)
     fair : bool
         The fair score is unbiased: its mean over draws is the CRPS of the distribution they come from, however few they
         are. The plain one is the CRPS of the empirical distribution, larger by :math:`E|X - X'|/(2m)` on average; take
@@ -64,7 +65,7 @@ def crps_samples(samples: Tensor, y: Tensor, *, fair: bool = True) -> Tensor:
     >>> crps_samples(samples, torch.tensor([2.0, 5.0]), fair=False)
     tensor([0.6667, 3.0000])
     """
-    check_floats("samples", samples)
+    samples = floats("samples", samples)
     if samples.dim() == 0 or samples.shape[-1] == 0:
         raise ValueError(
             f"`samples` must hold at least one draw along the last axis, got shape {tuple(samples.shape)}. "
@@ -76,7 +77,7 @@ def crps_samples(samples: Tensor, y: Tensor, *, fair: bool = True) -> Tensor:
     return draws_crps(samples, y, fair)
 
 
-def energy_score(samples: Tensor, y: Tensor, *, beta: float = 1.0, fair: bool = True) -> Tensor:
+def energy_score(samples: Numbers, y: Numbers, *, beta: float = 1.0, fair: bool = True) -> Tensor:
     r"""Energy score of m draws of several targets, jointly; smaller is better.
 
     .. math:: \frac1m\sum_i \lVert x_i - y\rVert^\beta - \frac{1}{2c}\sum_{ij} \lVert x_i - x_j\rVert^\beta,\qquad
@@ -86,9 +87,9 @@ def energy_score(samples: Tensor, y: Tensor, *, beta: float = 1.0, fair: bool = 
 
     Parameters
     ----------
-    samples : Tensor, (*B, m, d)
-        m draws of d targets, in float32 or float64. Bring the targets to one scale first: the norm adds them up.
-    y : Tensor, broadcastable to (*B, d)
+    samples : array-like, (*B, m, d)
+        m draws of d targets. Bring the targets to one scale first: the norm adds them up.
+    y : array-like, broadcastable to (*B, d)
     beta : float
         Between 0 and 2, both excluded: at 2 the score sees the mean alone.
     fair : bool
@@ -125,7 +126,7 @@ def energy_score(samples: Tensor, y: Tensor, *, beta: float = 1.0, fair: bool = 
     >>> energy_score(torch.tensor([[[0.0, 0.0], [3.0, 4.0]]]), torch.tensor([[0.0, 0.0]]), fair=False)
     tensor([1.2500])
     """
-    check_floats("samples", samples)
+    samples = floats("samples", samples)
     if samples.dim() < 2 or 0 in samples.shape[-2:]:
         raise ValueError(
             "`samples` must hold at least one draw of at least one target along the last two axes, "

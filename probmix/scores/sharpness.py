@@ -1,14 +1,16 @@
 """Sharpness: how narrow the predicted distributions are, whatever y is."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
+from ..adapters import as_distribution
 from ..distributions import icdf
 from ..distributions.parts import device_of, to_dtype_of, widen
 
 
-def interval_width(distribution: Distribution, level: float) -> Tensor:
+def interval_width(distribution: Any, level: float) -> Tensor:
     r"""Width of the central interval that should hold y with probability `level`, in the unit of y.
 
     .. math:: F^{-1}((1 + c)/2) - F^{-1}((1 - c)/2)
@@ -19,7 +21,7 @@ def interval_width(distribution: Distribution, level: float) -> Tensor:
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         With quantiles; see `probmix.distributions.icdf`.
     level : float
         Between 0 and 1, both excluded.
@@ -47,6 +49,7 @@ def interval_width(distribution: Distribution, level: float) -> Tensor:
     """
     if not 0 < level < 1:
         raise ValueError(f"`level` must lie between 0 and 1, got {level}. For 90 % pass 0.9.")
+    distribution = as_distribution(distribution)
     wide, shape = widen(distribution), distribution.batch_shape + distribution.event_shape
     low, high = (
         icdf(wide, torch.tensor(q, dtype=torch.float64, device=device_of(distribution)).expand(shape))

@@ -1,22 +1,23 @@
 """The CRPS of a part of the line: of the values that matter."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
+from .._given import Numbers, as_tensor
 from ..distributions.parts import to_dtype_of
 from ..distributions.scoring import marginal_window_crps
 from ..families.tools import check_support
-from ._inputs import broadcasts_to, checked_targets, mean_over_event
-from ._values import check_floats, rows_like
+from ._inputs import broadcasts_to, checked, mean_over_event
+from ._values import floats, rows_like
 from .crps import crps
 from .samples import crps_samples
 
 
 def threshold_weighted_crps(
-    distribution: Distribution, y: Tensor, lower: Tensor | float = -math.inf, upper: Tensor | float = math.inf
+    distribution: Any, y: Numbers, lower: Numbers = -math.inf, upper: Numbers = math.inf
 ) -> Tensor:
     r"""CRPS between two thresholds, in the unit of y; smaller is better.
 
@@ -28,11 +29,11 @@ def threshold_weighted_crps(
 
     Parameters
     ----------
-    distribution : torch or Pyro distribution
+    distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         Any that `crps` accepts.
-    y : Tensor, broadcastable to batch shape + event shape
+    y : array-like, broadcastable to batch shape + event shape
         Whole numbers where the distribution is discrete. Targets outside of [a, b] count as well: do not drop them.
-    lower, upper : float or Tensor, broadcastable to batch shape + event shape
+    lower, upper : float or array-like, broadcastable to batch shape + event shape
         The thresholds a and b, in the unit of y. Without them it is the `crps`.
 
     Returns
@@ -71,7 +72,8 @@ def threshold_weighted_crps(
     >>> threshold_weighted_crps(normal, torch.tensor([0.0, 3.0]), lower=1.0)
     tensor([0.0072, 1.8414])
     """
-    y = checked_targets(distribution, y).double()
+    distribution, y = checked(distribution, y)
+    y = y.double()
     lower, upper = _checked_window(lower, upper, y)
     whole = torch.isneginf(lower) & torch.isposinf(upper)
     if bool(whole.all()):
@@ -80,10 +82,10 @@ def threshold_weighted_crps(
 
 
 def threshold_weighted_crps_samples(
-    samples: Tensor,
-    y: Tensor,
-    lower: Tensor | float = -math.inf,
-    upper: Tensor | float = math.inf,
+    samples: Numbers,
+    y: Numbers,
+    lower: Numbers = -math.inf,
+    upper: Numbers = math.inf,
     *,
     fair: bool = True,
 ) -> Tensor:
@@ -93,10 +95,10 @@ def threshold_weighted_crps_samples(
 
     Parameters
     ----------
-    samples : Tensor, (*B, m)
-        The draws along the last axis, in any order, in float32 or float64.
-    y : Tensor, broadcastable to (*B,)
-    lower, upper : float or Tensor, broadcastable to (*B,)
+    samples : array-like, (*B, m)
+        The draws along the last axis, in any order.
+    y : array-like, broadcastable to (*B,)
+    lower, upper : float or array-like, broadcastable to (*B,)
         The thresholds a and b, in the unit of y.
     fair : bool
         Whether the score is unbiased, see `crps_samples`.
@@ -126,7 +128,7 @@ def threshold_weighted_crps_samples(
     >>> threshold_weighted_crps_samples(samples, torch.tensor([2.0, 5.0]), lower=1.0, upper=4.0, fair=False)
     tensor([0.5556, 2.0000])
     """
-    check_floats("samples", samples)
+    samples = floats("samples", samples)
     rows = samples.shape[:-1]
     y = rows_like("y", y, rows, "the shape of `samples` without the last axis", samples)
     lower, upper = (end.to(samples.dtype) for end in _checked_window(lower, upper, y))
@@ -135,7 +137,7 @@ def threshold_weighted_crps_samples(
     return crps_samples(samples, torch.minimum(torch.maximum(y, lower), upper), fair=fair)
 
 
-def _checked_window(lower: Tensor | float, upper: Tensor | float, y: Tensor) -> tuple[Tensor, Tensor]:
+def _checked_window(lower: Numbers, upper: Numbers, y: Tensor) -> tuple[Tensor, Tensor]:
     """Both thresholds in float64 in the shape of `y`."""
     low, high = (_checked_end(name, end, y) for name, end in (("lower", lower), ("upper", upper)))
     check_support(low, low < torch.inf, "`lower` must be finite or minus infinity", "Pass -inf for no lower end.")
@@ -144,8 +146,8 @@ def _checked_window(lower: Tensor | float, upper: Tensor | float, y: Tensor) -> 
     return low, high
 
 
-def _checked_end(name: str, end: Tensor | float, y: Tensor) -> Tensor:
-    values = torch.as_tensor(end, dtype=torch.float64, device=y.device)
+def _checked_end(name: str, end: Numbers, y: Tensor) -> Tensor:
+    values = as_tensor(end, name).to(y.device, torch.float64)
     if not broadcasts_to(values.shape, y.shape):
         raise ValueError(
             f"`{name}` must broadcast to the shape of the targets, {tuple(y.shape)}; got shape {tuple(values.shape)}. "
