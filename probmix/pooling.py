@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .distributions import Categorical, Independent, Mixture
+from .distributions import Categorical, Independent, Mixture, ZeroAdjusted
+from .distributions.zero_adjusted import pooled_zero_adjusted
 
 # Weights are usually a float32 softmax; anything further off the simplex is a mistake of the caller.
 _SIMPLEX_TOLERANCE = 1e-4
@@ -88,7 +89,7 @@ def linear_pool(distribution: Distribution, weights: Tensor | None = None) -> di
     Returns
     -------
     Pyro distribution, batch shape *B
-        A `Mixture`; for categorical distributions the categorical distribution that the mixture is.
+        A `Mixture`; for categorical and zero-adjusted distributions the one of their kind that the mixture is.
 
     Raises
     ------
@@ -110,6 +111,8 @@ def linear_pool(distribution: Distribution, weights: Tensor | None = None) -> di
     if isinstance(distribution, torch.distributions.Categorical):
         logits = (weights.log().unsqueeze(-1) + distribution.logits).logsumexp(-2)
         return Categorical(logits=logits)
+    if isinstance(distribution, ZeroAdjusted):
+        return pooled_zero_adjusted(distribution, weights)
     if isinstance(distribution, torch.distributions.Independent):
         members = distribution.base_dist
         if isinstance(members, torch.distributions.Categorical):

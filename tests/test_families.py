@@ -281,6 +281,8 @@ def test_families_are_found_by_name() -> None:
         "negative-binomial",
         "poisson",
         "student-t",
+        "zero-adjusted-gamma",
+        "zero-adjusted-lognormal",
         "zero-inflated-negative-binomial",
         "zero-inflated-poisson",
     ]

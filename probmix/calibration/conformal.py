@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..distributions import is_discrete
-from ..distributions.normal_scores import WIDEST, from_normal_score, normal_score
+from ..distributions import cdf_below, has_atoms
+from ..distributions.normal_scores import WIDEST, from_normal_score, from_probability, normal_score
 from ..distributions.parts import device_of, widen
 from ..estimators.checks import check_real
 from .held_out import CalibratedEstimator, HeldOut
@@ -134,7 +134,7 @@ class ConformalRegressor(CalibratedEstimator):
         (part,) = parts
         distribution, y = widen(part.distribution), part.y.double()
         upper = normal_score(distribution, y)
-        lower = normal_score(distribution, y - 1) if is_discrete(distribution) else upper
+        lower = from_probability(cdf_below(distribution, y)) if has_atoms(distribution) else upper
         self.upper_scores_, self.lower_scores_ = (np.sort(score.cpu().numpy(), axis=0) for score in (upper, lower))
 
     def predict(self, X: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -162,14 +162,14 @@ class ConformalRegressor(CalibratedEstimator):
         """
         check_real("coverage", coverage, 0.0, 1.0, open_low=True)
         distribution = widen(self._model_distribution(X, exposure))
-        discrete, device = is_discrete(distribution), device_of(distribution)
+        atoms, device = has_atoms(distribution), device_of(distribution)
         # 0.9 is meant as the decimal, not as the double below it: (1 - 0.9) / 2 * 20 is 1 and not a little less
         k = int((len(self.upper_scores_) + 1) * (1 - Fraction(str(float(coverage)))) / 2)
         nothing = np.full_like(self.upper_scores_[0], -np.inf)
         lowest, highest = (self.upper_scores_[k - 1], self.lower_scores_[-k]) if k else (nothing, -nothing)
-        # to float64 a cdf of nearly 1 is one; but the cdf below a count of zero is truly zero
+        # to float64 a cdf of nearly 1 is one; but the probability of less than a zero is truly zero
         lowest = np.where(lowest == np.inf, WIDEST, lowest)
-        highest = highest if discrete else np.where(highest == -np.inf, -WIDEST, highest)
+        highest = highest if atoms else np.where(highest == -np.inf, -WIDEST, highest)
         shape = distribution.batch_shape + distribution.event_shape
         below, above = (
             torch.as_tensor(score + _OUTWARDS * sign, dtype=torch.float64, device=device).expand(shape)

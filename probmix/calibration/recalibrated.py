@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..distributions import atoms, is_discrete
+from ..distributions import has_atoms
 from ..distributions.normal_scores import from_probability, normal_score
 from ..distributions.parts import device_of, widen
 from ..scores import pit
@@ -142,5 +142,4 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
 def _normal_scores(part: HeldOut, generator: torch.Generator) -> Tensor:
     """Of the PIT, which is randomised for counts and on point masses."""
     wide, y = widen(part.distribution), part.y.double()
-    randomised = is_discrete(wide) or len(atoms(wide)[0]) > 0
-    return from_probability(pit(wide, y, generator)) if randomised else normal_score(wide, y)
+    return from_probability(pit(wide, y, generator)) if has_atoms(wide) else normal_score(wide, y)

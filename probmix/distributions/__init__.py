@@ -19,10 +19,11 @@ from .marginals import cdf, icdf
 from .mixture import Independent, Mixture
 from .negative_binomial import NegativeBinomial
 from .parts import is_discrete
-from .point_masses import atoms
+from .point_masses import atoms, cdf_below, has_atoms
 from .poisson import Poisson
 from .quantile_function import QuantileFunction
 from .student_t import StudentT
+from .zero_adjusted import ZeroAdjusted
 
 __all__ = [
     "Bernoulli",
@@ -40,9 +41,12 @@ __all__ = [
     "Poisson",
     "QuantileFunction",
     "StudentT",
+    "ZeroAdjusted",
     "ZeroInflated",
     "atoms",
     "cdf",
+    "cdf_below",
+    "has_atoms",
     "icdf",
     "is_discrete",
 ]

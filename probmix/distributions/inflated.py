@@ -238,19 +238,27 @@ def _(distribution: Hurdle, y: Tensor) -> Tensor:
 @marginal_crps.register(dist.ZeroInflatedDistribution)
 @marginal_crps.register(Hurdle)
 def _(distribution: Any, y: Tensor) -> Tensor:
-    gate, rest = _gate(distribution)
-    inside = y.clamp(min=0)
-    base, none = (marginal_crps(distribution.base_dist, value) for value in (inside, torch.zeros_like(y)))
-    return gate * inside + rest * (base - gate * none) + (inside - y)
+    return crps_with_zeros(distribution.base_dist, *_gate(distribution), y)
 
 
 @marginal_crps_with_bound.register(dist.ZeroInflatedDistribution)
 @marginal_crps_with_bound.register(Hurdle)
 def _(distribution: Any, y: Tensor) -> tuple[Tensor, Tensor]:
-    gate, rest = _gate(distribution)
+    return crps_with_zeros_and_bound(distribution.base_dist, *_gate(distribution), y)
+
+
+def crps_with_zeros(base_dist: Distribution, gate: Tensor, rest: Tensor, y: Tensor) -> Tensor:
+    """CRPS of the distribution function `gate` + `rest` F from zero on, with F of the base; the two sum to one."""
     inside = y.clamp(min=0)
-    base, error = marginal_crps_with_bound(distribution.base_dist, inside)
-    none, error_none = marginal_crps_with_bound(distribution.base_dist, torch.zeros_like(y))
+    base, none = (marginal_crps(base_dist, value) for value in (inside, torch.zeros_like(y)))
+    return gate * inside + rest * (base - gate * none) + (inside - y)
+
+
+def crps_with_zeros_and_bound(base_dist: Distribution, gate: Tensor, rest: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The same and a bound of its error."""
+    inside = y.clamp(min=0)
+    base, error = marginal_crps_with_bound(base_dist, inside)
+    none, error_none = marginal_crps_with_bound(base_dist, torch.zeros_like(y))
     value = gate * inside + rest * (base - gate * none) + (inside - y)
     terms = gate.abs() * inside + rest * (base + gate.abs() * none) + (inside - y)
     return value, rest * (error + gate.abs() * error_none) + ROUNDING * terms

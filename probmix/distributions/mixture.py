@@ -12,7 +12,7 @@ from .marginals import Marginals, cdf, icdf
 from .members import component_weights
 from .normal_scores import from_normal_score, normal_score
 from .parts import innermost, is_discrete
-from .point_masses import atoms
+from .point_masses import atoms, cdf_below
 from .scoring import (
     marginal_crps,
     marginal_crps_with_bound,
@@ -65,8 +65,19 @@ def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
     if is_discrete(distribution):
         y = invert_discrete(lambda y: cdf(distribution, y), q, low - 1, high)
     else:
-        y = invert_continuous(lambda y: cdf(distribution, y), q, low, high)
+        y = _on_atoms(distribution, q, invert_continuous(lambda y: cdf(distribution, y), q, low, high))
     return with_ends(y, q, low, high)
+
+
+def _on_atoms(distribution: MixtureSameFamily, q: Tensor, y: Tensor) -> Tensor:
+    """The quantiles found, with those at levels that a point mass takes up on its very place."""
+    places, _ = atoms(distribution)
+    if not len(places):
+        return y
+    nearest = (places - y).abs().argmin(0, keepdim=True)
+    place = places.expand(-1, *y.shape).take_along_dim(nearest, 0).squeeze(0)
+    held = (cdf_below(distribution, place) < q) & (q <= cdf(distribution, place))
+    return torch.where(held, place.to(y.dtype), y)
 
 
 # -- several coordinates ----------------------------------------------------------------------------------------------

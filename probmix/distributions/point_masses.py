@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .parts import device_of
+from .marginals import cdf
+from .parts import device_of, is_discrete
 
 
 @singledispatch
@@ -44,3 +45,16 @@ def mass_at(distribution: Distribution, y: Tensor) -> Tensor:
     ahead = (1,) * (y.ndim - len(shape))
     places, probabilities = (t.reshape(len(t), *ahead, *shape) for t in atoms(distribution))
     return torch.where(places == y, probabilities, 0.0).sum(0)
+
+
+def has_atoms(distribution: Distribution) -> bool:
+    """Whether single values have a probability: the whole numbers of a discrete distribution, or point masses."""
+    return is_discrete(distribution) or len(atoms(distribution)[0]) > 0
+
+
+def cdf_below(distribution: Distribution, y: Tensor) -> Tensor:
+    """P(Y < y), coordinate by coordinate: the `cdf` less the probability of y itself."""
+    if is_discrete(distribution):
+        return cdf(distribution, y - 1)
+    below = cdf(distribution, y)
+    return (below - mass_at(distribution, y).to(below.dtype)).clamp(min=0)

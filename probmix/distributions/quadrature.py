@@ -1,6 +1,7 @@
 """CRPS from the cdf by adaptive quadrature, for all rows at once."""
 
 from collections.abc import Callable
+from functools import singledispatch
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from .point_masses import atoms
 # Mass left out on either side; what it adds is of the order of its square.
 TAIL = 1e-12
 # Between two of these quantiles a cdf holds no surprise; every member of a mixture is cut at its own.
-_CUTS = (1e-10, 0.5, 1 - 1e-10)
+CUTS = (1e-10, 0.5, 1 - 1e-10)
 _NODES = 12
 _TOLERANCE = 1e-10
 # Edges of panels to start from, at most.
@@ -53,7 +54,7 @@ def quadrature_window(distribution: Distribution, y: Tensor, lower: Tensor, uppe
         error = error + 2 * TAIL**2 * (high - low)
         if isinstance(distribution, MixtureSameFamily):
             # what a narrow member does beyond its cuts can hide between two nodes; by Cauchy and Schwarz
-            error = error + 2 * _CUTS[0] * (value * (high - low)).sqrt()
+            error = error + 2 * CUTS[0] * (value * (high - low)).sqrt()
     return value + outside, error
 
 
@@ -72,17 +73,24 @@ def quantiles(distribution: Distribution, levels: tuple[float, ...]) -> Tensor:
         return icdf(distribution, q).double().expand((len(levels), *shape))
 
 
-def cuts(distribution: Distribution, levels: tuple[float, ...] = _CUTS) -> Tensor:
+@singledispatch
+def cuts(distribution: Distribution, levels: tuple[float, ...] = CUTS) -> Tensor:
     """Quantiles of the distribution or of all members of a mixture, along a new first axis.
 
     The quantiles of the mixture itself would not do: a narrow member can hide between two nodes beside a wide one.
     """
-    if isinstance(distribution, Independent):
-        return cuts(distribution.base_dist, levels)
-    if isinstance(distribution, MixtureSameFamily):
-        members = cuts(distribution.component_distribution, levels)
-        return members.movedim(-1 - len(distribution.event_shape), 0).flatten(0, 1)
     return quantiles(distribution, levels)
+
+
+@cuts.register(Independent)
+def _(distribution: Independent[Distribution], levels: tuple[float, ...] = CUTS) -> Tensor:
+    return cuts(distribution.base_dist, levels)
+
+
+@cuts.register
+def _(distribution: MixtureSameFamily, levels: tuple[float, ...] = CUTS) -> Tensor:
+    members = cuts(distribution.component_distribution, levels)
+    return members.movedim(-1 - len(distribution.event_shape), 0).flatten(0, 1)
 
 
 def panel_edges(distribution: Distribution) -> Tensor:

@@ -33,10 +33,11 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     ----------
     family : str or Family
         "gaussian" for real targets, "student-t" for those with outliers; "gamma", "lognormal", "inverse-gaussian" or
-        "exponential" for positive ones; "poisson" and "negative-binomial" for counts, "zero-inflated-poisson",
-        "hurdle-poisson" and the same of the negative binomial for counts with a zero of their own; "beta" for shares
-        between 0 and 1, "bernoulli" for 0 and 1, "multivariate-gaussian" for several real targets that depend on each
-        other; or a family of your own. Other names of the field do as well, see `probmix.families.get`.
+        "exponential" for positive ones, "zero-adjusted-gamma" or "zero-adjusted-lognormal" where zeros are among them;
+        "poisson" and "negative-binomial" for counts, "zero-inflated-poisson", "hurdle-poisson" and the same of the
+        negative binomial for counts with a zero of their own; "beta" for shares between 0 and 1, "bernoulli" for 0 and
+        1, "multivariate-gaussian" for several real targets that depend on each other; or a family of your own. Other
+        names of the field do as well, see `probmix.families.get`.
     mixup : str or Mixup
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`.

@@ -18,6 +18,7 @@ from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
 from .registry import canonical_name, get, names, register
 from .student_t import StudentT
+from .zero_adjusted import ZeroAdjusted
 
 __all__ = [
     "Bernoulli",
@@ -40,6 +41,7 @@ __all__ = [
     "Poisson",
     "StudentT",
     "TargetScaler",
+    "ZeroAdjusted",
     "ZeroInflated",
     "canonical_name",
     "get",

@@ -32,6 +32,17 @@ ALIASES: dict[str, str] = {
     "negbin": "negative-binomial",
     "negbinomial": "negative-binomial",
     "negativebinomial": "negative-binomial",
+    "gamma-hurdle": "zero-adjusted-gamma",
+    "hurdle-gamma": "zero-adjusted-gamma",
+    "zero-inflated-gamma": "zero-adjusted-gamma",
+    "zaga": "zero-adjusted-gamma",
+    "lognormal-hurdle": "zero-adjusted-lognormal",
+    "hurdle-lognormal": "zero-adjusted-lognormal",
+    "hurdle-log-normal": "zero-adjusted-lognormal",
+    "zero-inflated-lognormal": "zero-adjusted-lognormal",
+    "zero-inflated-log-normal": "zero-adjusted-lognormal",
+    "delta-lognormal": "zero-adjusted-lognormal",
+    "ziln": "zero-adjusted-lognormal",
     "zip": "zero-inflated-poisson",
     "zinb": "zero-inflated-negative-binomial",
 }
@@ -41,8 +52,9 @@ AMBIGUOUS: dict[str, tuple[str, ...]] = {
     "binomial": ("bernoulli", "negative-binomial"),
     "count": ("poisson", "negative-binomial"),
     "counts": ("poisson", "negative-binomial"),
-    "hurdle": ("hurdle-poisson", "hurdle-negative-binomial"),
+    "hurdle": ("hurdle-poisson", "hurdle-negative-binomial", "zero-adjusted-gamma", "zero-adjusted-lognormal"),
     "logistic": ("bernoulli", "categorical"),
+    "zero-adjusted": ("zero-adjusted-gamma", "zero-adjusted-lognormal"),
     "zero-inflated": ("zero-inflated-poisson", "zero-inflated-negative-binomial"),
 }
 

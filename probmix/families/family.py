@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._names import unknown_name
-from ..distributions import is_discrete
+from ..distributions import has_atoms, is_discrete
 from .label import Label, TargetScaler, expectation
 from .tools import weighted_mean
 
@@ -61,6 +61,11 @@ class Family(ABC):
     def is_discrete(self) -> bool:
         """Whether targets are whole numbers."""
         return is_discrete(self.distribution(self.constrain(torch.zeros(self.num_raw))))
+
+    @property
+    def has_atoms(self) -> bool:
+        """Whether single targets have a probability: whole numbers, or exact zeros beside a density."""
+        return has_atoms(self.distribution(self.constrain(torch.zeros(self.num_raw))))
 
     # -- links ---------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from .multivariate_gaussian import MultivariateGaussian
 from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
 from .student_t import StudentT
+from .zero_adjusted import ZeroAdjusted
 
 _FAMILIES: dict[str, Callable[..., Family]] = {
     "gaussian": Gaussian,
@@ -39,11 +40,17 @@ _FAMILIES: dict[str, Callable[..., Family]] = {
     "hurdle-poisson": Hurdle,
     "hurdle-negative-binomial": partial(Hurdle, base=NegativeBinomial()),
     "student-t": StudentT,
+    "zero-adjusted-gamma": ZeroAdjusted,
+    "zero-adjusted-lognormal": partial(ZeroAdjusted, base=LogNormal()),
 }
 
 
 # Names of these say what they are made of; those of the bases above are among the names.
-_GATED: dict[str, Callable[..., Family]] = {"zero-inflated-": ZeroInflated, "hurdle-": Hurdle}
+_GATED: dict[str, Callable[..., Family]] = {
+    "zero-inflated-": ZeroInflated,
+    "hurdle-": Hurdle,
+    "zero-adjusted-": ZeroAdjusted,
+}
 
 
 def names() -> list[str]:

@@ -108,19 +108,26 @@ class NegativeLogLikelihood(Objective):
 
     def validation(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
         losses = sum_targets(self.family.expected_nll(eta, self.family.point_label(y)), 2).double()
-        return losses + _log_volume(scaler)
+        return losses + self._log_volume(y, scaler)
 
     def validation_of_draws(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
         losses = sum_targets(self.family.expected_nll(eta, self.family.point_label(y.unsqueeze(1))), 3).double()
-        return _nll_of_mean(losses, 1) + _log_volume(scaler)
+        return _nll_of_mean(losses, 1) + self._log_volume(y, scaler)
+
+    def _log_volume(self, y: Tensor, scaler: TargetScaler) -> Tensor:
+        """What the change to the user's units adds to the NLL of a row, (M, N) or (M, 1); none to a probability."""
+        volume = scaler.scale.log()
+        if self.family.has_atoms:
+            volume = torch.where(y == 0, torch.zeros_like(volume), volume)
+        return sum_targets(volume, 2)
 
 
 class RankedProbability(Objective):
     r"""The expected continuous ranked probability score :math:`E[\mathrm{CRPS}(F, \tilde y)]`, summed over targets.
 
     Labels are points: the linear pool has each of them with its weight, and so does the log-linear pool of labels of
-    whole numbers; that of real ones is the centre of their kernels. Between two whole numbers the CRPS is linear in y,
-    which gives the weighted mean of counts the loss of its two neighbours.
+    whole numbers or with exact zeros; that of real ones is the centre of their kernels. Between two whole numbers the
+    CRPS is linear in y, which gives the weighted mean of counts the loss of its two neighbours.
     """
 
     def check(self, mixup: Mixup) -> None:
@@ -145,7 +152,7 @@ class RankedProbability(Objective):
         # the mean of two classes is either class, and not one in between
         if mixup.label_pool == "linear" or isinstance(family, Categorical):
             return Label(y, weights=weights)
-        if mixup.label_pool == "log-linear" and discrete:
+        if mixup.label_pool == "log-linear" and family.has_atoms:
             return Label(y, weights=weights)
         if mixup.label_pool == "log-linear" and isinstance(family, ExponentialFamily):
             return Label(family.kernel_centre(y, weights))
@@ -216,8 +223,3 @@ def sum_targets(losses: Tensor, row_ndim: int) -> Tensor:
 def _nll_of_mean(losses: Tensor, dim: int) -> Tensor:
     """The negative logarithm of mean likelihoods, from their negative logarithms."""
     return math.log(losses.shape[dim]) - torch.logsumexp(-losses, dim)
-
-
-def _log_volume(scaler: TargetScaler) -> Tensor:
-    """What the change to the user's units adds to the NLL of a row, (M, 1)."""
-    return scaler.scale.log().flatten(1).sum(1, keepdim=True)

@@ -10,7 +10,7 @@ from torch.distributions import Categorical, Distribution
 
 from .. import families
 from ..adapters import as_distribution
-from ..distributions import icdf, is_discrete
+from ..distributions import atoms, icdf, is_discrete
 from ..families import ExponentialFamily
 from ..families.tools import check_kind
 from ..pooling import linear_pool, log_linear_pool
@@ -152,6 +152,11 @@ class FusionDisplay:
             raise ValueError(f"`weight` must lie between 0 and 1, got {weight}. It is the weight of the first point.")
         with torch.no_grad():
             two, member = _two_points(prediction, family)
+            if len(atoms(two)[0]):
+                raise ValueError(
+                    f"the family {member.name!r} has a probability at zero beside its density, which have no axis in "
+                    "common. Draw the positive part, `base_dist` of the predicted distributions."
+                )
             weights = torch.tensor([weight, 1 - weight], dtype=torch.float64, device=two.mean.device)
             pool = member.distribution(log_linear_pool(member.natural_params(two).double(), weights))
             y = _grid(two, pool)

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from .._given import Numbers
 from ..adapters import as_distribution
-from ..distributions import atoms, cdf, icdf, is_discrete
+from ..distributions import cdf, cdf_below, has_atoms, icdf
 from ..distributions.parts import device_of, to_dtype_of, widen
-from ..distributions.point_masses import mass_at
 from ._inputs import checked
 
 
@@ -59,13 +58,12 @@ def wide_pit(distribution: Any, y: Numbers, generator: torch.Generator | None = 
     distribution, y = checked(distribution, y)
     wide, y = widen(distribution), y.double()
     value = cdf(wide, y)
-    discrete = is_discrete(wide)
-    if discrete or len(atoms(wide)[0]):
+    if has_atoms(wide):
         device = device_of(distribution)
         if generator is None:
             generator = torch.Generator(device).manual_seed(0)
         u = torch.rand(value.shape, generator=generator, dtype=torch.float64, device=device)
-        value = torch.lerp(cdf(wide, y - 1) if discrete else value - mass_at(wide, y), value, u)
+        value = torch.lerp(cdf_below(wide, y), value, u)
     return value
 
 

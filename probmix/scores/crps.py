@@ -19,8 +19,8 @@ def crps(distribution: Any, y: Numbers) -> Tensor:
     ----------
     distribution : distribution, or what else `probmix.adapters.as_distribution` takes
         Closed form for Normal, also multivariate, Student t, Poisson, negative binomial, Gamma, Exponential, LogNormal,
-        Beta, Bernoulli and Categorical, for zero-inflated and hurdle counts, and for mixtures of Normals, Exponentials,
-        LogNormals, Bernoullis, Categoricals and draws; else from the cdf.
+        Beta, Bernoulli and Categorical, for zero-inflated, hurdle and zero-adjusted distributions of these, and for
+        mixtures of Normals, Exponentials, LogNormals, Bernoullis, Categoricals and draws; else from the cdf.
     y : array-like, broadcastable to batch shape + event shape
         Whole numbers where the distribution is discrete.
 
@@ -48,7 +48,8 @@ def crps(distribution: Any, y: Numbers) -> Tensor:
       \alpha y)f(y) - \mu(1 + \alpha\mu)\,{}_2F_1(\tfrac12, 1 + 1/\alpha; 2; -4\alpha\mu(1 + \alpha\mu))`; relative
       errors grow below means of 1e-6, to 1e-6;
     - zero-inflated, of a cdf :math:`\pi + (1 - \pi)F`: :math:`\pi y + (1 - \pi)[\mathrm{CRPS}(F, y) -
-      \pi\,\mathrm{CRPS}(F, 0)]`; hurdles alike, with the :math:`\pi` that makes their cdf one of this form;
+      \pi\,\mathrm{CRPS}(F, 0)]`, and zero-adjusted alike; hurdles with the :math:`\pi` that makes their cdf one of this
+      form;
     - Gamma of mean :math:`\mu = a/b`: :math:`(y - \mu)(2F(y) - 1) + 2 y f(y)/b - \mu/(a B(\tfrac12, a))`;
     - Exponential: :math:`|y| - 2F(y)/r + 1/(2r)`;
     - LogNormal: :math:`y(2\Phi(z) - 1) - 2e^{\mu + \sigma^2/2}[\Phi(z - \sigma) + \Phi(\sigma/\sqrt2) - 1]` with

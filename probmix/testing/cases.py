@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import AffineTransform, ComposeTransform, Transform, biject_to, constraints
 
+from ..distributions import atoms, icdf
 from ..families import Family
 
 ROWS, DRAWS, MANY_DRAWS, _GRID = 6, 500, 20_000, 10_001
@@ -46,6 +47,8 @@ def log_prob(family: Family, eta: Tensor, y: Tensor) -> Tensor:
 def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:
     """Targets (N, B) all over the support, and log-weights under which a sum over them is an integral.
 
+    A point mass beside a density is one at zero.
+
     The trapezoidal rule in an unbounded coordinate (log y on a half-line, the inverse hyperbolic sine of y around the
     draws on the line), where densities are analytic and decay at least exponentially, also those with the tails of a
     power: its error then falls exponentially with the step as well.
@@ -57,6 +60,12 @@ def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:
         high = 1 if support is constraints.boolean else int(getattr(support, "upper_bound", 10 * draws.max() + 200))
         y = torch.arange(low, high + 1, dtype=torch.float64).unsqueeze(-1).expand(-1, len(eta))
         return y, torch.zeros_like(y)
+    mass = atoms(family.distribution(eta))[1].sum(0)
+    at_zero = bool((mass > 0).any())
+    if at_zero:
+        # draws from the density alone, of which there may be few among all
+        u = (torch.arange(DRAWS, dtype=torch.float64).unsqueeze(-1) + 0.5) / DRAWS
+        draws = icdf(family.distribution(eta), torch.lerp(mass, torch.ones_like(mass), u))
     transform = biject_to(support)
     if support is constraints.real:
         low, middle, high = draws.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
@@ -69,7 +78,14 @@ def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:
     y = transform(u)
     log_step = transform.log_abs_det_jacobian(u, y) + (width / (_GRID - 1)).log()
     inside = support.check(y) & y.isfinite()
-    return torch.where(inside, y, draws[0]), torch.where(inside, log_step, -torch.inf)
+    if at_zero:
+        inside = inside & (y != 0)
+    y, log_step = torch.where(inside, y, draws[0]), torch.where(inside, log_step, -torch.inf)
+    if at_zero:
+        # zero counts with its probability
+        zero = torch.zeros_like(y[:1])
+        y, log_step = torch.cat([zero, y]), torch.cat([zero, log_step])
+    return y, log_step
 
 
 class _Sinh(Transform):
