@@ -6,7 +6,8 @@ import pytest
 import scipy.stats as st
 import torch
 from evaluate_cases import Y, raises
-from sklearn.linear_model import BayesianRidge, LinearRegression
+from sklearn.linear_model import BayesianRidge
+from sklearn.preprocessing import StandardScaler
 
 from probmix.scores import (
     compare_rows,
@@ -34,10 +35,10 @@ NORMAL = st.norm(np.zeros(40), 1.0)
     [
         ({}, {}, ValueError, "`models` must hold at least one model or prediction. Pass a dict of name to model."),
         (
-            {"a": LinearRegression()},
+            {"a": StandardScaler()},
             {"X": Y[:, None]},
             TypeError,
-            "the estimator must predict distributions by a method `predict_dist`; got LinearRegression().",
+            "the estimator must predict distributions by a method `predict_dist`; got StandardScaler().",
         ),
         (
             {"a": BayesianRidge()},
@@ -57,7 +58,8 @@ NORMAL = st.norm(np.zeros(40), 1.0)
             {"a": NORMAL},
             {"scores": ["nll", "brier"]},
             ValueError,
-            "the score 'brier' is for predictions of classes; there are 'nll', 'crps', 'coverage90' for these.",
+            "the score 'brier' is for predictions of classes; there are 'nll', 'crps', 'rmse', 'mae', 'coverage90', "
+            "'interval90', 'quantile90', 'pinball90' for these.",
         ),
         (
             {"a": CATEGORICAL},
@@ -130,7 +132,7 @@ NORMAL = st.norm(np.zeros(40), 1.0)
     ],
     ids=[
         "none",
-        "point",
+        "no-model",
         "no-X",
         "mixed",
         "misspelt",

@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch.distributions import Distribution
 
+from .._models import last_step
 from ..distributions.origins import parametrised
 from ._classes import from_probabilities
 from ._origin import comes_from
@@ -81,7 +82,7 @@ def adapt(model: Any) -> Any:
     >>> adapt(LogisticRegression().fit(X, y)).predict_dist([[1.5]]).probs
     tensor([[0.5000, 0.5000]], dtype=torch.float64)
     """
-    inner = _last_step(model)
+    inner = last_step(model)
     if inner is model and hasattr(model, "predict_dist"):
         return model
     if not _predicts(inner):
@@ -115,15 +116,15 @@ def predict_dist(model: Any, X: Any, **params: Any) -> Distribution:
     return normal.to_event(1) if loc.ndim == 2 else normal
 
 
-def _last_step(model: Any) -> Any:
-    """The model itself behind searches and pipelines."""
-    inner = getattr(model, "best_estimator_", model)
-    if isinstance(inner, FrozenEstimator):
-        return _last_step(inner.estimator)
-    return _last_step(inner[-1]) if isinstance(inner, Pipeline) else inner
+def predicts_distributions(model: Any) -> bool:
+    """Whether `adapt` accepts the model."""
+    return _predicts(last_step(model))
 
 
 def _predicts(model: Any) -> bool:
+    # the standard deviation that it returns is zero
+    if comes_from(model, "sklearn", "DummyRegressor"):
+        return False
     return any(hasattr(model, name) for name in ("predict_dist", "pred_dist", "predict_proba")) or (
         hasattr(model, "predict") and "return_std" in inspect.signature(model.predict).parameters
     )

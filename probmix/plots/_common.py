@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.distributions import Categorical, Distribution
 
+from .._models import check_exposure_is_given
 from ..distributions.parts import innermost
 from ..scores.prediction import predicted_distribution
 
@@ -20,17 +21,18 @@ def new_axes() -> "Axes":
     return ax
 
 
-def predicted_number(estimator: Any, X: Any) -> Distribution:
-    """The distribution of a single number per row that the estimator predicts.
+def predicted_number(estimator: Any, X: Any, exposure: Any = None) -> Distribution:
+    """The distribution of a single number per row that the estimator predicts, for these exposures if it has such.
 
     Raises
     ------
     TypeError
         If nothing in there predicts distributions, or it is one of classes.
     ValueError
-        If there are several targets.
+        If there are several targets, or the estimator was fitted with exposures and there are none.
     """
-    distribution = predicted_distribution(estimator, X)
+    check_exposure_is_given(estimator, exposure)
+    distribution = predicted_distribution(estimator, X, **({} if exposure is None else {"exposure": exposure}))
     if hasattr(estimator, "classes_") or isinstance(innermost(distribution), Categorical):
         raise TypeError(f"a display shows the distribution of a number; {estimator!r} predicts classes.")
     check_single_target(distribution)

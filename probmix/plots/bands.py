@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from .._numbers import as_numbers
 from ..distributions import icdf
@@ -84,6 +85,7 @@ class PredictiveBandDisplay:
         coverages: Sequence[float] = (0.5, 0.9),
         limits: tuple[float, float] | None = None,
         resolution: int = 200,
+        exposure: float | None = None,
         target_name: str = "y",
         ax: "Axes | None" = None,
         color: str = "C0",
@@ -95,7 +97,8 @@ class PredictiveBandDisplay:
         estimator : fitted estimator with `predict_dist`
             Also at the end of a `Pipeline`, or found by a search.
         X : array-like or DataFrame, (m, F)
-            All other features are held at their medians over these rows.
+            All other features are held fixed over these rows: numbers and dates at their median, text, categories and
+            truth values at the most frequent one.
         y : array-like, (m,), optional
             Targets of these rows, drawn as points.
         feature : int or str
@@ -106,6 +109,9 @@ class PredictiveBandDisplay:
             Range of the feature; by default that of X.
         resolution : int
             Number of values of the feature.
+        exposure : float, optional
+            Of counts: the exposure that the bands are for; needed where the estimator was fitted with exposures. The
+            targets that are drawn should have it as well.
         target_name : str
             Label of the vertical axis.
         ax : matplotlib Axes, optional
@@ -120,23 +126,28 @@ class PredictiveBandDisplay:
         TypeError
             If the estimator does not predict the distribution of a number.
         ValueError
-            For a coverage or a feature that does not exist, or an estimator with several targets.
+            For a coverage or a feature that does not exist, a feature that is no number, an estimator with several
+            targets, or one that was fitted with exposures if there is none.
         """
         frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(as_numbers(X, "X")))
         position = _position(frame, feature)
-        x_data = frame.iloc[:, position].to_numpy(dtype=np.float64)
-        low, high = limits if limits is not None else (x_data.min(), x_data.max())
+        x_data = _feature_values(frame, position)
+        low, high = limits if limits is not None else (np.nanmin(x_data), np.nanmax(x_data))
         x = np.linspace(low, high, resolution)
-        grid = pd.DataFrame(np.repeat(frame.median().to_numpy()[np.newaxis], resolution, 0), columns=frame.columns)
-        grid.isetitem(position, x)
-        distribution = predicted_number(estimator, grid if frame is X else grid.to_numpy(copy=True))
+        grid = frame.iloc[np.zeros(resolution, dtype=np.intp)].reset_index(drop=True)
+        for place in range(grid.shape[1]):
+            column = frame.iloc[:, place]
+            held = pd.Series([_held(column)] * resolution, dtype=None if is_numeric_dtype(column) else column.dtype)
+            grid.isetitem(place, x if place == position else held.array)
+        exposures = None if exposure is None else np.full(resolution, exposure)
+        distribution = predicted_number(estimator, grid if frame is X else grid.to_numpy(copy=True), exposures)
         name = str(frame.columns[position]) if frame is X else f"feature {position}" if frame.shape[1] > 1 else "x"
         return cls.from_predictions(
             x,
             distribution.mean.cpu().numpy(),
             {coverage: _band(distribution, coverage) for coverage in coverages},
             x_data=None if y is None else x_data,
-            y_data=y,
+            y_data=None if y is None else np.asarray(as_numbers(y, "y")),
             feature_name=name,
             target_name=target_name,
             ax=ax,
@@ -234,6 +245,26 @@ def _position(frame: pd.DataFrame, feature: int | str) -> int:
     if not 0 <= feature < frame.shape[1]:
         raise ValueError(f"`feature` must be a number from 0 to {frame.shape[1] - 1}, a column of X; got {feature!r}.")
     return feature
+
+
+def _feature_values(frame: pd.DataFrame, position: int) -> NDArray[np.float64]:
+    column = frame.iloc[:, position]
+    if not is_numeric_dtype(column) or column.isna().all():
+        numbers = [str(name) for name, one in frame.items() if is_numeric_dtype(one) and one.notna().any()]
+        raise ValueError(
+            f"`feature` must be a column of numbers; {frame.columns[position]!r} is of the type {column.dtype} or "
+            f"empty. Columns of numbers: {', '.join(numbers) or 'none'}."
+        )
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _held(column: "pd.Series[Any]") -> Any:
+    """The value at which a feature is held: the median if there is one, else the most frequent one."""
+    if is_bool_dtype(column) or not (is_numeric_dtype(column) or is_datetime64_any_dtype(column)):
+        # of values that are all missing there is none
+        modes = column.mode()
+        return modes.iloc[0] if len(modes) else column.iloc[0]
+    return column.median()
 
 
 def _band(distribution: torch.distributions.Distribution, coverage: float) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from .._names import unknown_name
+from ..scores._named import level_of
 from ..scores.comparison import compare_rows
 from ..scores.evaluate import score_rows
 from ._common import new_axes
@@ -24,11 +25,16 @@ _NAMES = {
     "brier": "Brier score",
     "rps": "ranked probability score",
     "accuracy": "accuracy",
-    "coverage90": "coverage of the 90 % interval",
+    "rmse": "RMSE",
+    "mae": "MAE",
 }
-_BETTER = {"accuracy": "larger is better", "coverage90": "best at 0.9"}
-# The score whose means are compared with what they should be, not with a baseline.
-_COVERAGE, _NOMINAL = "coverage90", 0.9
+# Those with a level in percent.
+_NAMES_AT_LEVEL = {
+    "coverage": "coverage of the {:g} % interval",
+    "interval": "score of the {:g} % interval",
+    "quantile": "quantile score at {:g} %",
+    "pinball": "quantile score at {:g} %",
+}
 
 
 class ScoreComparisonDisplay:
@@ -107,9 +113,11 @@ class ScoreComparisonDisplay:
         degrees = lines["n"].to_numpy(dtype=np.float64) - 1
         quantile = stdtrit(degrees, (1 + confidence) / 2)
         self.half_widths: NDArray[np.float64] = quantile * lines[error].to_numpy(dtype=np.float64)
-        if score == _COVERAGE and not difference:
-            self.reference = _NOMINAL
-            self._apart = np.abs(self.values - _NOMINAL) > self.half_widths
+        nominal = _nominal(score)
+        if nominal is not None and not difference:
+            # means of coverages are compared with what they should be, not with a baseline
+            self.reference = nominal
+            self._apart = np.abs(self.values - nominal) > self.half_widths
         else:
             self.reference = float(self.values[self.names.index(self.baseline)])
             apart = lines["difference"].abs() > quantile * lines["difference_error"]
@@ -127,6 +135,7 @@ class ScoreComparisonDisplay:
         difference: bool = True,
         confidence: float = 0.95,
         sample_weight: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
         ax: "Axes | None" = None,
         color: str = "C0",
     ) -> Self:
@@ -147,6 +156,8 @@ class ScoreComparisonDisplay:
         confidence : float
             Of the intervals, between 0 and 1.
         sample_weight : array-like, (n,), optional
+        exposure : array-like, (n,), optional
+            For the models that were fitted with exposures, as in `probmix.scores.evaluate`.
         ax : matplotlib Axes, optional
         color : matplotlib color
 
@@ -159,7 +170,7 @@ class ScoreComparisonDisplay:
         TypeError, ValueError
             As `probmix.scores.evaluate`, and for a confidence that is not between 0 and 1.
         """
-        rows = score_rows(estimators, X, y, scores=[score])
+        rows = score_rows(estimators, X, y, scores=[score], exposure=exposure)
         table = compare_rows(rows, baseline=baseline, sample_weight=sample_weight)
         return cls(table, score, difference, confidence).plot(ax, color=color)
 
@@ -238,10 +249,23 @@ class ScoreComparisonDisplay:
         ax.set_ylim(len(self.names) - 0.4, -0.6)
         ax.grid(axis="x", linewidth=0.5, alpha=0.5)
         ax.set_axisbelow(True)
-        score, better = _NAMES.get(self.score, self.score), _BETTER.get(self.score, "smaller is better")
+        score, nominal, better = _words(self.score), _nominal(self.score), "smaller is better"
         label = f"difference in {score} to {self.baseline}" if self.difference else f"mean {score}"
-        if self.difference and self.score == _COVERAGE:
-            better = "neither side is better"
+        if self.score == "accuracy":
+            better = "larger is better"
+        elif nominal is not None:
+            better = "neither side is better" if self.difference else f"best at {nominal:g}"
         ax.set_xlabel(f"{label}\n({100 * self.confidence:g} % intervals; {better})")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _words(score: str) -> str:
+    level = level_of(score)
+    return _NAMES.get(score, score) if level is None else _NAMES_AT_LEVEL[level[0]].format(100 * level[1])
+
+
+def _nominal(score: str) -> float | None:
+    """What a coverage should be; None for other scores."""
+    level = level_of(score)
+    return level[1] if level is not None and level[0] == "coverage" else None

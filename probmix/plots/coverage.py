@@ -89,6 +89,7 @@ class CoverageDisplay:
         X: Any,
         y: ArrayLike,
         *,
+        exposure: ArrayLike | None = None,
         levels: Sequence[float] | None = None,
         name: str | None = None,
         generator: torch.Generator | None = None,
@@ -103,6 +104,8 @@ class CoverageDisplay:
             Also at the end of a `Pipeline`, or found by a search.
         X : array-like, (n, F)
         y : array-like, (n,)
+        exposure : array-like, (n,), optional
+            Of counts; needed where the estimator was fitted with exposures.
         name : str, optional
             By default the name of the estimator's class.
         levels, generator, ax, color
@@ -117,9 +120,9 @@ class CoverageDisplay:
         TypeError
             If the estimator does not predict the distribution of a number.
         ValueError
-            For an estimator with several targets, or a level that is not between 0 and 1.
+            If exposures are missing; for an estimator with several targets, or a level that is not between 0 and 1.
         """
-        distribution = predicted_number(estimator, X)
+        distribution = predicted_number(estimator, X, exposure)
         name = type(estimator).__name__ if name is None else name
         return cls.from_predictions(distribution, y, levels=levels, name=name, generator=generator, ax=ax, color=color)
 

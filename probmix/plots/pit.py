@@ -82,6 +82,7 @@ class PITHistogramDisplay:
         X: Any,
         y: ArrayLike,
         *,
+        exposure: ArrayLike | None = None,
         bins: int = 10,
         generator: torch.Generator | None = None,
         ax: "Axes | None" = None,
@@ -95,6 +96,8 @@ class PITHistogramDisplay:
             Also at the end of a `Pipeline`, or found by a search.
         X : array-like, (n, F)
         y : array-like, (n,)
+        exposure : array-like, (n,), optional
+            Of counts; needed where the estimator was fitted with exposures.
         bins, generator, ax, color
             As in `from_predictions`.
 
@@ -107,9 +110,9 @@ class PITHistogramDisplay:
         TypeError
             If the estimator does not predict the distribution of a number.
         ValueError
-            For an estimator with several targets.
+            If exposures are missing; for an estimator with several targets.
         """
-        distribution = predicted_number(estimator, X)
+        distribution = predicted_number(estimator, X, exposure)
         return cls.from_predictions(distribution, y, bins=bins, generator=generator, ax=ax, color=color)
 
     @classmethod

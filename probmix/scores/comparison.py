@@ -11,26 +11,25 @@ from scipy.special import stdtr
 
 from .._given import checked_weights
 from .._names import unknown_name
-
-# A coverage is best near its level, so that of two neither the smaller nor the larger is better.
-_NOT_TESTED = ("coverage90",)
+from .table import COLUMNS, ScoreTable
 
 
 def compare_rows(
     rows: pd.DataFrame, *, baseline: str | None = None, sample_weight: ArrayLike | None = None
-) -> pd.DataFrame:
+) -> ScoreTable:
     """Means over rows and paired differences to a baseline: the second half of `evaluate`.
 
     Parameters
     ----------
     rows : DataFrame, n rows
-        From `score_rows`, or any table with columns ("score", "model").
+        From `score_rows`, or any table with columns ("score", "model"). Under the score "rmse" there are squared
+        errors, and the mean is the root of theirs.
     baseline, sample_weight
         As in `evaluate`.
 
     Returns
     -------
-    DataFrame
+    ScoreTable
         As `evaluate`.
 
     Raises
@@ -57,7 +56,7 @@ def compare_rows(
         _line(str(score), kept[score, name], None if name == baseline else kept[score, baseline], weights)
         for score, name in zip(scores, models, strict=True)
     ]
-    table = pd.DataFrame(lines, index=rows.columns)
+    table = ScoreTable(lines, rows.columns, COLUMNS)
     table.attrs["baseline"] = baseline
     table.attrs["missing"] = rows.attrs.get("missing", {})
     return table
@@ -66,20 +65,31 @@ def compare_rows(
 def _line(
     score: str, values: "pd.Series[float]", baseline: "pd.Series[float] | None", weights: NDArray[np.float64]
 ) -> dict[str, float]:
-    ours: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    ours = _terms(score, values, weights)
     mean, difference = RowMean.of(ours, weights), RowMean(nan, nan, nan)
     if baseline is not None:
         # the difference of two infinite scores is NaN
         with np.errstate(invalid="ignore"):
-            difference = RowMean.of(ours - np.asarray(baseline, dtype=np.float64), weights)
+            difference = RowMean.of(ours - _terms(score, baseline, weights), weights)
     return {
         "n": len(ours),
         "mean": mean.mean,
         "standard_error": mean.error,
         "difference": difference.mean,
         "difference_error": difference.error,
-        "p": nan if score in _NOT_TESTED else difference.p,
+        # a coverage is best near its level: of two neither the smaller nor the larger is better
+        "p": nan if score.startswith("coverage") else difference.p,
     }
+
+
+def _terms(score: str, values: "pd.Series[float]", weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a score is the mean of over rows; for a root of a mean its linear terms (delta method)."""
+    terms: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    if score != "rmse":
+        return terms
+    square = np.average(terms, weights=weights)
+    root = np.sqrt(square)
+    return root + (terms - square) / (2 * root) if 0 < root < np.inf else np.full_like(terms, root)
 
 
 @dataclass(frozen=True)

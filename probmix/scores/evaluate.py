@@ -1,6 +1,6 @@
 """Several models on the same rows: their scores, and how they differ from a baseline."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
@@ -11,32 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from .._names import unknown_name
-from ..adapters import adapt, as_distribution, is_prediction
-from ..distributions.parts import device_of, innermost
-from ._inputs import checked_targets, mean_over_event
-from .brier import brier
-from .calibration import coverage
+from ..distributions.parts import innermost
+from ._entries import Entry, entry, takes_exposure
+from ._named import default_scores, named_score
 from .comparison import compare_rows
-from .crps import crps
-from .nll import nll
-from .prediction import encoded_targets, predicted_distribution
-from .ranked import ranked_probability_score
-
-
-def _coverage90(distribution: Distribution, y: Tensor) -> Tensor:
-    return mean_over_event(distribution, coverage(distribution, y, 0.9))
-
-
-def _accuracy(distribution: Distribution, y: Tensor) -> Tensor:
-    base = innermost(distribution)
-    hit = base.mode == checked_targets(distribution, y)
-    return mean_over_event(distribution, hit.double())
-
-
-_Score = Callable[[Distribution, Tensor], Tensor]
-_OF_NUMBERS: dict[str, _Score] = {"nll": nll, "crps": crps, "coverage90": _coverage90}
-_OF_CLASSES: dict[str, _Score] = {"nll": nll, "brier": brier, "rps": ranked_probability_score, "accuracy": _accuracy}
+from .prediction import encoded_targets
+from .table import ScoreTable
 
 
 def evaluate(
@@ -47,7 +27,8 @@ def evaluate(
     scores: Sequence[str] | None = None,
     baseline: str | None = None,
     sample_weight: ArrayLike | None = None,
-) -> pd.DataFrame:
+    exposure: ArrayLike | None = None,
+) -> ScoreTable:
     r"""Score models of any library on the same rows, and compare them with a baseline, row by row.
 
     Parameters
@@ -55,23 +36,37 @@ def evaluate(
     models : dict of str to model or prediction
         Fitted models that `probmix.adapters.adapt` accepts (probmix, NGBoost, skpro, scikit-learn's classifiers,
         pipelines, searches), or predictions for these rows that `probmix.adapters.as_distribution` accepts (torch, Pyro
-        and SciPy distributions, arrays (n, m) of draws). Either all of numbers or all of classes.
+        and SciPy distributions, arrays (n, m) of draws). Also what predicts only a number or a class, by `predict`, and
+        arrays (n,) of such numbers: all their mass lies on a point, and the CRPS of a point is the absolute error.
+        Either all of numbers or all of classes.
     X : array-like, (n, F), or None
         None if there are predictions only.
     y : array-like, (n,) or (n, targets)
         Numbers, or class labels as in the models' `classes_`.
     scores : sequence of str, optional
-        For numbers some of "nll", "crps" and "coverage90", the share of targets in the central 90 % interval; for
-        classes some of "nll", "brier", "rps" (the ranked probability score, for classes in an order) and "accuracy".
-        By default all.
+        For numbers, by default the first three:
+
+        - "nll" and "crps";
+        - "coverage90", the share of targets in the central 90 % interval;
+        - "interval90", the interval score of that interval;
+        - "quantile90", also called "pinball90", the quantile score at the level 90 %;
+        - "rmse", the root of the mean squared error of the predicted mean, and "mae", the mean absolute error of the
+          predicted median. Of a point prediction both are the error of the point.
+
+        Other levels have their names: "coverage50", "interval95", "quantile2.5". For classes "nll", "brier", "rps" (the
+        ranked probability score, for classes in an order) and "accuracy", by default all.
     baseline : str, optional
         Which model the others are compared with; by default the first.
     sample_weight : array-like, (n,), optional
+    exposure : array-like, (n,), optional
+        Of counts: passed on to the models that were fitted with exposures, which are not scored without. Others predict
+        from X alone.
 
     Returns
     -------
-    DataFrame
-        A line for each score and model, under the index ("score", "model"), with the columns
+    ScoreTable
+        A DataFrame that prints whole, rounded, with ± for the columns of errors. A line for each score and model, under
+        the index ("score", "model"), with the columns
 
         - ``n``: rows, without those of weight zero;
         - ``mean`` and ``standard_error`` of the score over rows;
@@ -80,16 +75,17 @@ def evaluate(
         - ``p``: of a two-sided paired t-test of no difference; NaN for coverages, which are best near 0.9.
 
         NaN where there is no such thing: differences of the baseline, errors of a single row or of infinite scores, and
-        scores that a prediction cannot have, such as the NLL of draws or of quantiles, which have no density. The
+        scores that a prediction cannot have, such as the NLL of points, draws or quantiles, which have no density. The
         reasons for the latter are in ``attrs["missing"]``, by score and model; ``attrs["baseline"]`` is its name.
 
     Raises
     ------
     TypeError
-        If something predicts no distributions, or needs X and there is none.
+        If something predicts nothing, or needs X and there is none.
     ValueError
         If there are no models, or numbers and classes are mixed; for an unknown score or baseline; if shapes do not
-        match, there are no rows, or `y` holds an impossible value; for weights that are negative or all zero.
+        match, there are no rows, or `y` holds an impossible value; for weights that are negative or all zero; if
+        exposures are missing, or no model takes those that there are.
 
     Notes
     -----
@@ -114,32 +110,46 @@ def evaluate(
     >>> from probmix.scores import evaluate
     >>> y = np.array([0.3, -1.2, 0.4, 2.0])
     >>> models = {"normal": stats.norm(np.zeros(4), 1.0), "t": stats.t(3, loc=np.zeros(4))}
-    >>> table = evaluate(models, None, y, scores=["nll", "crps"])
-    >>> table.loc["crps", ["mean", "difference", "difference_error", "p"]].round(3)
-             mean  difference  difference_error      p
-    model
-    normal  0.692         NaN               NaN    NaN
-    t       0.687      -0.005             0.029  0.878
+    >>> table = evaluate(models | {"zero": np.zeros(4)}, None, y, scores=["nll", "crps"])
+    >>> table
+                  n   mean      ± difference       ±     p
+    score model
+    nll   normal  4   1.63 0.4567
+          t       4  1.661 0.3825    0.03113 0.08555 0.740
+          zero    4
+    crps  normal  4 0.6917 0.2764
+          t       4 0.6868 0.2472  -0.004874 0.02922 0.878
+          zero    4  0.975 0.3966     0.2833  0.1273 0.112
+    >>> print(table.loc[("crps", "t"), "difference"].round(4))
+    -0.0049
+    >>> table.attrs["missing"]["nll", "zero"]
+    "a point prediction has no distribution and so no 'nll'. It has 'rmse', 'mae' and 'crps', which is the absolute ..."
     """
-    rows = score_rows(models, X, y, scores=scores)
+    rows = score_rows(models, X, y, scores=scores, exposure=exposure)
     return compare_rows(rows, baseline=baseline, sample_weight=sample_weight)
 
 
 def score_rows(
-    models: Mapping[str, Any], X: Any, y: ArrayLike | Tensor, *, scores: Sequence[str] | None = None
+    models: Mapping[str, Any],
+    X: Any,
+    y: ArrayLike | Tensor,
+    *,
+    scores: Sequence[str] | None = None,
+    exposure: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Scores of each row: what `evaluate` takes the means of.
 
     Parameters
     ----------
-    models, X, y, scores
+    models, X, y, scores, exposure
         As in `evaluate`.
 
     Returns
     -------
     DataFrame, n rows
-        A column for each score and model, under ("score", "model"); the index is that of `y` if it is a Series or
-        DataFrame. What a prediction cannot have is NaN, with the reason in ``attrs["missing"]``.
+        A column for each score and model, under ("score", "model"), which for "rmse" holds squared errors; the index is
+        that of `y` if it is a Series or DataFrame. What a prediction cannot have is NaN, with the reason in
+        ``attrs["missing"]``.
 
     Raises
     ------
@@ -160,25 +170,27 @@ def score_rows(
     """
     if not models:
         raise ValueError("`models` must hold at least one model or prediction. Pass a dict of name to model.")
+    if exposure is not None and not any(takes_exposure(model) for model in models.values()):
+        raise ValueError(
+            "`exposure` was passed, and none of the models was fitted with exposures. Fit with them, or leave it out."
+        )
     with torch.no_grad():
-        predictions = {name: _prediction(name, model, X) for name, model in models.items()}
+        entries = {name: entry(name, model, X, exposure) for name, model in models.items()}
         target = encoded_targets(y, _classes(models))
-        known = _known_scores(predictions)
-        chosen = list(known) if scores is None else list(dict.fromkeys(scores))
+        of_classes = _of_classes(entries)
+        chosen = default_scores(of_classes) if scores is None else tuple(dict.fromkeys(scores))
         if not chosen:
-            raise ValueError(f"`scores` must name at least one score, such as {next(iter(known))!r}.")
-        for score in chosen:
-            if score not in known:
-                raise _unknown_score(score, known)
-        for name, distribution in predictions.items():
-            _check_shape(name, distribution, target)
+            raise ValueError(f"`scores` must name at least one score, such as {default_scores(of_classes)[0]!r}.")
+        functions = {score: named_score(score, of_classes) for score in chosen}
+        for name, one in entries.items():
+            _check_shape(name, one.distribution, target)
         columns: dict[tuple[str, str], NDArray[np.float64]] = {}
         missing: dict[tuple[str, str], str] = {}
-        for score in chosen:
-            for name, distribution in predictions.items():
+        for score, function in functions.items():
+            for name, one in entries.items():
                 try:
-                    value = known[score](distribution, target.to(device_of(distribution)))
-                    columns[score, name] = value.double().cpu().numpy()
+                    one.check(score)
+                    columns[score, name] = function(one.distribution, target).double().cpu().numpy()
                 except NotImplementedError as error:
                     columns[score, name] = np.full(len(target), nan)
                     missing[score, name] = str(error)
@@ -187,16 +199,6 @@ def score_rows(
     rows = pd.DataFrame(np.stack(list(columns.values()), 1), index=index, columns=labels)
     rows.attrs["missing"] = missing
     return rows
-
-
-def _prediction(name: str, model: Any, X: Any) -> Distribution:
-    """The distribution that stands for an entry: a prediction as it is, a model by what it predicts."""
-    if is_prediction(model):
-        return as_distribution(model)
-    adapted = adapt(model)
-    if X is None:
-        raise TypeError(f"{name!r} is a model and needs rows to predict, but `X` is None. Pass X, or its predictions.")
-    return predicted_distribution(adapted, X)
 
 
 def _classes(models: Mapping[str, Any]) -> Any:
@@ -214,8 +216,9 @@ def _classes(models: Mapping[str, Any]) -> Any:
     return classes
 
 
-def _known_scores(predictions: Mapping[str, Distribution]) -> dict[str, _Score]:
-    of_classes = {name: isinstance(innermost(distribution), Categorical) for name, distribution in predictions.items()}
+def _of_classes(entries: Mapping[str, Entry]) -> bool:
+    """Whether classes are predicted; raises if some models predict classes and others numbers."""
+    of_classes = {name: isinstance(innermost(one.distribution), Categorical) for name, one in entries.items()}
     if len(set(of_classes.values())) > 1:
         first = next(name for name, value in of_classes.items() if value)
         other = next(name for name, value in of_classes.items() if not value)
@@ -223,15 +226,7 @@ def _known_scores(predictions: Mapping[str, Distribution]) -> dict[str, _Score]:
             f"models must predict all classes or all numbers; {first!r} predicts classes, {other!r} numbers. "
             "Evaluate them apart; pass class probabilities as a Categorical distribution."
         )
-    return _OF_CLASSES if next(iter(of_classes.values())) else _OF_NUMBERS
-
-
-def _unknown_score(score: str, known: Mapping[str, _Score]) -> ValueError:
-    other, kind = (_OF_NUMBERS, "numbers") if known is _OF_CLASSES else (_OF_CLASSES, "classes")
-    if score in other:
-        names = ", ".join(map(repr, known))
-        return ValueError(f"the score {score!r} is for predictions of {kind}; there are {names} for these.")
-    return unknown_name("score", score, known)
+    return next(iter(of_classes.values()))
 
 
 def _check_shape(name: str, distribution: Distribution, target: Tensor) -> None:
