@@ -12,7 +12,8 @@ from score_oracles import DTYPES, close, gamma_cases, integral_oracle, normal_mi
 
 from probmix import linear_pool
 from probmix.distributions import Bernoulli, Beta, Exponential, Gamma, InverseGaussian, LogNormal, Poisson
-from probmix.distributions.quadrature import integrate_with_error, quadrature_window
+from probmix.distributions.panels import integrate_with_error
+from probmix.distributions.quadrature import quadrature_window
 from probmix.distributions.sums import sum_crps
 from probmix.scores import crps, crps_with_bound, nll
 

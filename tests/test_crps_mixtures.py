@@ -72,7 +72,7 @@ def test_crps_in_blocks(block, monkeypatch):
     y = torch.tensor([3.0, 300.0], dtype=torch.float64)
     whole = crps(poisson, y), crps(gamma, y)
     monkeypatch.setattr("probmix.distributions.sums.BLOCK", block)
-    monkeypatch.setattr("probmix.distributions.quadrature.BLOCK", block)
+    monkeypatch.setattr("probmix.distributions.panels.BLOCK", block)
     torch.testing.assert_close((crps(poisson, y), crps(gamma, y)), whole)
 
 

@@ -22,11 +22,13 @@ from probmix.distributions import (
     Poisson,
     QuantileFunction,
     StudentT,
+    ZeroAdjusted,
     ZeroInflated,
     counts,
     marginals,
     normal_scores,
     point_masses,
+    quadrature,
     scoring,
 )
 
@@ -76,15 +78,15 @@ GENERIC = {
     },
     "marginal_window_crps": {
         "the general quadrature or sum is exact and quick": (
-            *(*COUNTS, Bernoulli, Gamma, Exponential, LogNormal, InverseGaussian, StudentT, dist.Laplace),
+            *(*COUNTS, Bernoulli, Gamma, Exponential, LogNormal, InverseGaussian, StudentT, ZeroAdjusted, dist.Laplace),
         ),
     },
     "mixture_crps": {
-        "there is no closed form for pairs": (*COUNTS, Gamma, InverseGaussian, StudentT, dist.Laplace),
+        "there is no closed form for pairs": (*COUNTS, Gamma, InverseGaussian, StudentT, ZeroAdjusted, dist.Laplace),
         "no pool makes a mixture of these": (QuantileFunction, Recalibrated),
     },
     "mixture_crps_with_bound": {
-        "there is no closed form for pairs": (*COUNTS, Gamma, InverseGaussian, StudentT, dist.Laplace),
+        "there is no closed form for pairs": (*COUNTS, Gamma, InverseGaussian, StudentT, ZeroAdjusted, dist.Laplace),
         "no pool makes a mixture of these": (QuantileFunction, Recalibrated),
     },
     "mixture_window_crps": {
@@ -92,6 +94,7 @@ GENERIC = {
             *(c for c in KNOWN if c not in (Beta, Categorical, Empirical, Independent, Mixture)),
         ),
     },
+    "cuts": {"its quantiles": (*(c for c in KNOWN if c not in (Independent, Mixture, ZeroAdjusted)),)},
     "masses": {
         "the exponential of log_prob": (Poisson,),
         "sums from the cdf serve": (Bernoulli, Categorical),
@@ -108,7 +111,7 @@ GENERIC = {
 }
 GENERICS = {
     name: function
-    for module in (marginals, point_masses, normal_scores, counts, scoring)
+    for module in (marginals, point_masses, normal_scores, counts, quadrature, scoring)
     for name, function in vars(module).items()
     if hasattr(function, "registry") and function.__module__ == module.__name__
 }

@@ -1,13 +1,15 @@
 """Families that a user might add, written against the public contract only."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 from torch.nn.functional import softplus
 
-from probmix.families import ExponentialFamily
+from probmix.families import ExponentialFamily, Family
 
 
 def check(y: Tensor, inside: Tensor) -> None:
@@ -141,3 +143,68 @@ class Beta(ExponentialFamily):
 
     def check_targets(self, y: Tensor) -> None:
         check(y, (y > 0) & (y < 1))
+
+
+class GumbelDistribution(dist.TorchDistribution):
+    """The distribution of maxima with a density and samples, but neither cdf nor quantiles."""
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
+        "loc": constraints.real,
+        "scale": constraints.positive,
+    }
+    support = constraints.real
+
+    def __init__(self, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> None:
+        self.loc, self.scale = torch.broadcast_tensors(loc, scale)
+        super().__init__(self.loc.shape, validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        return GumbelDistribution(self.loc.expand(batch_shape), self.scale.expand(batch_shape), validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc + 0.5772156649015329 * self.scale
+
+    @property
+    def variance(self) -> Tensor:
+        return torch.pi**2 / 6 * self.scale.square()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        z = (value - self.loc) / self.scale
+        return -z - torch.exp(-z) - self.scale.log()
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        return self.loc - self.scale * torch.empty(shape, dtype=self.loc.dtype).exponential_().log()
+
+
+@dataclass(frozen=True)
+class Gumbel(Family):
+    """eta = (location, scale); no exponential family."""
+
+    name = "gumbel"
+    num_params = 2
+
+    def constrain(self, raw: Tensor) -> Tensor:
+        loc, scale = raw.unbind(-1)
+        return torch.stack([1e4 * torch.tanh(loc / 1e4), 0.01 + 1e4 * torch.tanh(softplus(scale) / 1e4)], -1)
+
+    def unconstrain(self, eta: Tensor) -> Tensor:
+        loc, scale = eta.unbind(-1)
+        rise = 1e4 * torch.atanh((scale - 0.01) / 1e4)
+        return torch.stack([1e4 * torch.atanh(loc / 1e4), rise + torch.log(-torch.expm1(-rise))], -1)
+
+    def distribution(self, eta: Tensor) -> dist.TorchDistribution:
+        return GumbelDistribution(*eta.unbind(-1))
+
+    def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
+        # far to the left the density is zero; its logarithm and gradient stay finite
+        z = ((y - eta[..., 0]) / eta[..., 1]).clamp(min=-80)
+        return -z - torch.exp(-z) - eta[..., 1].log()
+
+    def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
+        scale = (y.double().var(dim, keepdim=True) * 6).sqrt() / torch.pi
+        return torch.stack([y.double().mean(dim, keepdim=True) - 0.5772156649015329 * scale, scale], -1)
+
+    def check_targets(self, y: Tensor) -> None:
+        check(y, y.isfinite())

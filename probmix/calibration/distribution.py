@@ -11,9 +11,10 @@ from torch.distributions import Distribution, MixtureSameFamily, Normal, constra
 from .._special import ndtr
 from ..distributions import Independent, atoms, cdf, is_discrete
 from ..distributions.normal_scores import WIDEST, from_normal_score, from_probability, normal_score
+from ..distributions.panels import integrate, integrate_with_error
 from ..distributions.parts import device_of, to_dtype_of, widen
 from ..distributions.point_masses import mass_at
-from ..distributions.quadrature import TAIL, cells, cuts, integrate, integrate_with_error, quantiles, step_outside
+from ..distributions.quadrature import TAIL, cells, cuts, quantiles, step_outside
 from ..distributions.scoring import (
     error_from_cdf,
     generic_crps_with_bound,

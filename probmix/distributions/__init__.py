@@ -15,11 +15,11 @@ from .gamma import Gamma
 from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .lognormal import LogNormal
-from .marginals import cdf, icdf
+from .marginals import cdf, cdf_below, icdf
 from .mixture import Independent, Mixture
 from .negative_binomial import NegativeBinomial
 from .parts import is_discrete
-from .point_masses import atoms, cdf_below, has_atoms
+from .point_masses import atoms, has_atoms
 from .poisson import Poisson
 from .quantile_function import QuantileFunction
 from .student_t import StudentT

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.distributions import Beta, Categorical, MixtureSameFamily
 
 from .._incomplete_beta import incomplete_beta, log_kernel
-from .quadrature import gauss_error, gauss_legendre, quadrature_window, step_outside
+from .panels import gauss_error, gauss_legendre
+from .quadrature import quadrature_window, step_outside
 
 _NODES = 16
 # A member is cut at these multiples of its scale in the logit; panels are nowhere wider than _SPACING, at most _PANELS.

@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .from_density import cdf_from_density, icdf_from_cdf, icdf_from_density
+from .parts import is_discrete, to_dtype_of, widen
+from .point_masses import mass_at
+
 
 class Marginals(Distribution):
     """The functions `cdf` and `icdf` as methods."""
@@ -21,6 +25,9 @@ class Marginals(Distribution):
 def cdf(distribution: Distribution, y: Tensor) -> Tensor:
     """P(Y <= y), coordinate by coordinate.
 
+    By what the class has: a function that is registered for it, a method, else its `log_prob`, which is integrated or
+    summed over its `support`, to 1e-9.
+
     Parameters
     ----------
     distribution : torch or Pyro distribution
@@ -30,6 +37,11 @@ def cdf(distribution: Distribution, y: Tensor) -> Tensor:
     -------
     Tensor of that shape
 
+    Raises
+    ------
+    NotImplementedError
+        If there is no cdf, and the density has no support that is known, or does not integrate to one.
+
     Examples
     --------
     >>> import torch
@@ -37,12 +49,17 @@ def cdf(distribution: Distribution, y: Tensor) -> Tensor:
     >>> cdf(Poisson(torch.tensor(2.0)), torch.tensor(1.0))  # 3 exp(-2)
     tensor(0.4060)
     """
-    return torch.as_tensor(distribution.cdf(y))
+    found = _by_method(distribution, "cdf", y)
+    if found is None:
+        found = to_dtype_of(distribution, cdf_from_density(distribution, y.double()))
+    return found
 
 
 @singledispatch
 def icdf(distribution: Distribution, q: Tensor) -> Tensor:
     """Quantiles: the smallest y with P(Y <= y) >= q, coordinate by coordinate.
+
+    By what the class has: a function that is registered for it, a method, else by inversion of the cdf.
 
     Parameters
     ----------
@@ -56,4 +73,43 @@ def icdf(distribution: Distribution, q: Tensor) -> Tensor:
     >>> icdf(Poisson(torch.tensor(4.0)), torch.tensor([0.1, 0.5, 0.9]))
     tensor([2., 4., 7.])
     """
-    return distribution.icdf(q)
+    found = _by_method(distribution, "icdf", q)
+    if found is None:
+        wide = widen(distribution)
+        # levels are sought all over the support, and beyond its ends
+        wide._validate_args = False
+        try:
+            found = icdf_from_cdf(wide, lambda y: _exact_cdf(wide, y), q.double())
+        except NotImplementedError:
+            found = icdf_from_density(wide, q.double())
+        found = to_dtype_of(distribution, found)
+    return found
+
+
+def cdf_below(distribution: Distribution, y: Tensor) -> Tensor:
+    """P(Y < y), coordinate by coordinate: the `cdf` less the probability of y itself."""
+    if is_discrete(distribution):
+        return cdf(distribution, y - 1)
+    below = cdf(distribution, y)
+    return (below - mass_at(distribution, y).to(below.dtype)).clamp(min=0)
+
+
+def _by_method(distribution: Distribution, name: str, value: Tensor) -> Tensor | None:
+    """What a method of the class itself gives, if it has one."""
+    method = getattr(type(distribution), name)
+    if method in (getattr(Marginals, name), getattr(Distribution, name)):
+        return None
+    try:
+        return torch.as_tensor(method(distribution, value))
+    except NotImplementedError:
+        return None
+
+
+def _exact_cdf(distribution: Distribution, y: Tensor) -> Tensor:
+    """The cdf that a class brings, or NotImplementedError."""
+    if cdf.dispatch(type(distribution)) is not cdf.dispatch(object):
+        return cdf(distribution, y)
+    found = _by_method(distribution, "cdf", y)
+    if found is None:
+        raise NotImplementedError
+    return found

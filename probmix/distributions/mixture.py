@@ -8,11 +8,11 @@ from torch.distributions import Distribution, MixtureSameFamily
 
 from .counts import counted, masses, smooth_cdf
 from .inversion import invert_continuous, invert_discrete, with_ends
-from .marginals import Marginals, cdf, icdf
+from .marginals import Marginals, cdf, cdf_below, icdf
 from .members import component_weights
 from .normal_scores import from_normal_score, normal_score
 from .parts import innermost, is_discrete
-from .point_masses import atoms, cdf_below
+from .point_masses import atoms
 from .scoring import (
     marginal_crps,
     marginal_crps_with_bound,

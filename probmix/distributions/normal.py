@@ -13,7 +13,7 @@ from .marginals import cdf, icdf
 from .members import members_last, sum_over_pairs, weights_last
 from .normal_scores import from_normal_score, normal_score
 from .origins import Parameters, parametrised, scipy_name, skpro_name
-from .quadrature import gauss_legendre
+from .panels import gauss_legendre
 from .scoring import (
     marginal_crps,
     marginal_crps_with_bound,

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .marginals import cdf
 from .parts import device_of, is_discrete
 
 
@@ -50,11 +49,3 @@ def mass_at(distribution: Distribution, y: Tensor) -> Tensor:
 def has_atoms(distribution: Distribution) -> bool:
     """Whether single values have a probability: the whole numbers of a discrete distribution, or point masses."""
     return is_discrete(distribution) or len(atoms(distribution)[0]) > 0
-
-
-def cdf_below(distribution: Distribution, y: Tensor) -> Tensor:
-    """P(Y < y), coordinate by coordinate: the `cdf` less the probability of y itself."""
-    if is_discrete(distribution):
-        return cdf(distribution, y - 1)
-    below = cdf(distribution, y)
-    return (below - mass_at(distribution, y).to(below.dtype)).clamp(min=0)

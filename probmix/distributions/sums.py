@@ -9,7 +9,8 @@ from torch.distributions import Distribution
 
 from .counts import SMOOTH_FROM, counted, has_smooth_cdf, masses, smooth_cdf, summed_counts
 from .marginals import cdf
-from .quadrature import BLOCK, TAIL, cells, integrate, panel_edges, quantiles, step_outside
+from .panels import BLOCK, integrate
+from .quadrature import TAIL, cells, panel_edges, quantiles, step_outside
 
 _TOLERANCE = 1e-9
 
