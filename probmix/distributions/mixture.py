@@ -1,5 +1,7 @@
 """Mixtures of one family, and several independent coordinates: what they have comes from their parts."""
 
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -13,6 +15,7 @@ from .members import component_weights
 from .normal_scores import from_normal_score, normal_score
 from .parts import innermost, is_discrete
 from .point_masses import atoms
+from .sampling import sample_mixture
 from .scoring import (
     marginal_crps,
     marginal_crps_with_bound,
@@ -35,7 +38,25 @@ class Independent(dist.Independent):
 
 
 class Mixture(Marginals, MixtureSameFamily, TorchDistributionMixin):
-    """Pyro's mixture of one family with `cdf` and `icdf` for every component this package knows."""
+    """Pyro's mixture of one family with `cdf` and `icdf` for every component this package knows.
+
+    A draw is one of the component that was drawn for it, and of no other: see `select` for the classes of components of
+    which single rows can be taken. Of the rest all components are drawn, a block at a time.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from probmix.distributions import Mixture, Poisson
+    >>> weights = torch.distributions.Categorical(torch.tensor([0.5, 0.5]))
+    >>> mixture = Mixture(weights, Poisson(torch.tensor([1.0, 3.0])))
+    >>> mixture.cdf(torch.tensor(0.0)), mixture.icdf(torch.tensor(0.5)), mixture.sample((5,)).shape
+    (tensor(0.2088), tensor(2.), torch.Size([5]))
+    """
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        shape = torch.Size(sample_shape)
+        with torch.no_grad():
+            return sample_mixture(self, shape)
 
 
 @cdf.register(torch.distributions.Independent)
