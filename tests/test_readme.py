@@ -33,7 +33,7 @@ def code_blocks(page):
 
 
 def test_the_readme_runs(monkeypatch):
-    assert len(code_blocks(README)) == 8
+    assert len(code_blocks(README)) == 9
     namespace = run_blocks(README, monkeypatch)
     assert namespace["search"].best_score_ < 0
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pyro.distributions as dist
+from numpy.typing import NDArray
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch.distributions import Distribution
 
-from .._models import last_step
+from .._models import fitted_with_exposure, last_step
+from .._predictions import DistributionPredictions
+from .._targets import encoded_targets
 from ..distributions.origins import parametrised
 from ._classes import from_probabilities
 from ._origin import comes_from
@@ -18,8 +21,10 @@ from .predictions import as_distribution
 
 
 @dataclass(frozen=True)
-class AdaptedModel:
-    """A fitted model of any library with `predict_dist`; made by `adapt`.
+class AdaptedModel(DistributionPredictions):
+    """A fitted model of any library with the methods of a density regressor; made by `adapt`.
+
+    Of a classifier `predict` and `sample` give labels, and there are neither quantiles nor intervals.
 
     Parameters
     ----------
@@ -28,23 +33,69 @@ class AdaptedModel:
 
     model: Any
 
-    def predict_dist(self, X: Any, **params: Any) -> Distribution:
+    def predict_dist(self, X: Any, exposure: Any = None, **params: Any) -> Distribution:
         """The predicted distribution of each row: (n, F) -> batch shape (n,).
 
         Parameters, such as an exposure, are those of the model's own `predict_dist`.
         """
-        return predict_dist(self.model, X, **params)
+        return predict_dist(self.model, X, **params if exposure is None else params | {"exposure": exposure})
+
+    def predict(self, X: Any, exposure: Any = None) -> NDArray[Any]:
+        """Mean of the predicted distribution, (n,) or (n, d), or the most probable class, (n,)."""
+        if self._classes is None:
+            return super().predict(X, exposure)
+        most_probable: NDArray[Any] = self._classes[self.predict_dist(X, exposure).mode.cpu().numpy()]
+        return most_probable
+
+    def predict_quantile(self, X: Any, q: Any, exposure: Any = None) -> NDArray[np.float64]:
+        """Quantiles of the predicted distribution, see `DensityRegressor.predict_quantile`."""
+        self._check_numbers("quantiles")
+        return super().predict_quantile(X, q, exposure)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9, exposure: Any = None) -> NDArray[np.float64]:
+        """Central prediction interval, see `DensityRegressor.predict_interval`."""
+        self._check_numbers("intervals")
+        return super().predict_interval(X, coverage, exposure)
+
+    def sample(self, X: Any, n_samples: int = 1, random_state: Any = None, exposure: Any = None) -> NDArray[Any]:
+        """Draws from the predicted distribution: (n, F) -> (n_samples, n[, d])."""
+        draws = super().sample(X, n_samples, random_state, exposure)
+        labels: NDArray[Any] = draws if self._classes is None else self._classes[draws.astype(np.intp)]
+        return labels
 
     @property
     def classes_(self) -> Any:
         """The classes of the model in their order, if it has any."""
         return self.model.classes_
 
+    @property
+    def fitted_with_exposure_(self) -> bool | None:
+        """Whether the model has learned a rate per exposure; None where it does not say."""
+        return fitted_with_exposure(self.model)
+
+    @property
+    def _classes(self) -> NDArray[Any] | None:
+        return np.asarray(self.classes_) if hasattr(self.model, "classes_") else None
+
+    def _numerical(self, y: Any) -> NDArray[Any]:
+        if self._classes is None:
+            return super()._numerical(y)
+        indices: NDArray[Any] = encoded_targets(y, self._classes).numpy()
+        return indices
+
+    def _check_numbers(self, what: str) -> None:
+        if self._classes is not None:
+            raise TypeError(
+                f"{what} are of numbers, and {type(self.model).__name__} predicts classes. Use `predict_dist`."
+            )
+
 
 def adapt(model: Any) -> Any:
-    """Give any fitted model that predicts distributions a method `predict_dist`, which returns torch distributions.
+    """Give any fitted model that predicts distributions the methods of a density regressor.
 
-    The scorers, `evaluate` and the displays call this themselves.
+    `predict_dist` returns torch distributions; `predict`, `predict_quantile`, `predict_interval`, `sample`, `log_prob` and
+    `score` follow from them, so that a Pipeline that ends in a DensityRegressor has them too. The scorers, `evaluate` and
+    the displays call this themselves.
 
     Parameters
     ----------
@@ -61,7 +112,7 @@ def adapt(model: Any) -> Any:
     Returns
     -------
     model
-        With `predict_dist`, and with `classes_` where the model has them.
+        With these methods, and with `classes_` where the model has them.
 
     Raises
     ------
@@ -81,6 +132,9 @@ def adapt(model: Any) -> Any:
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array(["no", "no", "yes", "yes"])
     >>> adapt(LogisticRegression().fit(X, y)).predict_dist([[1.5]]).probs
     tensor([[0.5000, 0.5000]], dtype=torch.float64)
+    >>> from sklearn.linear_model import BayesianRidge
+    >>> adapt(BayesianRidge().fit(X, [0.1, 1.0, 1.9, 3.0])).predict_interval([[1.5]], coverage=0.9).round(1)
+    array([[1.4, 1.6]])
     """
     inner = last_step(model)
     if inner is model and hasattr(model, "predict_dist"):

@@ -55,8 +55,8 @@ def as_distribution(prediction: Any) -> Distribution:
     >>> from probmix.adapters import as_distribution
     >>> as_distribution(stats.norm([0.0, 1.0], 2.0))
     Normal(loc: torch.Size([2]), scale: torch.Size([2]))
-    >>> as_distribution(stats.t(df=np.array([3.0, 4.0])))
-    SciPyDistribution(t, batch_shape=(2,))
+    >>> as_distribution(stats.weibull_min(c=np.array([3.0, 4.0])))
+    SciPyDistribution(weibull_min, batch_shape=(2,))
     >>> as_distribution(np.array([[0.0, 1.0, 5.0]])).mean
     tensor([2.], dtype=torch.float64)
     """

@@ -23,9 +23,9 @@ from torch.distributions import Distribution
 from .._given import checked_weights
 from .._models import check_exposure_is_given, fit_arguments, fitted_with_exposure
 from .._numbers import as_numbers, as_numpy, cells_named, check_finite, finite_numbers
+from .._targets import checked_targets
 from ..distributions.parts import device_of
 from ..estimators.checks import check_integer, check_real, check_seed
-from ..scores._inputs import checked_targets
 from ..scores.prediction import predicted_distribution
 
 Rows = NDArray[np.intp]

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .._predictions import DistributionPredictions
 from ..distributions import has_atoms
 from ..distributions.normal_scores import from_probability, normal_score
 from ..distributions.parts import device_of, widen
@@ -15,7 +16,6 @@ from ..scores import pit
 from .distribution import recalibrate
 from .held_out import CalibratedEstimator, HeldOut
 from .pit_map import fit_to_scores
-from .predictions import DistributionPredictions
 
 
 class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):

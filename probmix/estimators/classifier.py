@@ -10,9 +10,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from .._answers import draws_of
 from .._numbers import cells_named
 from ..families import Categorical, Family
-from .answers import draws_of
 from .base import DensityEstimator
 from .labels import class_labels
 

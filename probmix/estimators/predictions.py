@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from .._answers import check_shape
 from .._given import mean_over_rows
 from .._models import check_exposure_is_given
 from .._numbers import as_numpy
@@ -20,7 +21,6 @@ from ..mixup.meeting import exposed
 from ..networks import MemberNetwork
 from ..pooling import linear_pool
 from ..random import member_keys, seeded
-from .answers import check_shape
 from .checks import check_device, check_exposure, check_integer, check_pool
 from .rows import check_rows
 

@@ -13,11 +13,11 @@ from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
+from .._answers import draws_of, interval_of, mean_of, quantiles_of
 from .._numbers import as_numbers, cells_named, finite_numbers
 from ..families import Categorical, Family, canonical_name, get
 from ..mixup import Mixup
 from ..networks import NetworkLike
-from .answers import draws_of, interval_of, mean_of, quantiles_of
 from .base import DensityEstimator
 
 

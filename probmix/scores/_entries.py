@@ -12,9 +12,10 @@ from torch.distributions import Categorical, Distribution, Independent
 
 from .._given import as_tensor
 from .._models import check_exposure_is_given, fitted_with_exposure, last_step
+from .._targets import encoded_targets
 from ..adapters import adapt, as_distribution, is_prediction, predicts_distributions
 from ..distributions import Empirical
-from .prediction import encoded_targets, predicted_distribution
+from .prediction import predicted_distribution
 
 # The scores that a prediction of a single number or class has.
 _OF_POINTS = ("crps", "rmse", "mae", "accuracy")

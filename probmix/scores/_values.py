@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .._given import Numbers, as_tensor
-from ._inputs import broadcasts_to, check_finite
+from .._targets import broadcasts_to, check_finite
 
 
 def floats(name: str, values: Numbers) -> Tensor:

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
+from .._targets import encoded_targets
 from ..distributions.parts import innermost
 from ._entries import Entry, entry, takes_exposure
 from ._named import default_scores, named_score
 from .comparison import compare_rows
-from .prediction import encoded_targets
 from .table import ScoreTable
 
 

@@ -11,10 +11,11 @@ from torch.distributions import Distribution
 
 from .._given import mean_over_rows
 from .._models import check_exposure_is_given
+from .._targets import encoded_targets
 from ..distributions.parts import device_of
 from .crps import crps
 from .nll import nll
-from .prediction import encoded_targets, predicted_distribution
+from .prediction import predicted_distribution
 
 _METADATA = ("sample_weight", "exposure")
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from .._given import Numbers, as_tensor
+from .._targets import broadcasts_to
 from ..distributions.parts import to_dtype_of
 from ..distributions.scoring import marginal_window_crps
 from ..families.tools import check_support
-from ._inputs import broadcasts_to, checked, mean_over_event
+from ._inputs import checked, mean_over_event
 from ._values import floats, rows_like
 from .crps import crps
 from .samples import crps_samples

@@ -1,4 +1,4 @@
-"""What follows from a predicted distribution, for regressors that have nothing but that."""
+"""What follows from a predicted distribution, for models that have nothing but that."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -8,12 +8,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Distribution
 
-from .._given import mean_over_rows
-from .._models import check_exposure_is_given
-from .._numbers import finite_numbers
-from ..distributions.parts import device_of
-from ..estimators.answers import check_shape, draws_of, interval_of, mean_of, quantiles_of
-from ..scores import nll
+from ._answers import check_shape, draws_of, interval_of, mean_of, quantiles_of
+from ._given import mean_over_rows
+from ._models import check_exposure_is_given
+from ._numbers import finite_numbers
+from ._targets import checked_targets
+from .distributions.parts import device_of
+from .distributions.scoring import marginal_nll
 
 
 class DistributionPredictions(ABC):
@@ -22,6 +23,10 @@ class DistributionPredictions(ABC):
     @abstractmethod
     def predict_dist(self, X: ArrayLike, exposure: ArrayLike | None = None) -> Distribution:
         """The predicted distribution of each row."""
+
+    def _numerical(self, y: Any) -> NDArray[Any]:
+        """Targets to score, as numbers."""
+        return finite_numbers(y, "y")
 
     def predict(self, X: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:
         """Mean of the predicted distribution: (n, F) -> (n,) or (n, d)."""
@@ -76,10 +81,10 @@ class DistributionPredictions(ABC):
         """Log-density or log-probability of each target, in the user's units: (n, F), (n,) or (n, d) -> (n,)."""
         check_exposure_is_given(self, exposure)
         distribution = self.predict_dist(X, exposure)
-        targets = finite_numbers(y, "y")
+        targets = self._numerical(y)
         check_shape(targets, distribution)
-        negative = nll(distribution, torch.tensor(targets, device=device_of(distribution)))
-        log_prob: NDArray[np.float64] = -negative.double().cpu().numpy()
+        target = checked_targets(distribution, torch.tensor(targets, device=device_of(distribution)))
+        log_prob: NDArray[np.float64] = -marginal_nll(distribution, target).double().cpu().numpy()
         return log_prob
 
     def score(

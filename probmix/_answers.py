@@ -7,10 +7,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Distribution
 
-from ..distributions import icdf
-from ..distributions.parts import device_of
-from ..random import seeded
-from .checks import check_integer, check_real, check_seed
+from ._checks import check_integer, check_real, check_seed
+from .distributions import icdf
+from .distributions.parts import device_of
+from .random import seeded
 
 
 @torch.no_grad()
