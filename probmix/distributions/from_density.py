@@ -52,7 +52,7 @@ def cdf_from_density(distribution: Distribution, y: Tensor) -> Tensor:
     """
     distribution = _plain(distribution)
     if not _on_integers(distribution):
-        return _Panels(distribution).cdf(y)
+        return _panels(distribution).cdf(y)
     y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape))
     return _sum_to(distribution, y.reshape(-1, *distribution.batch_shape)).reshape(y.shape)
 
@@ -63,14 +63,30 @@ def icdf_from_density(distribution: Distribution, q: Tensor) -> Tensor:
     if _on_integers(distribution):
         q = q.expand(torch.broadcast_shapes(q.shape, distribution.batch_shape))
         return _count_up(distribution, q.reshape(-1, *distribution.batch_shape)).reshape(q.shape)
-    return icdf_from_cdf(distribution, _Panels(distribution).cdf, q)
+    return icdf_from_cdf(distribution, _panels(distribution).cdf, q)
+
+
+def keep_panels(distribution: Distribution) -> None:
+    """Keep what the integrals need in this very object, for all that will be asked of its cdf.
+
+    It must not be a user's, whose parameters may change.
+    """
+    if not _on_integers(distribution):
+        vars(distribution)["_panels"] = _Panels(_plain(distribution))
+
+
+def _panels(distribution: Distribution) -> "_Panels":
+    kept: _Panels | None = vars(distribution).get("_panels")
+    return _Panels(distribution) if kept is None else kept
 
 
 def icdf_from_cdf(distribution: Distribution, cdf: Callable[[Tensor], Tensor], q: Tensor) -> Tensor:
     """The smallest y with cdf(y) >= q, in float64, for a distribution that has a `support`."""
     q = q.expand(torch.broadcast_shapes(q.shape, distribution.batch_shape))
     discrete = _on_integers(distribution)
-    lower, upper = (torch.as_tensor(end, dtype=q.dtype, device=q.device).expand(q.shape) for end in _ends(distribution))
+    lower, upper = (
+        torch.as_tensor(end, dtype=q.dtype, device=q.device).expand(q.shape) for end in support_ends(distribution)
+    )
     level = torch.where((q > 0) & (q < 1), q, 0.5)
     if discrete:
         low = torch.where(lower.isfinite(), lower - 1, -_bracket(lambda t: cdf(-t) >= level, level, 2.0**53))
@@ -139,7 +155,7 @@ class _Panels:
         """At y, (..., *batch_shape)."""
         shape = torch.broadcast_shapes(y.shape, self.distribution.batch_shape)
         y = y.expand(shape).reshape(-1, *self.distribution.batch_shape)
-        lower, upper = _ends(self.distribution)
+        lower, upper = support_ends(self.distribution)
         inside = (y > lower) & (y < upper)
         u = self.transform.inv(torch.where(inside, y, self.transform(self.mode)))
         s = (u - self.mode) / torch.where(u < self.mode, *self.scales)
@@ -212,7 +228,9 @@ def _sum_to(distribution: Distribution, y: Tensor) -> Tensor:
 
 def _count_up(distribution: Distribution, q: Tensor) -> Tensor:
     """The first count at which the sum of the probabilities is q or more, (K, *batch_shape)."""
-    lower, upper = (torch.as_tensor(end, dtype=q.dtype, device=q.device).expand(q.shape) for end in _ends(distribution))
+    lower, upper = (
+        torch.as_tensor(end, dtype=q.dtype, device=q.device).expand(q.shape) for end in support_ends(distribution)
+    )
     level, y = torch.where((q > 0) & (q < 1), q, 0.5), lower.clone()
     for _, _, cumulative in _counts(distribution):
         y = y + (cumulative.unsqueeze(1) < level).sum(0)
@@ -228,7 +246,7 @@ def _counts(distribution: Distribution) -> Iterator[tuple[Tensor, Tensor, Tensor
         If there are no probabilities, or they do not sum to one.
     """
     batch = torch.Size(distribution.batch_shape)
-    ends = [torch.as_tensor(end).double() for end in _ends(distribution)]
+    ends = [torch.as_tensor(end).double() for end in support_ends(distribution)]
     if not bool(ends[0].isfinite().all()):
         raise lacks(distribution, "cdf", "its support has no lowest integer")
     start, stop = float(ends[0].amin()), float(ends[1].amax())
@@ -299,7 +317,7 @@ def _coordinate(distribution: Distribution) -> Any:
         raise lacks(distribution, "cdf", f"torch does not know its support, {support}") from error
 
 
-def _ends(distribution: Distribution) -> tuple[Any, Any]:
+def support_ends(distribution: Distribution) -> tuple[Any, Any]:
     """Both ends of the support, infinite where there are none."""
     support = _support(distribution)
     if support is torch.distributions.constraints.boolean:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .from_density import cdf_from_density, icdf_from_cdf, icdf_from_density
-from .parts import is_discrete, to_dtype_of, widen
+from .from_density import cdf_from_density, icdf_from_cdf, icdf_from_density, keep_panels
+from .parts import innermost, is_discrete, to_dtype_of, widen
 from .point_masses import mass_at
 
 
@@ -96,13 +96,23 @@ def cdf_below(distribution: Distribution, y: Tensor) -> Tensor:
 
 def _by_method(distribution: Distribution, name: str, value: Tensor) -> Tensor | None:
     """What a method of the class itself gives, if it has one."""
-    method = getattr(type(distribution), name)
-    if method in (getattr(Marginals, name), getattr(Distribution, name)):
-        return None
     try:
-        return torch.as_tensor(method(distribution, value))
+        return torch.as_tensor(getattr(distribution, name)(value)) if _has_method(distribution, name) else None
     except NotImplementedError:
         return None
+
+
+def _has_method(distribution: Distribution, name: str) -> bool:
+    return getattr(type(distribution), name) not in (getattr(Marginals, name), getattr(Distribution, name))
+
+
+def prepared(distribution: Distribution) -> Distribution:
+    """A copy in float64 for many evaluations of the cdf: a density alone is integrated once and not every time."""
+    wide = widen(distribution)
+    inner = innermost(wide)
+    if cdf.dispatch(type(inner)) is cdf.dispatch(object) and not _has_method(inner, "cdf"):
+        keep_panels(inner)
+    return wide
 
 
 def _exact_cdf(distribution: Distribution, y: Tensor) -> Tensor:

@@ -81,7 +81,8 @@ def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
     _, dim = component_weights(distribution)
     shape = torch.broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
     q = q.expand(shape)
-    components = icdf(distribution.component_distribution, q.unsqueeze(dim))
+    # classes are whole numbers to torch
+    components = icdf(distribution.component_distribution, q.unsqueeze(dim)).to(q.dtype)
     low, high = components.amin(dim), components.amax(dim)
     if is_discrete(distribution):
         y = invert_discrete(lambda y: cdf(distribution, y), q, low - 1, high)
@@ -95,6 +96,8 @@ def _on_atoms(distribution: MixtureSameFamily, q: Tensor, y: Tensor) -> Tensor:
     places, _ = atoms(distribution)
     if not len(places):
         return y
+    shape = distribution.batch_shape + distribution.event_shape
+    places = places.reshape(len(places), *(1,) * (y.ndim - len(shape)), *shape)
     nearest = (places - y).abs().argmin(0, keepdim=True)
     place = places.expand(-1, *y.shape).take_along_dim(nearest, 0).squeeze(0)
     held = (cdf_below(distribution, place) < q) & (q <= cdf(distribution, place))

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
 from .counts import SMOOTH_FROM, has_smooth_cdf
+from .marginals import prepared
 from .parts import innermost, is_discrete, widen
 from .quadrature import TAIL, quadrature_crps, quadrature_window, quantiles
 from .sums import sum_crps, sum_window
@@ -75,15 +76,15 @@ def mixture_window_crps(
 
 def generic_crps(distribution: Distribution, y: Tensor) -> Tensor:
     """`marginal_crps` from the cdf and the quantiles: a sum over counts, else an integral."""
-    wide = widen(distribution)
     with _cdf_needed(distribution):
+        wide = prepared(distribution)
         return sum_crps(wide, y) if is_discrete(wide) else quadrature_crps(wide, y)
 
 
 def generic_window_crps(distribution: Distribution, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """`marginal_window_crps` in the same way."""
-    wide = widen(distribution)
     with _cdf_needed(distribution):
+        wide = prepared(distribution)
         if is_discrete(wide):
             return sum_window(wide, y, lower, upper)
         return quadrature_window(wide, y, lower, upper)[0]
@@ -91,8 +92,8 @@ def generic_window_crps(distribution: Distribution, y: Tensor, lower: Tensor, up
 
 def generic_crps_with_bound(distribution: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
     """`marginal_crps_with_bound` in the same way."""
-    wide = widen(distribution)
     with _cdf_needed(distribution):
+        wide = prepared(distribution)
         return _sum_with_bound(wide, y) if is_discrete(wide) else _quadrature_with_bound(wide, y)
 
 

@@ -5,6 +5,7 @@ import torch
 from ..families import ExponentialFamily, Family
 from .cases import DRAWS, ROWS, Case, draw, ordinary
 from .density_contracts import DENSITY_CONTRACTS
+from .distribution_contracts import DISTRIBUTION_CONTRACTS
 from .exponential_contracts import EXPONENTIAL_CONTRACTS
 
 __all__ = ["check_family"]
@@ -22,7 +23,14 @@ def check_family(family: Family, seed: int = 0) -> None:
     - densities: `log_prob` is that of `distribution`, in both precisions, and the total mass is one;
     - labels: the losses of point labels, of linear pools and at the vertices of the simplex;
     - targets: `marginal_params` finds the mean, `rescale` is a change of variables, `check_targets` refuses NaN, and
-      an exposure, where there is such, multiplies the mean.
+      an exposure, where there is such, multiplies the mean;
+    - the cdf: it rises from 0 to 1, in both precisions, and is the integral of the density or the sum of probabilities;
+    - quantiles: `icdf` is the inverse of the cdf, and the smallest value that reaches the level where the cdf jumps;
+    - draws: they have the cdf, by a bound that chance does not break, and are independent of each other and of other
+      rows;
+    - point masses: `atoms` names the jumps of the cdf, and `log_prob` and the draws agree;
+    - `mean` and `variance`; the scores that are registered for the distribution, also of mixtures of two and between
+      thresholds, against their general forms.
 
     Those of exponential families concern
 
@@ -59,7 +67,7 @@ def check_family(family: Family, seed: int = 0) -> None:
     with torch.random.fork_rng(devices=[]):
         generator = torch.Generator().manual_seed(seed)
         torch.set_rng_state(generator.get_state())  # torch.manual_seed would reach the devices as well
-        contracts = [*DENSITY_CONTRACTS.items()]
+        contracts = [*DENSITY_CONTRACTS.items(), *DISTRIBUTION_CONTRACTS.items()]
         if isinstance(family, ExponentialFamily):
             contracts += EXPONENTIAL_CONTRACTS.items()
         for name, contract in contracts:
