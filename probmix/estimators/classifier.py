@@ -28,14 +28,14 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`.
     network, hidden_layer_sizes, n_members, pool, max_epochs, batch_size, learning_rate, weight_decay, \
-    validation_fraction, patience, device, random_state, verbose, checkpoint, n_draws
+    validation, validation_fraction, patience, device, random_state, verbose, checkpoint, n_draws
         As in `DensityRegressor`.
 
     Attributes
     ----------
     classes_ : ndarray, (n_classes,)
         Sorted; class k of the predicted distribution is ``classes_[k]``.
-    family_, mixup_, network_, seed_, validation_curve_, best_epoch_, n_features_in_, feature_names_in_
+    family_, mixup_, network_, seed_, validation_curve_, best_epoch_, oof_log_prob_, n_features_in_, feature_names_in_
         As in `DensityRegressor`.
 
     Examples

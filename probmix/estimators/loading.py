@@ -27,7 +27,8 @@ def load(path: str | Path, network: NetworkLike | None = None) -> DensityRegress
     Returns
     -------
     DensityRegressor or DensityClassifier
-        Fitted, predicting what the saved one predicts. A ``random_state`` that was a generator comes back as None.
+        Fitted, predicting what the saved one predicts. A ``random_state`` that was a generator comes back as None, and
+        so does a ``validation`` that was a splitter, which must be set again for another fit.
 
     Raises
     ------

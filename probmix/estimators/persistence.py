@@ -18,8 +18,18 @@ from ..mixup import BetaWeights, Mixup, NearestNeighbours, UniformPartners
 from ..networks import DensityNetwork, MemberNetwork, NetworkLike
 from ..random import member_keys
 from .building import build_network
+from .out_of_fold import OutOfFold
 
 _FORMAT = "probmix-2"
+_FITTED = (
+    "n_features_in_",
+    "feature_names_in_",
+    "classes_",
+    "mixup_",
+    "seed_",
+    "log_exposure_unit_",
+    "out_of_fold_gap_",
+)
 _MIXUP_PARTS: dict[str, type] = {one.__name__: one for one in (Mixup, BetaWeights, UniformPartners, NearestNeighbours)}
 
 
@@ -33,6 +43,7 @@ class FittedEstimator(Protocol):
     scaler_: TargetScaler
     validation_curve_: NDArray[np.float64]
     best_epoch_: NDArray[np.int64]
+    out_of_fold_: OutOfFold
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name."""
@@ -51,7 +62,13 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         "validation_curve": torch.from_numpy(estimator.validation_curve_),
         "best_epoch": torch.from_numpy(estimator.best_epoch_),
     }
+    if isinstance(found := getattr(estimator, "out_of_fold_", None), OutOfFold):
+        tensors |= {"oof.eta": found.eta, "oof.place": torch.from_numpy(found.place)}
+        tensors["oof.log_prob"] = torch.from_numpy(found.log_prob)
     params = estimator.get_params(deep=False)
+    if not isinstance(params["validation"], str):
+        # what a splitter is, only its own code can say
+        params["validation"] = None
     if isinstance(params.get("family"), str):
         params["family"] = canonical_name(params["family"])
     network = estimator.network_
@@ -59,11 +76,7 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         "class": type(estimator).__name__,
         "params": {name: _encode(name, value) for name, value in params.items() if name != "network"},
         "family": _encode("family", estimator.family_),
-        "fitted": {
-            name: _encode(name, getattr(estimator, name))
-            for name in ("n_features_in_", "feature_names_in_", "classes_", "mixup_", "seed_", "log_exposure_unit_")
-            if name in vars(estimator)
-        },
+        "fitted": {name: _encode(name, getattr(estimator, name)) for name in _FITTED if name in vars(estimator)},
         "num_targets": network.num_targets,
         "input_shape": list(network.input_shape),
         "hidden_layer_sizes": list(network.hidden_layer_sizes) if isinstance(network, DensityNetwork) else None,
@@ -117,6 +130,9 @@ def restore(
     estimator.validation_curve_ = tensors["validation_curve"].numpy()
     estimator.best_epoch_ = tensors["best_epoch"].numpy()
     estimator.network_ = network.eval()
+    if found := _under("oof.", tensors):
+        place, log_prob = found["place"].numpy(), found["log_prob"].numpy()
+        estimator.out_of_fold_ = OutOfFold(found["eta"], place, log_prob)
 
 
 def _check_architecture(expected: dict[str, Tensor], stored: dict[str, Tensor]) -> None:

@@ -49,10 +49,20 @@ class Predictions(ABC):
         check_is_fitted(self)
         check_pool(self.pool, self.family_)
         check_integer("n_draws", self.n_draws, 1)
-        x, device = torch.tensor(check_rows(self, X, self.input_shape_, "X")), check_device(self.device)
+        x = torch.tensor(check_rows(self, X, self.input_shape_, "X"))
+        return self._params_of(x, check_exposure(exposure, len(x)))
+
+    @torch.no_grad()
+    def _params_of(self, x: Tensor, log_exposure: NDArray[np.float64] | None, members: Tensor | None = None) -> Tensor:
+        """Those of checked rows, (n, *F), and of logarithms of exposures, (n,); of all members, or some by number."""
+        device = check_device(self.device)
         network, scaler = self.network_.to(device), self.scaler_.to(device)
         draws = self.n_draws if self._has_draws else 1
         noise = network.draw_noise(member_keys(self.seed_, self.n_members_).to(device), draws)
+        if members is not None:
+            members = members.to(device)
+            network, noise = network.members(members).eval(), noise[members]
+            scaler = TargetScaler(scaler.loc[members], scaler.scale[members])
         parts = []
         with seeded(self.seed_, device):
             for rows in x.split(network.rows_at_once(draws)):
@@ -61,7 +71,6 @@ class Predictions(ABC):
                 # the scaler has one entry per member: a draw is to it what a row is
                 parts.append(self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape))
         eta = torch.cat(parts, 2)
-        log_exposure = check_exposure(exposure, len(x))
         if log_exposure is None and not self.log_exposure_unit_:
             return eta
         # what the network learned are rates per mean exposure
@@ -127,7 +136,10 @@ class Predictions(ABC):
         return self._predict_dist(X)
 
     def _predict_dist(self, X: Any, exposure: Any = None) -> dist.TorchDistribution:
-        eta = self._component_params(X, exposure)
+        return self._pooled(self._component_params(X, exposure))
+
+    def _pooled(self, eta: Tensor) -> dist.TorchDistribution:
+        """The distribution of each row from what members say at their draws, (M, S, n, [d,] K)."""
         components = (eta.mean(0) if self.pool == "log-linear" else eta.flatten(0, 1)).movedim(0, 1)
         if components.shape[1] == 1:
             return self._distribution(components.squeeze(1))

@@ -58,8 +58,20 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         None for full batches.
     learning_rate, weight_decay : float
         Of AdamW.
+    validation : {"random", "folds", "last"} or a splitter
+        Which rows judge a member, that is choose its best epoch, and do not train it:
+
+        - "random": a share drawn at random, for each member its own.
+        - "folds": member m is judged by fold m and trained by the others, so that all rows train and each has an
+          out-of-fold density, see `oof_dist`. Classes have their share of each fold.
+        - "last": the last share of the rows as they are given, for rows in order of time.
+        - A splitter of scikit-learn, or a list of pairs of row numbers (train, test): member m takes split m, and
+          begins again where there are fewer. Rows in neither part of a split are not used.
+
+        A row that is equal in X, y and exposure to one that judges a member does not train it, and with the first three
+        nor does one of the same group; see `fit`.
     validation_fraction : float in [0, 1)
-        Share of the rows by which a member's best epoch is chosen; with 0 the last epoch is taken.
+        The share of "random" and "last"; with 0 no row judges, and the last epoch is taken.
     patience : int or None
         Epochs without improvement after which a member stops; None for never.
     device : {"auto", "cpu", "cuda"} or torch.device
@@ -91,6 +103,9 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     validation_curve_ : ndarray, (epochs, n_members)
         Mean loss of the validation rows in the user's units.
     best_epoch_ : ndarray, (n_members,)
+    oof_log_prob_ : ndarray, (n,)
+        Log-density of each row of the fit by the member that was not trained by it; with ``validation="folds"``, or a
+        splitter whose parts cover the rows. NaN for rows of weight zero.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str, where X had names
@@ -127,6 +142,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         batch_size: int | None = 64,
         learning_rate: float = 5e-3,
         weight_decay: float = 1e-4,
+        validation: Any = "random",
         validation_fraction: float = 0.2,
         patience: int | None = 30,
         device: str | torch.device = "auto",
@@ -146,6 +162,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
             batch_size=batch_size,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
+            validation=validation,
             validation_fraction=validation_fraction,
             patience=patience,
             device=device,
@@ -170,6 +187,9 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         y_val: ArrayLike | None = None,
         exposure: ArrayLike | None = None,
         exposure_val: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Fit the conditional density of y given X.
 
@@ -183,11 +203,15 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
             at all. Rows that are equal in X, y and exposure are one row with the sum of their weights, which trains
             a member or judges it, but not both; see Notes.
         X_val, y_val : array-like, optional
-            Rows by which every member's best epoch is chosen, in place of a random part of X, which is no fair judge
-            where rows depend on each other: in time, or within groups. The steps of a pipeline do not transform them.
+            Rows that judge every member, in place of a part of X. The steps of a pipeline do not transform them.
         exposure, exposure_val : array-like, (n,), optional
             Of counts: over how much of time, area or people each was taken, positive. The mean is the exposure times a
             rate, and the rate is what the network learns; predictions are for an exposure of one unless they are told.
+        groups : array-like, (n,), optional
+            Labels of groups, such as subjects with several measurements: rows of a group either train a member or judge
+            it. Searches pass them on by metadata routing, ``set_fit_request(groups=True)``.
+        sample_weight_val : array-like, (m,), optional
+            Of the rows of `X_val`, which weigh one each without it, also where those of X have weights.
 
         Returns
         -------
@@ -208,7 +232,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         Tables of a few categories are an exception to equal rows being one: where most rows share their X with many
         others, of which some are equal, these are observations of their own, and some train while others judge.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val, exposure, exposure_val)
+        held_out = X_val, y_val, exposure, exposure_val
+        return self._fit(X, y, sample_weight, *held_out, groups=groups, sample_weight_val=sample_weight_val)
 
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
         if isinstance(self.family, Categorical) or self._family_name() == "categorical":

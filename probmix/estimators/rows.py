@@ -1,5 +1,6 @@
 """Preparing the rows that an estimator was given."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,16 +24,19 @@ class Rows:
     x, y : ndarray, (n, ...) and (n,) or (n, d)
     sample_weight : ndarray, (n,), non-negative, or None
     log_exposure : ndarray, (n,), or None
+    label : ndarray of int, (n,), or None
+        Rows of different labels are not equal, whatever else they have in common.
     """
 
     x: Array
     y: Array
     sample_weight: Array | None = None
     log_exposure: Array | None = None
+    label: NDArray[np.intp] | None = None
 
     def take(self, which: NDArray[Any]) -> "Rows":
         """Some of the rows, by a mask or by their numbers."""
-        rest = (None if one is None else one[which] for one in (self.sample_weight, self.log_exposure))
+        rest = (None if one is None else one[which] for one in (self.sample_weight, self.log_exposure, self.label))
         return Rows(self.x[which], self.y[which], *rest)
 
 
@@ -55,8 +59,9 @@ def canonical_rows(rows: Rows) -> tuple[Rows, NDArray[np.intp]]:
     if rows.sample_weight is not None:
         kept = np.flatnonzero(rows.sample_weight)
         rows = rows.take(kept)
-    weights = np.ones(len(kept)) if rows.sample_weight is None else _scaled(rows.sample_weight)
-    columns = [*rows.x.reshape(len(kept), -1).T, *np.atleast_2d(rows.y.T)]
+    weights = np.ones(len(kept)) if rows.sample_weight is None else scaled(rows.sample_weight)
+    columns: list[NDArray[Any]] = [] if rows.label is None else [rows.label]
+    columns += [*rows.x.reshape(len(kept), -1).T, *np.atleast_2d(rows.y.T)]
     columns += [] if rows.log_exposure is None else [rows.log_exposure]
     # those of equal rows are added up in one order, whatever that of the rows was
     order = np.lexsort(columns if rows.sample_weight is None else [weights, *columns])
@@ -84,7 +89,7 @@ def stacked(rows: Rows, others: Rows) -> Rows:
     )
 
 
-def starts(columns: list[Array], order: NDArray[np.intp]) -> NDArray[np.bool_]:
+def starts(columns: Sequence[NDArray[Any]], order: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Which rows, in an order by these columns, differ from the one before."""
     differ = np.zeros(len(order), dtype=bool)
     differ[:1] = True
@@ -94,7 +99,7 @@ def starts(columns: list[Array], order: NDArray[np.intp]) -> NDArray[np.bool_]:
     return differ
 
 
-def _scaled(weights: Array) -> Array:
+def scaled(weights: Array) -> Array:
     """Weights in a unit, a power of two, in which no sum overflows."""
     exponent = np.frexp(weights.max(initial=0.0))[1]
     scaled: Array = np.ldexp(weights, -exponent)

@@ -50,42 +50,31 @@ def counted_rows(rows: Rows) -> NDArray[np.bool_]:
     return found
 
 
-def share_out(rows: Rows, counted: NDArray[np.bool_], share: float) -> tuple[Rows, NDArray[np.intp], NDArray[np.intp]]:
-    """Counted rows as rows for training and a share of their weight for validation.
-
-    Parameters
-    ----------
-    rows : Rows
-        With weights.
-    counted : ndarray, (n,), bool
-    share : float
+def written_out(rows: Rows, counted: NDArray[np.bool_]) -> tuple[Rows, NDArray[np.intp]]:
+    """Rows in which a counted one stands several times, as observations do, with equal parts of its weight.
 
     Returns
     -------
     rows : Rows
-        The given ones, with others under them. For training a counted row is written out, as observations are.
-    train, validation : ndarray of int
-        The rows that the counted ones have become.
+        The given ones, with others under them.
+    origin : ndarray of int
+        Which of the given ones each of them is.
     """
-    weights = rows.sample_weight
-    assert weights is not None  # without them no row is counted
-    which, counts = np.flatnonzero(counted), _counts(weights)[counted]
-    n, heavy = len(rows.x), weights[counted]
-    room = max(_WRITTEN_OUT - n, round(_MORE * n))
+    origin, which = np.arange(len(rows.x)), np.flatnonzero(counted)
+    if len(which) == 0:
+        return rows, origin
+    assert rows.sample_weight is not None  # without weights no row is counted
+    counts, heavy = _counts(rows.sample_weight)[which], rows.sample_weight[which]
+    room = max(_WRITTEN_OUT - len(rows.x), round(_MORE * len(rows.x)))
     # rounding must not decide
-    copies = 1 + np.floor(room * heavy / heavy.sum() + 1e-9)
+    times = 1 + np.floor(room * heavy / heavy.sum() + 1e-9)
     if counts.any():
-        copies = np.minimum(copies, counts)
-    repeats = copies.astype(int)
-    weights = weights.copy()
-    weights[which] *= (1 - share) / copies
-    training = np.repeat(which, repeats - 1)
-    written_out = replace(rows, sample_weight=weights)
-    further = replace(
-        rows.take(np.concatenate([training, which])), sample_weight=np.concatenate([weights[training], share * heavy])
-    )
-    validation = np.arange(len(which)) + n + len(training)
-    return stacked(written_out, further), np.concatenate([which, np.arange(n, n + len(training))]), validation
+        times = np.minimum(times, counts)
+    weights = rows.sample_weight.copy()
+    weights[which] /= times
+    further = np.repeat(which, times.astype(int) - 1)
+    rows = replace(rows, sample_weight=weights)
+    return stacked(rows, rows.take(further)), np.concatenate([origin, further])
 
 
 def _counts(weights: Array) -> Array:

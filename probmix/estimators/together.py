@@ -26,6 +26,7 @@ def fit_together(
     splits: Sequence[ArrayLike],
     random_states: Sequence[int],
     exposure: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
 ) -> list[Estimator]:
     """Fit one estimator to several parts of the data at once: all networks are trained as one batch.
 
@@ -41,6 +42,8 @@ def fit_together(
         The `random_state` of each fit.
     exposure : array-like, (n,), optional
         Of counts; as in `DensityRegressor.fit`.
+    groups : array-like, (n,), optional
+        As in `fit`.
 
     Returns
     -------
@@ -68,17 +71,20 @@ def fit_together(
         raise ValueError(f"every split has a seed; got {len(splits)} splits and {len(random_states)} random_states.")
     if estimator.checkpoint is not None:
         raise ValueError("`checkpoint` keeps a single fit; set it to None to fit several together.")
-    X, y, exposure = indexable(X, y, exposure)
+    X, y, exposure, groups = indexable(X, y, exposure, groups)
     fits = [clone(estimator).set_params(random_state=seed) for seed in random_states]
     problems = []
     for fit, split in zip(fits, splits, strict=True):
         rows = np.asarray(split)
-        part = None if exposure is None else _safe_indexing(exposure, rows)
-        problems.append(fit._prepare(_safe_indexing(X, rows), _safe_indexing(y, rows), exposure=part))
-    groups: dict[tuple[object, ...], list[int]] = {}
+        named = {
+            name: None if values is None else _safe_indexing(values, rows)
+            for name, values in (("exposure", exposure), ("groups", groups))
+        }
+        problems.append(fit._prepare(_safe_indexing(X, rows), _safe_indexing(y, rows), **named))
+    alike: dict[tuple[object, ...], list[int]] = {}
     for number, problem in enumerate(problems):
-        groups.setdefault((problem.objective, *_shapes(problem.data)), []).append(number)
-    for numbers in groups.values():
+        alike.setdefault((problem.objective, *_shapes(problem.data)), []).append(number)
+    for numbers in alike.values():
         _fit_group([fits[number] for number in numbers], [problems[number] for number in numbers])
     return fits
 
@@ -91,6 +97,7 @@ def _shapes(data: TrainingData) -> tuple[object, ...]:
         data.sample_weight is None,
         data.train_rows.shape[1],
         data.validation_rows.shape[1],
+        data.unit_rows.shape[1],
     )
 
 
@@ -117,6 +124,7 @@ def _join(parts: list[TrainingData]) -> TrainingData:
 
     weights = [part.sample_weight for part in parts if part.sample_weight is not None]
     exposures = [part.log_exposure for part in parts if part.log_exposure is not None]
+    sizes = [size for part in parts for size in part.sizes_of_members()]
     return TrainingData(
         torch.cat([part.x for part in parts]),
         torch.cat([part.y for part in parts]),
@@ -125,6 +133,7 @@ def _join(parts: list[TrainingData]) -> TrainingData:
         rows("validation_rows"),
         rows("unit_rows"),
         torch.cat(exposures) if exposures else None,
+        tuple(sizes) if len(set(sizes)) > 1 else None,
     )
 
 

@@ -37,6 +37,9 @@ class TrainingData:
         Rows from which the units of features and targets come.
     log_exposure : Tensor, (n,), float64, or None
         Of counts: the logarithm of what they were counted over.
+    sizes : tuple of (int, int, int), or None
+        How many training, validation and unit rows each member has, where that differs: behind them stand others, which
+        are there to fill the tensors.
     """
 
     x: Tensor
@@ -46,24 +49,56 @@ class TrainingData:
     validation_rows: Tensor
     unit_rows: Tensor
     log_exposure: Tensor | None = None
+    sizes: tuple[tuple[int, int, int], ...] | None = None
 
     def to(self, device: torch.device) -> "TrainingData":
         """The data on a device."""
         weight = None if self.sample_weight is None else self.sample_weight.to(device)
         exposure = None if self.log_exposure is None else self.log_exposure.to(device)
         rows = (self.train_rows.to(device), self.validation_rows.to(device), self.unit_rows.to(device))
-        return TrainingData(self.x.to(device), self.y.to(device), weight, *rows, exposure)
+        return TrainingData(self.x.to(device), self.y.to(device), weight, *rows, exposure, self.sizes)
 
     def members(self, members: Tensor) -> "TrainingData":
         """The same data for some of the members, by number."""
         rows = (self.train_rows[members], self.validation_rows[members], self.unit_rows[members])
-        return TrainingData(self.x, self.y, self.sample_weight, *rows, self.log_exposure)
+        sizes = None
+        if self.sizes is not None:
+            sizes = tuple(self.sizes[member] for member in members.tolist())
+            train, validation, units = (max(size) for size in zip(*sizes, strict=True))
+            rows = (rows[0][:, :train], rows[1][:, :validation], rows[2][:, :units])
+            sizes = sizes if len(set(sizes)) > 1 else None
+        return TrainingData(self.x, self.y, self.sample_weight, *rows, self.log_exposure, sizes)
+
+    def sizes_of_members(self) -> tuple[tuple[int, int, int], ...]:
+        """How many training, validation and unit rows each member has."""
+        parts = self.train_rows, self.validation_rows, self.unit_rows
+        return self.sizes or ((parts[0].shape[1], parts[1].shape[1], parts[2].shape[1]),) * len(parts[0])
+
+    def alike(self) -> list[Tensor]:
+        """Numbers of the members, in groups that have as many training and as many validation rows."""
+        numbers = torch.arange(len(self.train_rows), device=self.x.device)
+        if self.sizes is None:
+            return [numbers]
+        groups: dict[tuple[int, int], list[int]] = {}
+        for number, (train, validation, _) in enumerate(self.sizes):
+            groups.setdefault((train, validation), []).append(number)
+        return [numbers[group] for group in groups.values()]
 
     def weights(self, rows: Tensor) -> Tensor | None:
         """Sample weights of rows, with mean one in each member: (M, R) -> (M, R)."""
         if self.sample_weight is None:
             return None
         weights = self.sample_weight[rows]
+        return weights / weights.mean(1, keepdim=True)
+
+    def unit_weights(self) -> Tensor | None:
+        """Sample weights of the rows that tell the units, with mean one in each member, (M, n_units)."""
+        weights = self.weights(self.unit_rows)
+        if self.sizes is None:
+            return weights
+        count = torch.tensor([units for _, _, units in self.sizes], device=self.x.device)
+        own = (torch.arange(self.unit_rows.shape[1], device=self.x.device) < count.unsqueeze(1)).to(self.x.dtype)
+        weights = own if weights is None else own * weights
         return weights / weights.mean(1, keepdim=True)
 
     def log_exposures(self, rows: Tensor) -> Tensor | None:
@@ -79,8 +114,8 @@ class TrainingData:
         axis = channel_axis(tuple(self.x.shape[1:]))
         x = self.x.movedim(axis + 1, -1).flatten(1, -2) if self.x.ndim > 2 else self.x.unsqueeze(1)
         share = torch.zeros(len(rows), len(self.x), dtype=self.x.dtype, device=self.x.device)
-        weights = self.weights(rows)
-        share.scatter_(1, rows, torch.ones_like(share[:, : rows.shape[1]]) if weights is None else weights)
+        weights = self.unit_weights()
+        share.scatter_add_(1, rows, torch.ones_like(share[:, : rows.shape[1]]) if weights is None else weights)
         share /= rows.shape[1]
         centre = x.mean((0, 1))
         widest = (x - centre).abs().amax((0, 1))
@@ -261,13 +296,13 @@ class BatchSource:
 
 def target_scaler(family: Family, data: TrainingData) -> TargetScaler:
     """The family's scaling of each member's targets, (M, 1[, d])."""
-    return family.scaler(data.y[data.unit_rows], _along_targets(data.weights(data.unit_rows), data.y), dim=1)
+    return family.scaler(data.y[data.unit_rows], _along_targets(data.unit_weights(), data.y), dim=1)
 
 
 def marginal(family: Family, data: TrainingData, scaler: TargetScaler) -> Tensor:
     """Parameters of each member's targets without features, in training units, (M, 1, [d,] K)."""
     rows = data.unit_rows
-    y, weights, log_exposure = scaler.transform(data.y[rows]), data.weights(rows), data.log_exposures(rows)
+    y, weights, log_exposure = scaler.transform(data.y[rows]), data.unit_weights(), data.log_exposures(rows)
     if log_exposure is not None:
         # the rate of all together: the mean of the single rates, weighted by exposure
         exposure = log_exposure.exp()

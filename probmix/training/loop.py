@@ -72,7 +72,7 @@ def train(
     if stored is not None:
         course.load_(stored)
     size = members_at_once(network, task) if stored is None else int(stored["size"])
-    groups = torch.arange(network.n_members, device=data.x.device).split(size)
+    groups = [group for alike in data.alike() for group in alike.split(size)]
     with tqdm(
         total=len(groups) * options.max_epochs, disable=not options.verbose, desc="training", unit="epoch"
     ) as bar:

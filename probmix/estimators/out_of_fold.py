@@ -1,0 +1,126 @@
+"""What members say of the rows of the fit that they were not trained by."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from .checks import check_device
+from .predictions import Predictions
+from .validation import Parts
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Out-of-fold densities of the rows of a fit.
+
+    Attributes
+    ----------
+    eta : Tensor, (C, S, n, [d,] K), float64
+        Natural parameters of different rows, by each of the C members that they judge, at S draws.
+    place : ndarray of int, (N,)
+        Which of them each row of the user is, -1 for those of weight zero.
+    log_prob : ndarray, (N,)
+    """
+
+    eta: Tensor
+    place: NDArray[np.intp]
+    log_prob: NDArray[np.float64]
+
+
+class OutOfFoldPredictions(Predictions):
+    """Out-of-fold densities, for an estimator whose members are judged by parts of their own."""
+
+    out_of_fold_: OutOfFold
+    out_of_fold_gap_: str
+
+    @property
+    def oof_log_prob_(self) -> NDArray[np.float64]:
+        """Log-density of every row of the fit, in its order, by the member that was not trained by it, (n,)."""
+        check_is_fitted(self)
+        if not hasattr(self, "out_of_fold_"):
+            raise AttributeError(self._why_not())
+        return self.out_of_fold_.log_prob
+
+    def oof_dist(self) -> dist.TorchDistribution:
+        """The distribution of every row of the fit, in its order, by the member that was not trained by it.
+
+        Returns
+        -------
+        Pyro distribution, float64, batch shape (n,)
+            In the user's units, for the row's own exposure, as `predict_dist` gives it for new rows. Where several
+            members are judged by a row, their pool.
+
+        Raises
+        ------
+        ValueError
+            If there are none: `validation` was neither "folds" nor splits that each row judges equally often, or a row
+            has weight zero.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from probmix import DensityRegressor
+        >>> X = np.linspace(-1, 1, 100)[:, None]
+        >>> model = DensityRegressor(validation="folds", n_members=5, max_epochs=5, random_state=0).fit(X, X[:, 0])
+        >>> model.oof_dist().mean.shape, model.oof_log_prob_.shape
+        (torch.Size([100]), (100,))
+        """
+        check_is_fitted(self)
+        if not hasattr(self, "out_of_fold_"):
+            raise ValueError(self._why_not())
+        place = self.out_of_fold_.place
+        if (place < 0).any():
+            raise ValueError(
+                f"rows of weight zero have no out-of-fold density; the first is row {(place < 0).argmax()}. Use "
+                "`oof_log_prob_`, where they are NaN, or fit without them."
+            )
+        return self._pooled(self.out_of_fold_.eta[:, :, torch.from_numpy(place)].to(check_device(self.device)))
+
+    def _why_not(self) -> str:
+        if hasattr(self, "out_of_fold_gap_"):
+            return self.out_of_fold_gap_
+        return (
+            "out-of-fold densities need members that are judged by parts of their own: fit with validation='folds' and "
+            "at least 2 `n_members`, or with a splitter."
+        )
+
+    def _judge_out_of_fold(self, parts: Parts) -> None:
+        """Set `out_of_fold_`, or why there are none."""
+        rows, n = parts.rows, len(parts.rows.x)
+        times = np.bincount(np.concatenate(parts.validation), minlength=n)
+        if times.min() != times.max() or times.min() == 0:
+            self.out_of_fold_gap_ = _gap(parts.place, times)
+            return
+        pieces: list[Tensor] = []
+        for member, own in enumerate(parts.validation):
+            exposure = None if rows.log_exposure is None else rows.log_exposure[own.numpy()]
+            pieces.append(
+                self._params_of(torch.from_numpy(rows.x)[own], exposure, torch.tensor([member])).squeeze(0).cpu()
+            )
+        # rows one after the other, each by all its members
+        order = torch.cat(parts.validation).argsort(stable=True)
+        eta = torch.cat(pieces, 1)[:, order].unflatten(1, (n, -1)).movedim(2, 0)
+        log_prob = self._pooled(eta).log_prob(torch.from_numpy(rows.y)).numpy()
+        place = parts.place
+        self.out_of_fold_ = OutOfFold(eta, place, np.where(place < 0, np.nan, log_prob[place]))
+
+
+def _gap(place: NDArray[np.intp], times: NDArray[np.intp]) -> str:
+    """Why there are no out-of-fold densities."""
+    if times.min() > 0:
+        few, many = ((times[place] == count).argmax() for count in (times.min(), times.max()))
+        return (
+            "out-of-fold densities need rows that judge equally many members; "
+            f"row {few} judges {times.min()}, row {many} {times.max()}. Take as many `n_members` as there are splits."
+        )
+    rows = np.flatnonzero((place >= 0) & (times[place] == 0))
+    shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
+    return (
+        f"{len(rows)} row(s) judge no member and have no out-of-fold density: {shown}. Take a splitter whose "
+        "validation parts cover all rows, and as many `n_members` as it has splits."
+    )
