@@ -93,9 +93,9 @@ class AdaptedModel(DistributionPredictions):
 def adapt(model: Any) -> Any:
     """Give any fitted model that predicts distributions the methods of a density regressor.
 
-    `predict_dist` returns torch distributions; `predict`, `predict_quantile`, `predict_interval`, `sample`, `log_prob` and
-    `score` follow from them, so that a Pipeline that ends in a DensityRegressor has them too. The scorers, `evaluate` and
-    the displays call this themselves.
+    `predict_dist` returns torch distributions; `predict`, `predict_quantile`, `predict_interval`, `sample`, `log_prob`
+    and `score` follow from them, so that a Pipeline that ends in a DensityRegressor has them too. The scorers,
+    `evaluate` and the displays call this themselves.
 
     Parameters
     ----------
