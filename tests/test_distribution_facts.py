@@ -30,6 +30,7 @@ from probmix.distributions import (
     point_masses,
     quadrature,
     scoring,
+    truncated,
 )
 
 COUNTS = (Poisson, NegativeBinomial, ZeroInflated, Hurdle)
@@ -105,18 +106,19 @@ GENERIC = {
         "not of counts": (*CONTINUOUS,),
     },
     "counted": {"its own counts": (*(c for c in KNOWN if c not in (ZeroInflated, Hurdle)),)},
+    "sample_positive": {"by quantiles": (*(c for c in KNOWN if c not in (Poisson, NegativeBinomial)),)},
     "summed_counts": {
         "the integral is cheaper from the first count on": (*(c for c in KNOWN if c is not NegativeBinomial),),
     },
 }
 GENERICS = {
     name: function
-    for module in (marginals, point_masses, normal_scores, counts, quadrature, scoring)
+    for module in (marginals, point_masses, normal_scores, counts, quadrature, scoring, truncated)
     for name, function in vars(module).items()
     if hasattr(function, "registry") and function.__module__ == module.__name__
 }
 # Made of others: mixtures dispatch on their components, the coordinates of a row on one of them.
-PARTS = {"mixture_crps", "mixture_crps_with_bound", "mixture_window_crps", "summed_counts"}
+PARTS = {"sample_positive", "mixture_crps", "mixture_crps_with_bound", "mixture_window_crps", "summed_counts"}
 
 
 def is_registered(generic, cls: type[Distribution]) -> bool:

@@ -13,6 +13,7 @@ from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
 from .parts import widen
 from .scoring import ROUNDING, marginal_crps, marginal_crps_with_bound, marginal_nll, validate
+from .truncated import sample_positive
 
 
 class ZeroInflated(Marginals, dist.ZeroInflatedDistribution):
@@ -111,9 +112,7 @@ class Hurdle(Marginals, dist.TorchDistribution):
         shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():
             zero = torch.rand(shape, dtype=torch.float64, device=self.gate_logits.device)
-            positive = _base_log_positive(self).exp()
-            level = 1 - positive * torch.rand(shape, dtype=torch.float64, device=positive.device)
-            counts = icdf(widen(self.base_dist), level.clamp(max=1 - 2.0**-53)).clamp(min=1)
+            counts = sample_positive(widen(self.base_dist), shape)
             counts = torch.where(zero < self.gate_logits.double().sigmoid(), torch.zeros_like(counts), counts)
             return counts.to(self.gate_logits.dtype)
 

@@ -16,6 +16,7 @@ from .inversion import invert_discrete, with_ends
 from .marginals import Marginals, cdf, icdf
 from .origins import Parameters, parametrised, scipy_name
 from .scoring import incomplete_gamma_error, marginal_crps, marginal_crps_with_bound, marginal_nll
+from .truncated import sample_positive
 
 # An integrand is cut off where it has fallen to exp(-40), and looked at more closely within its first scale.
 _DROP, _FIRST = 40.0, 3.0
@@ -147,6 +148,19 @@ def _(distribution: torch.distributions.NegativeBinomial, y: Tensor) -> Tensor:
 def _(distribution: torch.distributions.NegativeBinomial) -> int:
     # the tail is long and the cdf dear, but probabilities are cheap
     return 2**14
+
+
+@sample_positive.register
+def _(distribution: torch.distributions.NegativeBinomial, shape: torch.Size) -> Tensor:
+    # the first event of a Poisson process of a Gamma intensity in [0, 1], given that there is one, and those after it:
+    # given the first, at t, the intensity is a Gamma of shape r + 1 and rate r / mu + t
+    total_count, log_mean = count_and_log_mean(distribution)
+    r, rate = total_count.expand(shape), (total_count.log() - log_mean).exp().expand(shape)
+    none = -r * torch.log1p(1 / rate)
+    later = torch.log1p(torch.expm1(none) * torch.rand_like(r))
+    first = (rate * torch.expm1(-later / r)).clamp(max=1)
+    intensity = torch.distributions.Gamma(r + 1, rate + first, validate_args=False).sample()
+    return 1 + torch.poisson(intensity * (1 - first))
 
 
 @marginal_nll.register

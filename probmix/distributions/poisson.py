@@ -14,6 +14,7 @@ from .inversion import invert_discrete, with_ends
 from .marginals import Marginals, cdf, icdf
 from .origins import Parameters, parametrised, scipy_name, skpro_name
 from .scoring import incomplete_gamma_error, marginal_crps, marginal_crps_with_bound, marginal_nll
+from .truncated import sample_positive
 
 # Below this rate the Bessel functions are taken from one by their series, whose terms fall like 1 / k!.
 _SMALL, _TERMS = 0.25, 18
@@ -53,6 +54,14 @@ def _(distribution: torch.distributions.Poisson, q: Tensor) -> Tensor:
 @smooth_cdf.register
 def _(distribution: torch.distributions.Poisson, y: Tensor) -> Tensor:
     return incomplete_gamma(y + 1, distribution.rate.double())[1]
+
+
+@sample_positive.register
+def _(distribution: torch.distributions.Poisson, shape: torch.Size) -> Tensor:
+    # the first event of a process in [0, 1], given that there is one, and those after it
+    rate = distribution.rate.expand(shape)
+    first = -torch.log1p(torch.expm1(-rate) * torch.rand_like(rate))
+    return 1 + torch.poisson((rate - first).clamp(min=0))
 
 
 @marginal_nll.register
