@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from .families import Family, get
+from .families.links import soft_bound
 
 
 class NaturalHead(nn.Module):
@@ -42,10 +43,19 @@ class NaturalHead(nn.Module):
         return natural_params_from(self.linear(features), self.family, self.num_targets)
 
 
-def natural_params_from(raw: Tensor, family: Family, num_targets: int | None) -> Tensor:
-    """Split the output of a last layer by target and constrain it: (*B, d num_raw) -> (*B[, d], K)."""
+def natural_params_from(
+    raw: Tensor, family: Family, num_targets: int | None, bounds: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """Split the output of a last layer by target and constrain it: (*B, d num_raw) -> (*B[, d], K).
+
+    With the bounds of `Family.raw_bounds`, broadcastable against (*B[, d], num_raw), it leaves these by half a unit at
+    most.
+    """
     if num_targets is not None:
         raw = raw.unflatten(-1, (num_targets, family.num_raw))
+    if bounds is not None:
+        low, high = bounds
+        raw = soft_bound(raw, low.to(raw.dtype), high.to(raw.dtype))
     return family.constrain(raw)
 
 

@@ -176,7 +176,9 @@ def test_gaussian_targets_are_standardised() -> None:
     assert scaler.loc.item() == pytest.approx(4.0)
     assert scaler.scale.item() == pytest.approx(np.std([1, 3, 8]))
     torch.testing.assert_close(scaler.transform(y).std(correction=0), torch.tensor(1.0).double())
-    assert Gaussian().scaler(torch.full((5,), 7.0)).scale.item() == 1  # constant targets
+    # constant targets have the unit of their size
+    assert Gaussian().scaler(torch.full((5,), -7.0)).scale.item() == 7
+    assert Gaussian().scaler(torch.zeros(5)).scale.item() == 1
 
 
 def test_gamma_targets_are_divided_by_their_mean() -> None:

@@ -34,7 +34,8 @@ def test_held_out_rows_choose_the_epoch(network, several, weighted, mixup):
     X, y = rows((3,), 100)
     y = np.stack([y, -2 * y], 1) if several else y
     weight = np.random.default_rng(1).uniform(0.1, 2, 70) if weighted else None
-    model = DensityRegressor(network=network, n_members=2, mixup=mixup, max_epochs=8, random_state=0)
+    settings = {"max_epochs": 12, "learning_rate": 0.02, "random_state": 2}
+    model = DensityRegressor(network=network, n_members=2, mixup=mixup, **settings)
     model.set_params(n_draws=run._VALIDATION_DRAWS)
     model.fit(X[:70], y[:70], weight, X_val=X[70:], y_val=y[70:])
     best = model.best_epoch_
@@ -46,7 +47,7 @@ def test_held_out_rows_choose_the_epoch(network, several, weighted, mixup):
         log_prob = distribution.log_prob(torch.from_numpy(y[70:])).logsumexp(0) - np.log(len(components))
         assert -log_prob.mean().item() == pytest.approx(model.validation_curve_[best[m] - 1, m], abs=2e-4)
     if mixup == "erm":
-        single = DensityRegressor(network=network, mixup=mixup, max_epochs=8, random_state=0)
+        single = DensityRegressor(network=network, mixup=mixup, **settings)
         single.fit(X[:70], y[:70], weight, X[70:], y[70:])
         assert -single.score(X[70:], y[70:]) == pytest.approx(single.validation_curve_.min(), abs=2e-4)
 
@@ -57,9 +58,9 @@ def test_held_out_rows_leave_the_training_as_it_is(network, weighted):
     """Neither the units nor the steps depend on them; if the last epoch is the best of both, all is the same."""
     X, y = rows((3,), 100)
     weight = np.random.default_rng(1).uniform(0.1, 2, 70) if weighted else None
-    settings = {"max_epochs": 3, "patience": None, "learning_rate": 1e-4, "mixup": "probmix", "random_state": 0}
+    settings = {"max_epochs": 3, "patience": None, "learning_rate": 5e-3, "mixup": "probmix", "random_state": 1}
     one, other, last = (DensityRegressor(network=network, n_members=2, **settings) for _ in range(3))
-    one.fit(X[:70], y[:70], weight, X_val=X[70:], y_val=y[70:])
+    one.fit(X[:70], y[:70], weight, X_val=X[20:70], y_val=y[20:70])
     other.fit(X[:70], y[:70], weight, X_val=X[:20], y_val=y[:20])
     last.set_params(validation_fraction=0).fit(X[:70], y[:70], weight)
     assert (one.best_epoch_ == 3).all()

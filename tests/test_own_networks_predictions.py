@@ -68,6 +68,7 @@ def test_the_mixture_is_over_draws_from_the_density_of_the_row_alone(place, embe
     for m in range(n_members):
         own, head, variance = (weights_of(model, m, prefix) for prefix in ("network/", "head/linear/", "embedding/"))
         x = (X - model.network_.loc[m].numpy()) / model.network_.scale[m].numpy()
+        x = x / np.sqrt(1 + (x / 3) ** 2)
         hidden = x @ own["encoder.0.weight"].T + own["encoder.0.bias"]
         mean = hidden if width == 8 else np.maximum(hidden, 0) @ own["last.weight"].T + own["last.bias"]
         if embedding == "gaussian-constant":

@@ -125,3 +125,20 @@ def test_a_killed_fit_goes_on(tmp_path, monkeypatch):
     assert (tmp_path / "run").exists()
     np.testing.assert_array_equal(model.fit(X, Y).predict(X), straight.predict(X))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_from_before_the_clip_loads_and_predicts_what_it_did(tmp_path):
+    model = DensityRegressor(n_members=2, **FAST).fit(X, Y)
+    model.save(tmp_path / "model")
+    with safe_open(tmp_path / "model", framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file cannot be iterated over
+        header = file.metadata()["estimator"]
+    units = {name: tensors.pop(f"network.{name}") for name in ("limit", "low", "high", "raw_low", "raw_high")}
+    assert all(bool(value.isfinite().all()) for value in units.values())
+    assert all(value.dtype == torch.float64 for value in units.values())
+    save_file(tensors, tmp_path / "old", {"format": "probmix-2", "estimator": header})
+    old = probmix.load(tmp_path / "old")
+    for name in units:
+        getattr(model.network_, name).copy_(torch.tensor(-np.inf if "low" in name else np.inf))
+    np.testing.assert_array_equal(old.predict(X), model.predict(X))
+    np.testing.assert_array_equal(old.log_prob(X, Y), model.log_prob(X, Y))

@@ -255,7 +255,7 @@ def test_outliers_cost_a_gaussian_more():
     settings = {"hidden_layer_sizes": (16,), "max_epochs": 60, "batch_size": 64, "random_state": 0}
     models = {name: DensityRegressor(name, "erm", **settings).fit(X[:300], y[:300]) for name in ("t", "gaussian")}
     scores = {name: model.score(X[300:], y[300:]) for name, model in models.items()}
-    assert scores["t"] > scores["gaussian"] + 0.3
+    assert scores["t"] > scores["gaussian"] + 0.15
     student = models["t"]
     assert np.abs(student.predict(X[300:]) - np.sin(3 * X[300:, 0])).mean() < 0.1
     u = pit(student.predict_dist(X[300:]), torch.from_numpy(y[300:]))

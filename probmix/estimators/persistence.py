@@ -20,7 +20,8 @@ from ..random import member_keys
 from .building import build_network
 from .out_of_fold import OutOfFold
 
-_FORMAT = "probmix-2"
+# Files of the format before hold neither a clip of the inputs nor bounds of the head, for there were none.
+_FORMAT, _BEFORE = "probmix-3", "probmix-2"
 _FITTED = (
     "n_features_in_",
     "feature_names_in_",
@@ -56,7 +57,8 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         raise TypeError(
             f"only probmix's own estimators can be saved; got a {type(estimator).__name__}. Pickle it instead."
         )
-    tensors = {f"network.{name}": _narrow(name, tensor) for name, tensor in estimator.network_.state_dict().items()}
+    state, units = estimator.network_.state_dict(), dict(estimator.network_.named_buffers(recurse=False))
+    tensors = {f"network.{name}": tensor if name in units else _narrow(tensor) for name, tensor in state.items()}
     tensors |= {"scaler.loc": estimator.scaler_.loc, "scaler.scale": estimator.scaler_.scale}
     tensors |= {
         "validation_curve": torch.from_numpy(estimator.validation_curve_),
@@ -99,7 +101,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{str(path)!r} is not a safetensors file: {error}.") from error
     with opened as file:
         metadata = file.metadata() or {}
-        if metadata.get("format") != _FORMAT:
+        if metadata.get("format") not in (_FORMAT, _BEFORE):
             raise ValueError(
                 f"{str(path)!r} is not an estimator saved by this version of probmix: "
                 f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}."
@@ -123,6 +125,7 @@ def restore(
     network = build_network(own, sizes, family, input_shape, num_targets, keys, estimator.mixup_)
     if own is None:
         network = network.double()
+    state = dict(network.named_buffers(recurse=False)) | state
     _check_architecture(network.state_dict(), state)
     network.load_state_dict(state)
     estimator.family_ = family
@@ -152,9 +155,9 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _narrow(name: str, tensor: Tensor) -> Tensor:
-    """Weights were trained in float32 and are stored so; the standardiser needs its float64."""
-    return tensor if name in ("loc", "scale") or not tensor.is_floating_point() else tensor.float()
+def _narrow(tensor: Tensor) -> Tensor:
+    """Weights were trained in float32 and are stored so; units and bounds need their float64."""
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _encode(name: str, value: Any) -> Any:

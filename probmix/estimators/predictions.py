@@ -22,6 +22,7 @@ from ..networks import MemberNetwork
 from ..pooling import linear_pool
 from ..random import member_keys, seeded
 from .checks import check_device, check_exposure, check_integer, check_pool
+from .far_out import warn_far_out
 from .rows import check_rows
 
 
@@ -49,8 +50,9 @@ class Predictions(ABC):
         check_is_fitted(self)
         check_pool(self.pool, self.family_)
         check_integer("n_draws", self.n_draws, 1)
-        x = torch.tensor(check_rows(self, X, self.input_shape_, "X"))
-        return self._params_of(x, check_exposure(exposure, len(x)))
+        table = check_rows(self, X, self.input_shape_, "X")
+        warn_far_out(table, self.network_, getattr(self, "feature_names_in_", None))
+        return self._params_of(torch.tensor(table), check_exposure(exposure, len(table)))
 
     @torch.no_grad()
     def _params_of(self, x: Tensor, log_exposure: NDArray[np.float64] | None, members: Tensor | None = None) -> Tensor:

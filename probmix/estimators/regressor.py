@@ -25,9 +25,12 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     r"""Conditional density p(y | x) of real, positive or count targets with a neural network.
 
     The network maps x to the parameters of a family, the natural ones where it is exponential, and is trained by
-    maximum likelihood or by the CRPS, with rows that meet under a mixup. Features are standardised and targets scaled
-    inside; everything that comes out is in the user's units. A predicted standard deviation is never below 0.1 % of
-    that of y (for "gamma": of the mean), so that no single row can buy an unbounded likelihood.
+    maximum likelihood or by the CRPS, with rows that meet under a mixup. Inside, targets are scaled, and so are inputs:
+    columns of a table by median and a robust range, then smoothly clipped at three such units, channels of other inputs
+    by mean and standard deviation; everything that comes out is in the user's units. Predictions stay in proportion to
+    the training targets however far out a row is, see `Family.raw_bounds`, and rows far outside the training range
+    bring a warning. A predicted standard deviation is never below 0.1 % of that of y (for "gamma": of the mean), nor
+    below the rounding error of targets on a lattice, so that no single row can buy an unbounded likelihood.
 
     Parameters
     ----------
@@ -45,7 +48,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         A network of your own in place of the built-in perceptron: rows (N, ...) to features (N, d); the head is put on.
         X may then have more than two dimensions. Every member starts from the weights of a module, which itself is left
         alone; a callable is given the shape of a row and builds each member afresh, which ensembles need. Inputs are
-        standardised inside: by column, by the last axis of (time, channels), or the first of (channels, height, width).
+        scaled inside: by column, by the last axis of (time, channels), or the first of (channels, height, width).
         Members are called as one by `torch.vmap`, or with a warning one by one where it cannot follow.
     hidden_layer_sizes : sequence of int
         Of the built-in perceptron. Empty for a linear model.

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from .._incomplete_beta import log_kernel
 from ..distributions import Beta as BetaDistribution
+from .bounds import logit_reach
 from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
 from .tools import check_kind, check_support, outside, weighted_mean
 
-_LOGIT_LIMIT = 15.0
+_LOGIT_LIMIT, _FARTHEST = 15.0, 14.0
 # The sum of the concentrations lies between 0.1 and 1e6. Below, a float can hardly tell most draws from 0 or 1; above,
 # the standard deviation is 0.1 % of its largest value at that mean.
 _SD_FLOOR, _LEAST_SUM = 1e-3, 0.1
@@ -135,6 +136,14 @@ class Beta(ExponentialFamily):
             + outside("a mean", mean, math.exp(-_LOGIT_LIMIT))
             + outside("a mean of 1 - y", 1 - mean, math.exp(-_LOGIT_LIMIT))
         )
+
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        low, high = logit_reach(y.double(), dim)
+        inside = [
+            soft_clamp_inverse(end.clamp(-_FARTHEST, _FARTHEST), -_LOGIT_LIMIT, _LOGIT_LIMIT) for end in (low, high)
+        ]
+        free = torch.full_like(low, torch.inf)
+        return torch.stack([inside[0], -free], -1), torch.stack([inside[1], free], -1)
 
     def check_targets(self, y: Tensor) -> None:
         check_support(

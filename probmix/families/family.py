@@ -1,5 +1,6 @@
 """The contract of a family of densities: what networks, training and estimators ask of it."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, get_args
 
@@ -234,6 +235,24 @@ class Family(ABC):
             Sample weights, broadcastable against `y`.
         """
         return []
+
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        """Between which a head's output is taken as it is: none by default.
+
+        Beyond these bounds it fades out within half a unit, see `links.soft_bound`, so that no row, however far out,
+        gets a mean that is out of all proportion to the targets or a scale that they do not warrant. Ordinary rows are
+        to lie inside.
+
+        Arguments are those of `marginal_params`.
+
+        Returns
+        -------
+        low, high : Tensor
+            Of shape ``y.shape`` with length 1 at `dim`, plus (num_raw,); float64.
+        """
+        shape = y.amin(dim, keepdim=True)[..., 0] if self.event_dim else y.amin(dim, keepdim=True)
+        low = torch.full((*shape.shape, self.num_raw), -math.inf, dtype=torch.float64, device=y.device)
+        return low, -low
 
     @abstractmethod
     def check_targets(self, y: Tensor) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .._special import gamma_log_prob
 from ..distributions import Gamma as GammaDistribution
+from .bounds import least_scale, log_reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
@@ -15,6 +16,8 @@ from .tools import check_kind, check_support, outside, weighted_mean
 _LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
 # The floor is one of the coefficient of variation, 1 / sqrt(shape): shapes go from 1e-2 to 1e6.
 _CV_FLOOR, _LEAST_SHAPE = 1e-3, 1e-2
+# Up to here a head's coefficient of variation goes if that of the targets is small, and if it is large.
+_WIDE, _WIDEST = 2.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,19 @@ class Gamma(ExponentialFamily):
         gap = gap.clamp(min=1e-30)
         shape = (3 - gap + ((gap - 3).square() + 24 * gap).sqrt()) / (12 * gap)
         return outside("a coefficient of variation", shape.pow(-0.5), _CV_FLOOR, _LEAST_SHAPE**-0.5)
+
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        y = y.double()
+        low, high = log_reach(y, dim)
+        mean = weighted_mean(y, weights, dim)
+        cv = weighted_mean((y / mean - 1).square(), weights, dim).sqrt()
+        least = least_scale(y, cv, dim, unit=y.amax(dim, keepdim=True)).clamp(min=2 * _CV_FLOOR)
+        return self._raw(low, least), self._raw(high, (2 * cv).clamp(_WIDE, _WIDEST))
+
+    def _raw(self, log_mean: Tensor, cv: Tensor) -> Tensor:
+        """Network output for a log-mean and a coefficient of variation: (*B,), (*B,) -> (*B, num_raw)."""
+        shape = cv.pow(-2)
+        return self.unconstrain(torch.stack([shape - 1, -shape * (-log_mean).exp()], -1))
 
     def check_targets(self, y: Tensor) -> None:
         check_support(

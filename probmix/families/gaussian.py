@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .._special import HALF_LOG_2PI
+from .bounds import least_scale, reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_limit, soft_limit_inverse
@@ -110,8 +111,9 @@ class Gaussian(ExponentialFamily):
         loc = weighted_mean(y, weights, dim)
         widest = (y - loc).abs().amax(dim, keepdim=True)
         scale = widest * weighted_mean(((y - loc) / widest).square(), weights, dim).sqrt()
-        # constant targets have no spread of their own: leave them in their unit
-        return TargetScaler(loc, torch.where(widest > 1e-12 * loc.abs(), scale, torch.ones_like(scale)))
+        # constant targets have no spread: their unit is their own size, and that of zeros is one
+        size = torch.where(loc == 0, torch.ones_like(loc), loc.abs())
+        return TargetScaler(loc, torch.where(widest > 1e-12 * loc.abs(), scale, size))
 
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
         mean, variance = _moments(eta.double())
@@ -122,6 +124,19 @@ class Gaussian(ExponentialFamily):
         mean = weighted_mean(y.double(), weights, dim)
         variance = weighted_mean((y.double() - mean).square(), weights, dim).clamp(min=(10 * _SD_FLOOR) ** 2)
         return torch.stack([mean / variance, -0.5 / variance], -1)
+
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        y = y.double()
+        low, high = reach(y, dim)
+        one = torch.ones_like(low)
+        # the range is twice as long, and no sample has a larger standard deviation than half of its own
+        widest = torch.maximum((high - low) / 4, one)
+        return self.raw(low, least_scale(y, one, dim)), self.raw(high, widest)
+
+    def raw(self, mean: Tensor, sd: Tensor) -> Tensor:
+        """Network output for a mean and a standard deviation: (*B,), (*B,) -> (*B, num_raw)."""
+        precision = sd.pow(-2)
+        return self.unconstrain(torch.stack([mean * precision, -0.5 * precision], -1))
 
     def check_targets(self, y: Tensor) -> None:
         check_support(y, y.isfinite(), "Gaussian targets must be finite", "Drop or impute these rows.")

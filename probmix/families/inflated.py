@@ -48,6 +48,11 @@ class _Gated(Family):
     def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
         return self.base.beyond_bounds(y, weights)
 
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        low, high = self.base.raw_bounds(y, weights, dim)
+        free = torch.full_like(low[..., :1], torch.inf)
+        return torch.cat([-free, low], -1), torch.cat([free, high], -1)
+
     def check_targets(self, y: Tensor) -> None:
         check_counts(y, self.name)
 

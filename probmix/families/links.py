@@ -17,6 +17,18 @@ def soft_limit_inverse(value: Tensor, limit: float) -> Tensor:
     return limit * torch.atanh(value / limit)
 
 
+def soft_bound(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    r"""The identity from `low` to `high`, and outside a smooth curve that ends half a unit further on.
+
+    At a distance d beyond it is :math:`\tfrac12 t / \sqrt{1 + t^2}` with t = 2 d: twice differentiable, and with a
+    gradient that fades slowly enough to come back.
+    """
+    inside = raw.clamp(low, high)
+    # beyond this, a square would overflow in float32, and the curve has long ended
+    beyond = (2 * (raw - inside)).clamp(-1e15, 1e15)
+    return inside + 0.5 * beyond * (1 + beyond.square()).rsqrt()
+
+
 def inverse_square(raw: Tensor, floor: float, least: float) -> Tensor:
     """Map the real line to (least, least + floor^-2): the inverse square of a softplus with a floor."""
     return (floor + softplus(raw)).pow(-2) + least

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import LogNormal as LogNormalDistribution
+from .bounds import least_scale, log_reach
 from .exponential_family import ExponentialFamily
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
@@ -19,6 +20,8 @@ _LOG_MEDIAN_LOW, _LOG_MEDIAN_HIGH = -30.0, 30.0
 _SD_FLOOR, _LEAST_PRECISION = 1e-3, 1e-2
 # An output of zero shall be a standard deviation of log y of 0.31, for at 0.7 or more the mean hangs on rare draws.
 _RAW_SHIFT = 1.0
+# Up to here a head's standard deviation of log y goes if that of the targets is small, and if it is large.
+_WIDE, _WIDEST = 1.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,19 @@ class LogNormal(ExponentialFamily):
         log_y = y.double().log()
         square = weighted_mean((log_y - weighted_mean(log_y, weights, 0)).square(), weights, 0)
         return outside("a standard deviation of log y", square.sqrt(), _SD_FLOOR, _LEAST_PRECISION**-0.5)
+
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        y = y.double()
+        low, high = log_reach(y, dim)
+        log_y = y.log()
+        sd = weighted_mean((log_y - weighted_mean(log_y, weights, dim)).square(), weights, dim).sqrt()
+        least = least_scale(y, sd, dim, unit=y.amax(dim, keepdim=True)).clamp(min=2 * _SD_FLOOR)
+        return self._raw(low, least), self._raw(high, (2 * sd).clamp(_WIDE, _WIDEST))
+
+    def _raw(self, median: Tensor, sd: Tensor) -> Tensor:
+        """Network output for a median and a standard deviation of log y: (*B,), (*B,) -> (*B, num_raw)."""
+        precision = sd.pow(-2)
+        return self.unconstrain(torch.stack([median * precision, -0.5 * precision], -1))
 
     def check_targets(self, y: Tensor) -> None:
         check_support(

@@ -198,6 +198,13 @@ class MultivariateGaussian(ExponentialFamily):
         covariance = covariance + torch.diag_embed(shrinkage * variance + (10 * _SD_FLOOR) ** 2)
         return _pack(mean, torch.linalg.inv(covariance))
 
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        y = y.double()
+        # the scale of a target given the others is at most that of the target alone, and may be as small
+        low, high = (end.mT.flatten(-2) for end in Gaussian().raw_bounds(y, weights, dim))
+        free = low.new_full((*low.shape[:-1], self.num_raw - low.shape[-1]), torch.inf)
+        return torch.cat([low, -free], -1), torch.cat([high, free], -1)
+
     def check_targets(self, y: Tensor) -> None:
         if y.ndim < 2 or y.shape[-1] != self.num_targets:
             raise ValueError(

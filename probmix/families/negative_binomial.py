@@ -11,12 +11,15 @@ from torch.nn.functional import logsigmoid, softplus
 from .._special import stirling_remainder
 from ..distributions import NegativeBinomial as NegativeBinomialDistribution
 from ..distributions.negative_binomial import negative_binomial_log_prob
+from .bounds import log_count_reach
 from .counts import LOG_RATE_HIGH, LOG_RATE_LOW, CountFamily, check_counts, outside_rates
 from .family import Family
 from .links import soft_clamp, soft_clamp_inverse
 from .tools import check_kind, outside, weighted_mean
 
 _LOG_DISPERSION_LOW, _LOG_DISPERSION_HIGH = -16.0, 8.0
+# A head's dispersion is at most ten times that of all counts together, or ten.
+_LOG_DISPERSION_REACH = math.log(10.0)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class FixedNegativeBinomial(CountFamily):
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         return self._from_log_mean(weighted_mean(y.double(), weights, dim).clamp(min=1e-3).log())
 
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        y = y.double()
+        low, high = log_count_reach(y, weighted_mean(y, weights, dim), dim)
+        return self.unconstrain(self._from_log_mean(low)), self.unconstrain(self._from_log_mean(high))
+
     def check_targets(self, y: Tensor) -> None:
         check_counts(y, "negative binomial")
 
@@ -177,6 +185,15 @@ class NegativeBinomial(Family):
         excess = weighted_mean((y - mean).square(), weights, 0) - mean
         dispersion = excess / mean.square().clamp(min=torch.finfo(mean.dtype).tiny)
         return outside_rates(y, weights) + outside("a dispersion", dispersion, high=math.exp(_LOG_DISPERSION_HIGH))
+
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        y = y.double()
+        low, high = log_count_reach(y, weighted_mean(y, weights, dim), dim)
+        dispersion = self.marginal_params(y, weights, dim)[..., 1]
+        widest = dispersion.clamp(min=0.0) + _LOG_DISPERSION_REACH
+        least = self.unconstrain(torch.stack([low, dispersion], -1))
+        least[..., 1] = -math.inf
+        return least, self.unconstrain(torch.stack([high, widest], -1))
 
     def check_targets(self, y: Tensor) -> None:
         check_counts(y, "negative binomial")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..distributions import StudentT as StudentTDistribution
 from ..distributions.student_t import student_t_log_prob
+from .bounds import least_scale, reach
 from .family import Family
 from .gaussian import Gaussian
 from .label import TargetScaler
@@ -21,7 +22,7 @@ from .links import (
 )
 from .tools import check_support, weighted_mean
 
-_LOC_LIMIT = 1e6
+_LOC_LIMIT, _FARTHEST = 1e6, 5e5
 _SCALE_FLOOR, _LEAST_PRECISION = 1e-3, 1e-12
 _LOG_DF_LOW, _LOG_DF_HIGH = math.log(1.05), math.log(1e3)
 # An output of zero shall be about six degrees of freedom.
@@ -128,6 +129,16 @@ class StudentT(Family):
             likelihoods.append(weighted_mean(self._log_prob(eta, y), weights, 0))
         heavier = bool((likelihoods[0] > likelihoods[1]).any())
         return ["tails heavier than those of 1.05 degrees of freedom, its fewest"] if heavier else []
+
+    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+        y = y.double()
+        low, high = (end.clamp(-_FARTHEST, _FARTHEST) for end in reach(y, dim))
+        one, free = torch.ones_like(low), torch.full_like(low, math.inf)
+        ends = []
+        for loc, scale, df in ((low, least_scale(y, one, dim), -free), (high, ((high - low) / 4).clamp(min=1.0), free)):
+            raw = self.unconstrain(torch.stack([loc, scale.log(), one], -1))
+            ends.append(torch.cat([raw[..., :2], df.unsqueeze(-1)], -1))
+        return ends[0], ends[1]
 
     def check_targets(self, y: Tensor) -> None:
         check_support(y, y.isfinite(), "Student t targets must be finite", "Drop or impute these rows.")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..families import Family, get
 from ..fusion import Embedding, Noise, fuse_at
 from ..networks import EMBEDDING
-from ..pairs import pair_up
+from ..pairs import meet_partners, pair_up
 from ..random import Uniform, generator_uniform
 from .config import Mixup, as_mixup
 from .meeting import Meeting, check_params, exposed, fused_loss, pool_pairs
@@ -142,6 +142,10 @@ class _Own:
         self, x: Tensor, place: str, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
     ) -> Tensor:
         module = self._module
+        if place == "input":
+            assert partners is not None  # alone, a row has nothing to mix with
+            assert weights is not None
+            return module(meet_partners(x, partners, weights))
         if not isinstance(module, nn.Module):
             raise TypeError(f"`module` must be an nn.Module for rows to meet at its layer {place!r}; got {module!r}.")
         if place == EMBEDDING and EMBEDDING not in dict(module.named_modules()):

@@ -24,7 +24,7 @@ class Meetable(Protocol):
     def fused(
         self, x: Tensor, place: str, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
     ) -> Tensor:
-        """Natural parameters of rows that meet at a layer: (*L, N, *F) -> (*L, B, [d,] K); see `fuse_at`."""
+        """Natural parameters of rows that meet at a layer, or at the "input": (*L, N, *F) -> (*L, B, [d,] K)."""
         ...
 
 
@@ -145,10 +145,7 @@ def _density_loss(
         if label is None:
             points = torch.stack(pair_up(exposed(family, single, log_exposure), meeting.partners, row_dim), -2)
     else:
-        if place == "input":
-            eta = network(meet_partners(x, meeting.partners, weights))
-        else:
-            eta = network.fused(x, place, meeting.partners, weights, noise)
+        eta = network.fused(x, place, meeting.partners, weights, noise)
     if log_exposure is not None:
         # counts add up, and so do their exposures: a mean of counts has the mean exposure
         met = meet_partners(log_exposure.exp().unsqueeze(-1), meeting.partners, weights).squeeze(-1).log()

@@ -2,6 +2,7 @@
 
 from .density import DensityNetwork
 from .embedding import EmbeddingKind, GaussianEmbedding
+from .inputs import InputUnits
 from .members import EMBEDDING, MemberNetwork, channel_axis
 from .mlp import MLP, MemberLinear
 from .sequences import LSTMEncoder, TransformerEncoder
@@ -13,6 +14,7 @@ __all__ = [
     "DensityNetwork",
     "EmbeddingKind",
     "GaussianEmbedding",
+    "InputUnits",
     "LSTMEncoder",
     "MemberLinear",
     "MemberNetwork",

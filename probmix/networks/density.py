@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..families import Family
 from ..fusion import find_layer, fuse_at, layer_shape
-from ..heads import marginal_bias, natural_params_from
+from ..heads import marginal_bias
 from ..random import KeyedRandom
 from .embedding import EmbeddingKind, GaussianEmbedding
 from .members import EMBEDDING, MemberNetwork
@@ -91,8 +91,8 @@ class DensityNetwork(MemberNetwork):
             source = None if noise is None else lambda _: noise
             meeting = fuse_at(self.mlp, layer, partners, weights, embedding=self.embedding, noise=source)
         with meeting:
-            raw = self.mlp(x)
-        return natural_params_from(raw, self.family, self.num_targets)
+            raw: Tensor = self.mlp(x)
+        return raw
 
     def draws(self, x: Tensor, noise: Tensor) -> Tensor:
         # no row passes the layer by, so that draws can go on from it as rows
@@ -109,7 +109,7 @@ class DensityNetwork(MemberNetwork):
             raw = self.mlp(x)
         finally:
             handle.remove()
-        eta = natural_params_from(raw, self.family, self.num_targets)
+        eta = self._natural_params(raw)
         return eta.view(len(eta), noise.shape[1], -1, *eta.shape[2:])
 
     def _narrower(self, layer: str) -> str:

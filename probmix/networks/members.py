@@ -10,11 +10,16 @@ from torch import Tensor, nn
 
 from ..families import Family
 from ..fusion import Noise
+from ..heads import natural_params_from
+from ..pairs import meet_partners
 from ..random import KeyedRandom
+from .inputs import InputUnits, smooth_clip
 from .vectorize import Vectorizer
 
 # Name of the layer at which the presets meet, unless a network has a layer of its own by that name.
 EMBEDDING = "embedding"
+# Name of the place in front of all layers.
+INPUT = "input"
 # Beside the streams of the epochs, which are numbered from 0.
 _DRAW_STREAM = -3
 # Rows of members and draws in a forward pass outside training, and numbers in them.
@@ -44,8 +49,10 @@ class MemberNetwork(nn.Module, ABC):
 
     Attributes
     ----------
-    loc, scale : Tensor, (M, 1, *F), float64
-        The standardiser, of length 1 along the axes of F that are no `channel_axis`. Plain mixup commutes with it.
+    loc, scale, limit, low, high : Tensor, (M, 1, *F), float64
+        As in `InputUnits`, of length 1 along the axes of F that are no `channel_axis`. Only tables are clipped.
+    raw_low, raw_high : Tensor, (M, 1, [d,] num_raw), float64
+        Between which the last layer's output is taken as it is; see `Family.raw_bounds`.
     density_place : str or None
         The layer at which rows meet as densities, if there is one.
     feature_shape : tuple of int
@@ -54,6 +61,11 @@ class MemberNetwork(nn.Module, ABC):
 
     loc: Tensor
     scale: Tensor
+    limit: Tensor
+    low: Tensor
+    high: Tensor
+    raw_low: Tensor
+    raw_high: Tensor
     density_place: str | None
     feature_shape: tuple[int, ...]
 
@@ -67,8 +79,18 @@ class MemberNetwork(nn.Module, ABC):
         self.density_place = None
         self.feature_shape = ()
         self._draw_by_draw = Vectorizer("the draws of the embedding")
-        self.register_buffer("loc", torch.zeros(n_members, 1, *unit, dtype=torch.float64))
-        self.register_buffer("scale", torch.ones(n_members, 1, *unit, dtype=torch.float64))
+        raw = (family.num_raw,) if num_targets is None else (num_targets, family.num_raw)
+        # as if nothing were known of inputs and targets
+        for name, shape, value in (
+            ("loc", unit, 0.0),
+            ("scale", unit, 1.0),
+            ("limit", unit, math.inf),
+            ("low", unit, -math.inf),
+            ("high", unit, math.inf),
+            ("raw_low", raw, -math.inf),
+            ("raw_high", raw, math.inf),
+        ):
+            self.register_buffer(name, torch.full((n_members, 1, *shape), value, dtype=torch.float64))
 
     # -- what a subclass adds ------------------------------------------------------------------------------------------
 
@@ -88,7 +110,7 @@ class MemberNetwork(nn.Module, ABC):
 
     @abstractmethod
     def _initialize_weights_(self, keys: Tensor, marginal: Tensor) -> None:
-        """Draw the weights of the members, each from its key; zero weights of the last layer predict `marginal`."""
+        """Draw the weights of the members, each from its key, but those of the last layer: they predict `marginal`."""
 
     @abstractmethod
     def _evaluate(
@@ -99,7 +121,7 @@ class MemberNetwork(nn.Module, ABC):
         weights: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
-        """Natural parameters of standardised rows (M, N, *F); inside `fuse_at` if a place is given.
+        """Output of the last layer, (M, N, R), for standardised rows (M, N, *F); inside `fuse_at` if a place is given.
 
         Noise (M or 1, B or 1, *feature_shape) makes draws of the embeddings at that place.
         """
@@ -131,31 +153,42 @@ class MemberNetwork(nn.Module, ABC):
 
     def standardize(self, x: Tensor) -> Tensor:
         """Inputs in training units: (N, *F) or (M, N, *F) -> (M, N, *F)."""
-        return ((x - self.loc) / self.scale).to(self.dtype)
+        z = ((x - self.loc) / self.scale).to(self.dtype)
+        return z if len(self.input_shape) > 1 else smooth_clip(z, self.limit.to(z.dtype))
+
+    def _natural_params(self, raw: Tensor) -> Tensor:
+        """Natural parameters from the output of the last layer: (M, N, R) -> (M, N, [d,] K)."""
+        return natural_params_from(raw, self.family, self.num_targets, (self.raw_low, self.raw_high))
 
     def forward(self, x: Tensor) -> Tensor:
         """Natural parameters in training units: (N, *F) or (M, N, *F) -> (M, N, [d,] K); embeddings are their means."""
-        return self._evaluate(self.standardize(x))
+        return self._natural_params(self._evaluate(self.standardize(x)))
 
     def fused(
         self, x: Tensor, place: str, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
     ) -> Tensor:
         """Natural parameters of rows that meet at a layer: (M, N, *F) -> (M, B, [d,] K); see `fuse_at`.
 
-        The noise of a row is the same in all members, which have different rows there.
+        At the "input" it is standardised rows that are mixed: what the network sees. The noise of a row is the same in
+        all members, which have different rows there.
         """
+        standardized = self.standardize(x)
+        if place == INPUT:
+            assert partners is not None  # alone, a row has nothing to mix with
+            assert weights is not None
+            return self._natural_params(self._evaluate(meet_partners(standardized, partners, weights)))
         drawn = None
         if self.density_place is not None and noise is not None:
             rows = x.shape[1] if weights is None else weights.shape[1]
             drawn = noise(torch.Size([rows, *self.feature_shape])).unsqueeze(0)
-        return self._evaluate(self.standardize(x), place, partners, weights, drawn)
+        return self._natural_params(self._evaluate(standardized, place, partners, weights, drawn))
 
     def draws(self, x: Tensor, noise: Tensor) -> Tensor:
         """Natural parameters at draws of the embedding: (M, N, *F), (M, S, *feature_shape) -> (M, S, N, [d,] K)."""
         standardized = self.standardize(x)
 
         def at(noise: Tensor) -> Tensor:
-            return self._evaluate(standardized, self.density_place, noise=noise.unsqueeze(1))
+            return self._natural_params(self._evaluate(standardized, self.density_place, noise=noise.unsqueeze(1)))
 
         # what comes before the layer has no draws and is evaluated once
         eta = self._draw_by_draw(at, (noise.to(self.dtype).movedim(1, 0),), self.training)
@@ -169,18 +202,24 @@ class MemberNetwork(nn.Module, ABC):
         return KeyedRandom(keys).stream(_DRAW_STREAM).normal((n_draws, *self.feature_shape))
 
     @torch.no_grad()
-    def initialize_(self, keys: Tensor, loc: Tensor, scale: Tensor, marginal: Tensor) -> None:
-        """Set the standardiser and draw the weights.
+    def initialize_(
+        self, keys: Tensor, units: InputUnits, marginal: Tensor, bounds: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        """Set the standardiser and the bounds of the head, and draw the weights.
 
         Parameters
         ----------
         keys : Tensor, (M,)
             Of `member_keys`; a member depends on its own.
-        loc, scale : Tensor
-            As the attributes.
+        units : InputUnits
         marginal : Tensor, (M, 1, [d,] K)
             Natural parameters of the targets without features, in training units: where the network starts.
+        bounds : tuple of two Tensors, (M, 1, [d,] num_raw), optional
+            `Family.raw_bounds` of the targets in training units.
         """
-        self.loc.copy_(loc)
-        self.scale.copy_(scale)
+        for name, value in vars(units).items():
+            getattr(self, name).copy_(value)
+        if bounds is not None:
+            self.raw_low.copy_(bounds[0])
+            self.raw_high.copy_(bounds[1])
         self._initialize_weights_(keys, marginal)

@@ -84,8 +84,9 @@ class MLP(nn.Module):
 
     @torch.no_grad()
     def initialize_(self, random: KeyedRandom, output_bias: Tensor) -> None:
-        """Draw the weights, and set the last bias, (M, 1, out_features)."""
-        for module in self.modules():
-            if isinstance(module, MemberLinear):
-                module.initialize_(random)
+        """Draw the weights of the hidden layers; the last one gives its bias, (M, 1, out_features), for all inputs."""
+        for layer in self.hidden.modules():
+            if isinstance(layer, MemberLinear):
+                layer.initialize_(random)
+        self.output.weight.zero_()
         self.output.bias.copy_(output_bias)

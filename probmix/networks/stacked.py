@@ -37,13 +37,13 @@ class _Headed(nn.Module):
         self.embedding = embedding
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Natural parameters, (N, [d,] K); with noise, (S, F), at S draws of the network's output, (S, N, [d,] K)."""
+        """Output of the head's layer, (N, R); with noise, (S, F), at S draws of the network's output, (S, N, R)."""
         features = self.network(x)
         if noise is not None and self.embedding is not None:
             precision: Tensor = self.embedding(features, x)
             features = torch.addcmul(features, precision.rsqrt(), noise.unsqueeze(1))
-        eta: Tensor = self.head(features)
-        return eta
+        raw: Tensor = self.head.linear(features)
+        return raw
 
 
 class StackedNetwork(MemberNetwork):
@@ -191,13 +191,16 @@ class StackedNetwork(MemberNetwork):
 
     def _initialize_weights_(self, keys: Tensor, marginal: Tensor) -> None:
         bias = marginal_bias(self.family, marginal, self.num_targets)
+        self.stacked_parameters.get_parameter(_key("head.linear.weight")).zero_()
         self.stacked_parameters.get_parameter(_key("head.linear.bias")).copy_(bias.squeeze(1))
 
     def draws(self, x: Tensor, noise: Tensor) -> Tensor:
         if self.density_place is None or self._layer(self.density_place) != _OWN:
             return super().draws(x, noise)
         # only the head sees the draws: one pass through the network for all, also where torch.vmap cannot follow it
-        return self._by_member(self._call, (self.standardize(x), noise.to(self.dtype)))
+        raw = self._by_member(self._call, (self.standardize(x), noise.to(self.dtype)))
+        eta = self._natural_params(raw.flatten(1, 2))
+        return eta.view(*raw.shape[:3], *eta.shape[2:])
 
     def _evaluate(
         self,
@@ -242,12 +245,12 @@ class StackedNetwork(MemberNetwork):
     def _call(self, state: tuple[Tensor, ...], *arguments: Tensor) -> Tensor:
         """Call a member, given its parameters and buffers."""
         tensors = dict(zip(self._names, state, strict=True))
-        eta: Tensor = functional_call(self._member, tensors, arguments)
+        raw: Tensor = functional_call(self._member, tensors, arguments)
         for name, value in zip(self._names, state, strict=True):
             # a buffer that the network assigned anew, instead of changing it in place
             if tensors[name] is not value:
                 value.copy_(tensors[name].detach())
-        return eta
+        return raw
 
 
 def _copied(module: nn.Module) -> nn.Module:

@@ -22,8 +22,9 @@ def check_family(family: Family, seed: int = 0) -> None:
       and `constrain` undoes `unconstrain`;
     - densities: `log_prob` is that of `distribution`, in both precisions, and the total mass is one;
     - labels: the losses of point labels, of linear pools and at the vertices of the simplex;
-    - targets: `marginal_params` finds the mean, `rescale` is a change of variables, `check_targets` refuses NaN, and
-      an exposure, where there is such, multiplies the mean;
+    - targets: `marginal_params` finds the mean, `rescale` is a change of variables, `raw_bounds` leaves room for the
+      parameters that targets were drawn from, `check_targets` refuses NaN, and an exposure, where there is such,
+      multiplies the mean;
     - the cdf: it rises from 0 to 1, in both precisions, and is the integral of the density or the sum of probabilities;
     - quantiles: `icdf` is the inverse of the cdf, and the smallest value that reaches the level where the cdf jumps;
     - draws: they have the cdf, by a bound that chance does not break, and are independent of each other and of other

@@ -122,7 +122,19 @@ def _check_rescale(case: Case) -> None:
     close("`log_prob` in the user's units", user, log_prob(case.family, eta, scaled) - volume, EXACT)
 
 
+def _check_bounds(case: Case) -> None:
+    low, high = case.family.raw_bounds(case.y)
+    shape = (1, ROWS, case.family.num_raw)
+    for name, end in (("low", low), ("high", high)):
+        require(end.shape == shape, f"`raw_bounds` gave the shape {tuple(end.shape)} for {name}, should be {shape}")
+    require(bool((low < high).all()), "`raw_bounds` gave a low end that is not below the high one")
+    raw = case.family.unconstrain(case.eta)
+    inside = bool(((low <= raw) & (raw <= high)).all())
+    require(inside, "`raw_bounds` of targets excludes the parameters that they were drawn from")
+
+
 def _check_targets(case: Case) -> None:
+    _check_bounds(case)
     case.family.check_targets(case.y)
     try:
         case.family.check_targets(torch.cat([case.y[0], torch.tensor([torch.nan])]))

@@ -14,9 +14,10 @@ from ..fusion import Noise
 from ..mixup import Mixup
 from ..mixup.meeting import Meeting, pool_pairs, split_meetings
 from ..mixup.objectives import Objective
-from ..networks import MemberNetwork, channel_axis
+from ..networks import InputUnits, MemberNetwork, channel_axis
 from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
+from .units import robust_units
 
 # Beside the streams of the epochs, which are numbered from 0.
 _ORDER_STREAM = -4
@@ -105,18 +106,30 @@ class TrainingData:
         """Logarithms of the exposures of rows: (M, R) -> (M, R)."""
         return None if self.log_exposure is None else self.log_exposure[rows]
 
-    def feature_moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each channel over each member's rows, (M, 1, *F); 1 for constants.
+    def input_units(self) -> InputUnits:
+        """Units of the inputs over each member's rows: see `robust_units` for tables, which are clipped."""
+        if self.x.ndim == 2:
+            return robust_units(self.x, self._shares())
+        loc, scale = self.feature_moments()
+        infinite = torch.full_like(loc, torch.inf)
+        return InputUnits(loc, scale, infinite, -infinite, infinite)
 
-        Axes of F along which there is one unit, all but the `channel_axis`, have length 1 and are averaged over.
-        """
+    def _shares(self) -> Tensor:
+        """What each row is of all that tell the units of a member, (M, n)."""
         rows = self.unit_rows
-        axis = channel_axis(tuple(self.x.shape[1:]))
-        x = self.x.movedim(axis + 1, -1).flatten(1, -2) if self.x.ndim > 2 else self.x.unsqueeze(1)
         share = torch.zeros(len(rows), len(self.x), dtype=self.x.dtype, device=self.x.device)
         weights = self.unit_weights()
         share.scatter_add_(1, rows, torch.ones_like(share[:, : rows.shape[1]]) if weights is None else weights)
-        share /= rows.shape[1]
+        return share / rows.shape[1]
+
+    def feature_moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each channel over each member's rows that are no table; 1 for constants.
+
+        Axes of F along which there is one unit, all but the `channel_axis`, have length 1 and are averaged over.
+        """
+        axis = channel_axis(tuple(self.x.shape[1:]))
+        x = self.x.movedim(axis + 1, -1).flatten(1, -2)
+        share = self._shares()
         centre = x.mean((0, 1))
         widest = (x - centre).abs().amax((0, 1))
         widest = torch.where(widest <= 1e-12 * centre.abs(), torch.ones_like(widest), widest)
@@ -301,14 +314,28 @@ def target_scaler(family: Family, data: TrainingData) -> TargetScaler:
 
 def marginal(family: Family, data: TrainingData, scaler: TargetScaler) -> Tensor:
     """Parameters of each member's targets without features, in training units, (M, 1, [d,] K)."""
+    return family.marginal_params(*_rates(data, scaler), dim=1)
+
+
+def raw_bounds(family: Family, data: TrainingData, scaler: TargetScaler) -> tuple[Tensor, Tensor]:
+    """Bounds of the head from each member's targets, in training units, two of (M, 1, [d,] num_raw)."""
+    return family.raw_bounds(*_rates(data, scaler), dim=1)
+
+
+def _rates(data: TrainingData, scaler: TargetScaler) -> tuple[Tensor, Tensor | None]:
+    """Targets of each member in training units, per exposure, and their weights."""
     rows = data.unit_rows
-    y, weights, log_exposure = scaler.transform(data.y[rows]), data.unit_weights(), data.log_exposures(rows)
+    weights = data.unit_weights()
+    if weights is not None:
+        # rows that only fill the tensor weigh nothing, and are no part of a range either
+        rows = torch.where(weights > 0, rows, rows[:, :1])
+    y, log_exposure = scaler.transform(data.y[rows]), data.log_exposures(rows)
     if log_exposure is not None:
         # the rate of all together: the mean of the single rates, weighted by exposure
         exposure = log_exposure.exp()
         y = y / (exposure if y.ndim == exposure.ndim else exposure.unsqueeze(-1))
         weights = exposure if weights is None else weights * exposure
-    return family.marginal_params(y, _along_targets(weights, data.y), dim=1)
+    return y, _along_targets(weights, data.y)
 
 
 def _along_targets(weights: Tensor | None, y: Tensor) -> Tensor | None:

@@ -10,9 +10,9 @@ from tqdm.auto import tqdm
 from ..families import TargetScaler
 from ..mixup import Mixup
 from ..mixup.objectives import Objective
-from ..networks import MemberNetwork
+from ..networks import InputUnits, MemberNetwork
 from .checkpoint import Checkpoint, fingerprint
-from .data import TrainingData, marginal, target_scaler
+from .data import TrainingData, marginal, raw_bounds, target_scaler
 from .memory import members_at_once
 from .options import TrainingOptions, TrainingResult
 from .run import Run, Task, with_prefix
@@ -62,9 +62,9 @@ def train(
     if (mixup.embedding == "point") != (network.density_place is None):
         raise ValueError(f"the network must be built for the embedding {mixup.embedding!r} of the mixup; it is not.")
     family = objective.family
-    scaler, moments = target_scaler(family, data), data.feature_moments()
-    _check_units(scaler, moments)
-    network.initialize_(keys, *moments, marginal(family, data, scaler))
+    scaler, units = target_scaler(family, data), data.input_units()
+    _check_units(scaler, units)
+    network.initialize_(keys, units, marginal(family, data, scaler), raw_bounds(family, data, scaler))
     task = Task(objective, data, scaler, mixup, options, keys)
     course = _Course(network, task)
     checkpoint = None if options.checkpoint is None else _checkpoint(network, task)
@@ -183,8 +183,8 @@ def _tell(bar: "tqdm[NoReturn]", run: Run) -> None:
         bar.set_postfix(validation_loss=score, members=len(run.members), refresh=False)
 
 
-def _check_units(scaler: TargetScaler, moments: tuple[Tensor, Tensor]) -> None:
-    for name, tensors in (("X", moments), ("y", (scaler.loc, scaler.scale))):
+def _check_units(scaler: TargetScaler, units: InputUnits) -> None:
+    for name, tensors in (("X", (units.loc, units.scale)), ("y", (scaler.loc, scaler.scale))):
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise ValueError(f"{name} holds numbers whose sum overflows; divide by a power of ten.")
 

@@ -124,7 +124,7 @@ class Run:
         self._first_key = int(task.keys[0])
         self.best = BestWeights(network.state, task.options.patience)
         if task.validates:
-            # the network starts near the marginal distribution, and nothing worse than that is ever kept
+            # the network starts at the marginal distribution, and nothing worse than that is ever kept
             self.best.update(0, task.validation_loss(network, self._noise))
 
     def train_epoch(self) -> Tensor:

@@ -1,0 +1,58 @@
+"""Robust units of the columns of a table."""
+
+import torch
+from torch import Tensor
+
+from ..networks.inputs import CLIP_LIMIT, InputUnits
+
+# Central ranges that tell the scale of a column, by what they leave out at either end, and how many times as long as
+# the range between the quartiles they are for a normal distribution.
+_RANGES = ((0.25, 1.0), (0.05, 2.4387), (0.01, 3.4490))
+# Shares that differ by less are equal: the same rows as copies and with weights add up to other roundings.
+_TIE = 1e-9
+_CONSTANT = 1e-12
+
+
+def robust_units(x: Tensor, share: Tensor) -> InputUnits:
+    """Median and robust scale of each column.
+
+    The scale is the widest of three: the range between the quartiles, and the central 90 % and 98 %, each in units of
+    the first for a normal distribution; so neither a few values far out nor many equal ones decide. Where all are zero
+    half of the full range takes their place, and one where that is zero as well: an indicator, however rare, is at most
+    two units from zero. Quantiles are the averaged inverse of the distribution function, which depends on the weight of
+    each value and on nothing else.
+
+    Parameters
+    ----------
+    x : Tensor, (n, F), float64
+    share : Tensor, (M, n)
+        Weight of each row in each member, 0 for rows that it does not have; a row of `share` sums to one.
+
+    Returns
+    -------
+    InputUnits
+        (M, 1, F).
+    """
+    columns = [_of_column(column, share) for column in x.unbind(1)]
+    low, quantiles, high = (torch.stack(parts, 1) for parts in zip(*columns, strict=True))
+    median, ends = quantiles[..., -1], quantiles[..., :-1].unflatten(-1, (-1, 2))
+    relative = ends.new_tensor([length for _, length in _RANGES])
+    width, spread = high - low, (ends.diff().squeeze(-1) / relative).amax(-1)
+    scale = torch.where(spread > _CONSTANT * width, spread, width / 2)
+    scale = torch.where(width <= _CONSTANT * median.abs(), torch.ones_like(scale), scale)
+    limit = torch.full_like(scale, CLIP_LIMIT)
+    return InputUnits(*(one.unsqueeze(1) for one in (median, scale, limit, low, high)))
+
+
+def _of_column(column: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Least value, quantiles and largest value of a column, (n,), under shares (M, n); the median is the last one."""
+    values, order = column.sort()
+    below = share[:, order].cumsum(1)
+    levels = below.new_tensor([level for tail, _ in _RANGES for level in (tail, 1 - tail)] + [0.5])
+    levels = levels.repeat(len(share), 1)
+    # where the distribution function passes through a level between two values, the middle of both
+    lower, upper = (values[torch.searchsorted(below, levels + tie)] for tie in (-_TIE, _TIE))
+    present = share > 0
+    least = torch.where(present, column, torch.inf).amin(1)
+    largest = torch.where(present, column, -torch.inf).amax(1)
+    return least, lower + (upper - lower) / 2, largest
