@@ -82,6 +82,7 @@ Poisson = _distribution("Poisson", ("mu",), lambda mu: st.poisson(mu), "discrete
 NegativeBinomial = _distribution(
     "NegativeBinomial", ("mu", "alpha"), lambda mu, alpha: st.nbinom(alpha, alpha / (alpha + mu)), "discrete"
 )
+Binomial = _distribution("Binomial", ("n", "p"), lambda n, p: st.binom(n, p), "discrete")
 
 
 class Empirical(BaseDistribution):

@@ -141,6 +141,12 @@ SKPRO = {
         POSITIVE,
     ),
     "Poisson": ({"mu": column(0.5, 3, 4)}, st.poisson([0.5, 3, 4]), "Poisson", COUNTS),
+    "NegativeBinomial": (
+        {"mu": column(1, 2, 9), "alpha": column(2, 2, 3)},
+        st.nbinom([2, 2, 3], np.array([2, 2, 3]) / np.array([3, 4, 12])),
+        "NegativeBinomial",
+        COUNTS,
+    ),
 }
 
 
@@ -156,13 +162,13 @@ def test_distributions_of_skpro_by_their_parameters(name, skpro):
     ("name", "parameters", "frozen", "y"),
     [
         (
-            "NegativeBinomial",
-            {"mu": column(1, 2, 9), "alpha": column(2, 2, 3)},
-            st.nbinom([2, 2, 3], np.array([2, 2, 3]) / np.array([3, 4, 12])),
+            "Binomial",
+            {"n": column(10, 20, 50), "p": column(0.1, 0.5, 0.3)},
+            st.binom([10, 20, 50], [0.1, 0.5, 0.3]),
             COUNTS,
         ),
     ],
-    ids=["negative-binomial"],
+    ids=["binomial"],
 )
 def test_distributions_of_skpro_by_its_functions(name, parameters, frozen, y, skpro):
     theirs = getattr(skpro, name)(**parameters)
@@ -174,7 +180,7 @@ def test_distributions_of_skpro_by_its_functions(name, parameters, frozen, y, sk
         torch.testing.assert_close(score(distribution, target), score(ours, target), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(distribution.mean.numpy(), frozen.mean(), rtol=1e-9)
     np.testing.assert_allclose(distribution.variance.numpy(), frozen.var(), rtol=1e-7)  # skpro rounds it
-    assert is_discrete(distribution) == (name == "NegativeBinomial")
+    assert is_discrete(distribution)
 
 
 def test_several_targets_of_skpro(skpro):

@@ -137,7 +137,11 @@ def test_gradients_flow_through_the_integral():
     def below(loc, scale, y):
         return cdf(GumbelDistribution(loc, scale), y)
 
+    def score(loc, scale):
+        return crps(GumbelDistribution(loc, scale), y.detach())
+
     assert torch.autograd.gradcheck(below, (loc, scale, y), atol=1e-6)
+    assert torch.autograd.gradcheck(score, (loc, scale), atol=1e-6)
 
 
 # -- a family whose distribution has no cdf ----------------------------------------------------------------------------

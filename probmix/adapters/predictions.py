@@ -42,11 +42,12 @@ def as_distribution(prediction: Any) -> Distribution:
 
     Notes
     -----
-    Where this package has the class (Normal, Laplace, LogNormal, Gamma, Exponential, Beta, inverse Gaussian, Poisson,
-    Bernoulli, Categorical), it is made anew from the parameters, in float64. All others become a distribution that
-    asks SciPy's or skpro's own cdf, ppf and logarithm of the density on the host: the same scores, by quadrature where
-    there is no closed form, but without gradients, and no faster on a GPU. skpro answers one value for each row in one
-    call, so that there the CRPS takes some hundred calls. Targets outside the support have density zero.
+    Where this package has the class (Normal, Laplace, LogNormal, Gamma, Exponential, Beta, inverse Gaussian, Student t,
+    Poisson, negative binomial, Bernoulli, Categorical), it is made anew from the parameters, in float64. All others
+    become a distribution that asks SciPy's or skpro's own cdf, ppf and logarithm of the density on the host: the same
+    scores, by quadrature where there is no closed form, but without gradients, and no faster on a GPU. skpro answers
+    one value for each row in one call, so that there the CRPS takes some hundred calls. Targets outside the support
+    have density zero.
 
     Examples
     --------

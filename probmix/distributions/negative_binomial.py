@@ -14,7 +14,7 @@ from .._special import HALF_LOG_2PI, stirling_remainder
 from .counts import masses, smooth_cdf, summed_counts
 from .inversion import invert_discrete, with_ends
 from .marginals import Marginals, cdf, icdf
-from .origins import Parameters, parametrised, scipy_name
+from .origins import Parameters, parametrised, scipy_name, skpro_name
 from .scoring import incomplete_gamma_error, marginal_crps, marginal_crps_with_bound, marginal_nll
 from .truncated import sample_positive
 
@@ -185,6 +185,12 @@ def _(distribution: torch.distributions.NegativeBinomial, y: Tensor) -> tuple[Te
 @scipy_name("nbinom", loc=0.0)
 def _(p: Parameters) -> NegativeBinomial:
     return parametrised(NegativeBinomial, total_count=p["n"], logits=-logit(p["p"]))
+
+
+@skpro_name("NegativeBinomial")
+def _(p: Parameters) -> NegativeBinomial:
+    # what is called dispersion there is its inverse, the total count
+    return parametrised(NegativeBinomial, total_count=p["alpha"], logits=np.log(p["mu"]) - np.log(p["alpha"]))
 
 
 def negative_binomial_crps(log_mean: Tensor, total_count: Tensor, y: Tensor) -> Tensor:
