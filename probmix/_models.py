@@ -3,6 +3,7 @@
 from typing import Any
 
 from sklearn._config import get_config
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
@@ -19,7 +20,10 @@ def last_step(model: Any) -> Any:
 
 def fitted_with_exposure(model: Any) -> bool | None:
     """Whether a fitted model has learned a rate per exposure; None of a model that does not say."""
-    answer: bool | None = getattr(last_step(model), "fitted_with_exposure_", None)
+    inner = last_step(model)
+    if isinstance(inner, TransformedTargetRegressor):
+        return fitted_with_exposure(inner.regressor_)
+    answer: bool | None = getattr(inner, "fitted_with_exposure_", None)
     return answer
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyro.distributions as dist
 from numpy.typing import NDArray
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from torch.distributions import Distribution
@@ -17,6 +18,7 @@ from .._targets import encoded_targets
 from ..distributions.origins import parametrised
 from ._classes import from_probabilities
 from ._origin import comes_from
+from ._transforms import transformed
 from .predictions import as_distribution
 
 
@@ -107,7 +109,10 @@ def adapt(model: Any) -> Any:
         - a regressor of scikit-learn whose `predict` takes `return_std`, such as `BayesianRidge` or
           `GaussianProcessRegressor`: a Normal. For Gaussian processes it is the distribution of a new target only if
           the noise is part of the kernel, as a `WhiteKernel`, and not given as `alpha`;
-        - a `Pipeline` that ends with one of these, or a search that has found one.
+        - a `Pipeline` that ends with one of these, or a search that has found one;
+        - a `TransformedTargetRegressor` around one of these that predict a number, with a strictly monotone transform:
+          the distribution of the target itself, a `Transformed`. Its mean is not the inverse of a mean, which the
+          regressor's own `predict` returns.
 
     Returns
     -------
@@ -155,6 +160,8 @@ def predict_dist(model: Any, X: Any, **params: Any) -> Distribution:
         return predict_dist(model.estimator, X, **params)
     if isinstance(model, Pipeline):
         return predict_dist(model[-1], model[:-1].transform(X) if len(model) > 1 else X, **params)
+    if isinstance(model, TransformedTargetRegressor):
+        return transformed(predict_dist(model.regressor_, X, **params), model.transformer_)
     if hasattr(model, "predict_dist"):
         return as_distribution(model.predict_dist(X, **params))
     if params:
@@ -176,6 +183,8 @@ def predicts_distributions(model: Any) -> bool:
 
 
 def _predicts(model: Any) -> bool:
+    if isinstance(model, TransformedTargetRegressor):
+        return predicts_distributions(getattr(model, "regressor_", None))
     # the standard deviation that it returns is zero
     if comes_from(model, "sklearn", "DummyRegressor"):
         return False

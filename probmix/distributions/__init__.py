@@ -23,6 +23,7 @@ from .point_masses import atoms, has_atoms
 from .poisson import Poisson
 from .quantile_function import QuantileFunction
 from .student_t import StudentT
+from .transformed import MonotoneMap, Transformed
 from .zero_adjusted import ZeroAdjusted
 
 __all__ = [
@@ -37,10 +38,12 @@ __all__ = [
     "InverseGaussian",
     "LogNormal",
     "Mixture",
+    "MonotoneMap",
     "NegativeBinomial",
     "Poisson",
     "QuantileFunction",
     "StudentT",
+    "Transformed",
     "ZeroAdjusted",
     "ZeroInflated",
     "atoms",
