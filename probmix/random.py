@@ -6,6 +6,7 @@ stood. A generator with a hidden state gives neither without a loop over members
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import numpy as np
 import torch
@@ -101,13 +102,21 @@ def generator_uniform(generator: torch.Generator | None, device: torch.device) -
     return uniform
 
 
+# All threads share torch's own generator: whoever seeds it, or looks at it, keeps the others out meanwhile.
+GENERATOR_LOCK = RLock()
+
+
 @contextmanager
-def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """While it lasts, torch's own generator of a device (the CPU) draws from a seed; afterwards it is as it was."""
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[Callable[[], bool]]:
+    """While it lasts, torch's own generator of a device (the CPU) draws from a seed; afterwards it is as it was.
+
+    Threads take turns. What comes with it tells whether anything has been drawn.
+    """
     on_cuda = device is not None and device.type == "cuda"
-    with torch.random.fork_rng([device] if on_cuda else []):
+    with GENERATOR_LOCK, torch.random.fork_rng([device] if on_cuda else []):
         # torch.manual_seed would reach the generators of all devices, forked or not
         index = (device.index or 0) if device is not None else 0
         generator = torch.cuda.default_generators[index] if on_cuda else torch.default_generator
         generator.manual_seed(seed & (2**63 - 1))
-        yield
+        first = generator.get_state()
+        yield lambda: not torch.equal(first, generator.get_state())

@@ -21,7 +21,7 @@ from ..families import Family, TargetScaler
 from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import Objective, objective
 from ..networks import MemberNetwork, NetworkLike
-from ..random import member_keys, seeded
+from ..random import member_keys
 from ..training import TrainingData, TrainingOptions, TrainingResult, train
 from .building import build_network
 from .checks import (
@@ -243,8 +243,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
     def _train(self, problem: Problem) -> tuple[MemberNetwork, TargetScaler, TrainingResult]:
         network, device = self._build(problem).to(problem.device), problem.device
         data, keys = problem.data.to(device), problem.keys.to(device)
-        # also what a network draws outside training mode leaves torch's own generator as it was
-        with torch.enable_grad(), seeded(int(problem.keys[0]), device):
+        with torch.enable_grad():
             scaler, result = train(network, problem.objective, data, problem.mixup, problem.options, keys)
         return network, scaler, result
 
@@ -262,6 +261,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             # In float64 the prediction for a row does not depend, to the digits shown, on the rows it comes with.
             network = network.double()
         self.network_ = network.eval()
+        self.network_.settle(self._has_draws)
         if problem.parts is not None and problem.parts.is_out_of_fold:
             self._judge_out_of_fold(problem.parts)
 

@@ -133,6 +133,7 @@ def restore(
     estimator.validation_curve_ = tensors["validation_curve"].numpy()
     estimator.best_epoch_ = tensors["best_epoch"].numpy()
     estimator.network_ = network.eval()
+    estimator.network_.settle(network.density_place is not None and estimator.mixup_.draws > 0)
     if found := _under("oof.", tensors):
         place, log_prob = found["place"].numpy(), found["log_prob"].numpy()
         estimator.out_of_fold_ = OutOfFold(found["eta"], place, log_prob)

@@ -20,7 +20,7 @@ from ..mixup import Mixup
 from ..mixup.meeting import exposed
 from ..networks import MemberNetwork
 from ..pooling import linear_pool
-from ..random import member_keys, seeded
+from ..random import member_keys
 from .checks import check_device, check_exposure, check_integer, check_pool
 from .far_out import warn_far_out
 from .rows import check_rows
@@ -58,7 +58,7 @@ class Predictions(ABC):
     def _params_of(self, x: Tensor, log_exposure: NDArray[np.float64] | None, members: Tensor | None = None) -> Tensor:
         """Those of checked rows, (n, *F), and of logarithms of exposures, (n,); of all members, or some by number."""
         device = check_device(self.device)
-        network, scaler = self.network_.to(device), self.scaler_.to(device)
+        network, scaler = self.network_.on(device), self.scaler_.to(device)
         draws = self.n_draws if self._has_draws else 1
         noise = network.draw_noise(member_keys(self.seed_, self.n_members_).to(device), draws)
         if members is not None:
@@ -66,7 +66,7 @@ class Predictions(ABC):
             network, noise = network.members(members).eval(), noise[members]
             scaler = TargetScaler(scaler.loc[members], scaler.scale[members])
         parts = []
-        with seeded(self.seed_, device):
+        with network.drawing(self.seed_):
             for rows in x.split(network.rows_at_once(draws)):
                 rows = rows.to(device)
                 eta = network.draws(rows, noise) if self._has_draws else network(rows).unsqueeze(1)

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..families import Family
 from ..fusion import find_layer, fuse_at, layer_shape
@@ -13,7 +13,7 @@ from ..heads import marginal_bias
 from ..random import KeyedRandom
 from .embedding import EmbeddingKind, GaussianEmbedding
 from .members import EMBEDDING, MemberNetwork
-from .mlp import MLP
+from .mlp import MLP, MemberLinear
 
 
 class DensityNetwork(MemberNetwork):
@@ -66,6 +66,11 @@ class DensityNetwork(MemberNetwork):
     def state(self) -> dict[str, Tensor]:
         return dict(self.named_parameters())
 
+    @property
+    def decaying(self) -> set[str]:
+        """The weights of its linear layers."""
+        return {f"{name}.weight" for name, module in self.named_modules() if isinstance(module, MemberLinear)}
+
     def check_place(self, place: str) -> None:
         if place == EMBEDDING and not len(self.mlp.hidden):
             raise ValueError(
@@ -100,15 +105,11 @@ class DensityNetwork(MemberNetwork):
         assert embedding is not None  # else there would be no noise
         assert self.density_place is not None
 
-        def draw(_: nn.Module, __: object, mean: Tensor) -> Tensor:
+        def draw(mean: Tensor) -> Tensor:
             scale = embedding(mean, x).rsqrt().unsqueeze(1)
             return torch.addcmul(mean.unsqueeze(1), scale, noise.to(mean).unsqueeze(2)).flatten(1, 2)
 
-        handle = find_layer(self.mlp, self._layer(self.density_place)).register_forward_hook(draw)
-        try:
-            raw = self.mlp(x)
-        finally:
-            handle.remove()
+        raw = self.mlp(x, self._layer(self.density_place), draw)
         eta = self._natural_params(raw)
         return eta.view(len(eta), noise.shape[1], -1, *eta.shape[2:])
 

@@ -3,6 +3,7 @@
 import copy
 import math
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 import torch
@@ -104,6 +105,11 @@ class MemberNetwork(nn.Module, ABC):
     def state(self) -> dict[str, Tensor]:
         """Everything that training changes, by name, with a leading member axis; what needs a gradient is trained."""
 
+    @property
+    @abstractmethod
+    def decaying(self) -> set[str]:
+        """Names in `state` of the parameters that weight decay makes small."""
+
     @abstractmethod
     def check_place(self, place: str) -> None:
         """Raise a ValueError with the near misses unless rows can meet there."""
@@ -126,6 +132,17 @@ class MemberNetwork(nn.Module, ABC):
         Noise (M or 1, B or 1, *feature_shape) makes draws of the embeddings at that place.
         """
 
+    def drawing(self, seed: int) -> AbstractContextManager[None]:
+        """While it lasts, what the network itself draws from torch's own generator, for dropout, follows from a seed.
+
+        The built-in network draws nothing.
+        """
+        return nullcontext()
+
+    def settle(self, draws: bool) -> None:
+        """Find out what evaluation has to know of the network, with or without draws, so that nobody has to later."""
+        return
+
     # -- what they share -----------------------------------------------------------------------------------------------
 
     @property
@@ -145,6 +162,11 @@ class MemberNetwork(nn.Module, ABC):
             for name, buffer in list(module.named_buffers(recurse=False)):
                 setattr(module, name, buffer[members])
         return part
+
+    def on(self, device: torch.device) -> Self:
+        """The network on a device: itself if it is there, else a copy, for others may be using it where it is."""
+        there = torch.empty(0, device=device).device == self.loc.device
+        return self if there else copy.deepcopy(self).to(device)
 
     def rows_at_once(self, draws: int = 1) -> int:
         """How many rows to pass at once outside training: bounds the activations without slowing the products down."""

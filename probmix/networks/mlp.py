@@ -1,7 +1,7 @@
 """A multilayer perceptron with a member axis: many small networks as one batch of matrix products."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -75,10 +75,20 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(nn.Sequential(linear, nn.ReLU(inplace=True)) for linear in hidden)
         self.output = output
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Member by member: (M, B, in_features) -> (M, B, out_features)."""
-        for layer in self.hidden:
-            x = layer(x)
+    def forward(self, x: Tensor, layer: str = "", change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Member by member: (M, B, in_features) -> (M, B, out_features).
+
+        With the name of a hidden layer or of a part of it, "hidden.0" or "hidden.0.0", a function of what that gives
+        goes on in its place.
+        """
+        _, place, inside = [*layer.split("."), "", ""][:3]
+        for number, hidden in enumerate(self.hidden):
+            if change is None or place != str(number):
+                x = hidden(x)
+                continue
+            for name, part in hidden.named_children():
+                x = change(part(x)) if name == inside else part(x)
+            x = x if inside else change(x)
         scores: Tensor = self.output(x)
         return scores
 

@@ -1,6 +1,6 @@
 """What a network of the user's gives, found out by passing rows of zeros through it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,34 @@ from ..random import seeded
 
 # Passes with two numbers of rows tell the axis of the rows from any other.
 _ROW_COUNTS = (2, 3)
+
+
+class Habits(NamedTuple):
+    """What a network does besides computing, outside training.
+
+    Attributes
+    ----------
+    draws : bool
+        It draws from torch's own generator.
+    writes : bool
+        It writes into its parameters, such as a limit on their size.
+    """
+
+    draws: bool
+    writes: bool
+
+
+@torch.no_grad()
+def habits_of(network: nn.Module, input_shape: tuple[int, ...]) -> Habits:
+    """What a network does besides computing, found out by one pass; its weights are not those it had afterwards."""
+    # large ones, so that a limit that the network sets them shows
+    parameters = [parameter for parameter in network.parameters() if parameter.is_floating_point()]
+    before = [parameter.mul_(1e3).add_(1e3).clone() for parameter in parameters]
+    with seeded(0) as has_drawn:
+        network(rows_of_zeros(_ROW_COUNTS[0], input_shape))
+        draws = has_drawn()
+    writes = any(not torch.equal(*pair) for pair in zip(before, parameters, strict=True))
+    return Habits(draws, writes)
 
 
 @torch.no_grad()

@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Self
 
@@ -15,9 +16,11 @@ from ..families import Family
 from ..fusion import fuse_at
 from ..heads import NaturalHead, marginal_bias
 from ..random import KeyedRandom, seeded
+from .decay import decaying
 from .embedding import EmbeddingKind, GaussianEmbedding
 from .members import EMBEDDING, MemberNetwork
-from .probing import features_of, meeting_shape, rows_of_zeros
+from .probing import features_of, habits_of, meeting_shape, rows_of_zeros
+from .skeleton import skeleton
 from .vectorize import Vectorizer
 
 # A module, or what builds one from the shape of a row.
@@ -94,6 +97,9 @@ class StackedNetwork(MemberNetwork):
         # What is called is a copy: a network may keep what it computed, which could be neither copied nor pickled.
         called = copy.deepcopy(networks[0])
         features = features_of(called, input_shape)
+        self._habits = habits_of(copy.deepcopy(networks[0]), input_shape)
+        # of training nothing is known before it has begun
+        self._draws_in_training = True
         self._has_embedding = EMBEDDING in dict(called.named_modules(remove_duplicate=False))
         if embedding != "point":
             self.density_place = place
@@ -106,7 +112,9 @@ class StackedNetwork(MemberNetwork):
                     variance = GaussianEmbedding(self.feature_shape[-1], embedding, math.prod(input_shape))
             members.append(_Headed(module, head, variance).float().eval())
         # hidden from torch: its parameters are those of the members, which stand stacked beside it
-        self._template, self._called = (members[0],), (copy.deepcopy(members[0]),)
+        self._template = (members[0],)
+        # what training calls, made when it is needed
+        self._called: tuple[_Headed, ...] = ()
         parameters, buffers = stack_module_state(members)
         self._names = [*parameters, *buffers]
         self.stacked_parameters, self.stacked_buffers = nn.Module(), nn.Module()
@@ -151,11 +159,16 @@ class StackedNetwork(MemberNetwork):
         """The name in a headed network of a layer of the network of the user's."""
         return _OWN if place == EMBEDDING and not self._has_embedding else f"{_OWN}.{place}"
 
-    @property
     def _member(self) -> _Headed:
-        """The module that is called, with the weights of one member after the other, or of all at once."""
+        """The module that is called, with the weights of one member after the other, or of all at once.
+
+        Training has a copy of its own, in which the network may keep what it likes from step to step. Evaluation has a
+        new one each time: it depends on the weights alone, and whatever the network keeps is gone afterwards.
+        """
+        if not self.training:
+            return skeleton(self._template[0])
         if not self._called:
-            self._called = (copy.deepcopy(self._template[0]).train(self.training),)
+            self._called = (copy.deepcopy(self._template[0]).train(),)
         return self._called[0]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -170,11 +183,30 @@ class StackedNetwork(MemberNetwork):
     def state(self) -> dict[str, Tensor]:
         return dict(chain(self.stacked_parameters.named_parameters(), self.stacked_buffers.named_buffers()))
 
-    def train(self, mode: bool = True) -> "StackedNetwork":
-        """Set training mode, of the network of the user's as well."""
-        super().train(mode)
-        self._member.train(mode)
-        return self
+    @property
+    def decaying(self) -> set[str]:
+        """Those of the network of the user's, and of what is added to it, by their modules; see `decaying`."""
+        return {_key(name) for name in decaying(self._template[0])}
+
+    @contextmanager
+    def drawing(self, seed: int) -> Iterator[None]:
+        if not (self._draws_in_training if self.training else self._habits.draws):
+            yield
+            return
+        with seeded(seed, self.loc.device) as has_drawn:
+            yield
+            if self.training:
+                # a network that draws does so in its first epoch; others need not wait for each other
+                self._draws_in_training = has_drawn()
+
+    @torch.no_grad()
+    def settle(self, draws: bool) -> None:
+        rows = rows_of_zeros(2, self.input_shape).to(self.loc.device)
+        with self.drawing(0):
+            if draws:
+                self.draws(rows, torch.zeros(self.n_members, 2, *self.feature_shape, device=rows.device))
+            else:
+                self(rows)
 
     def members(self, members: Tensor) -> Self:
         part = super().members(members)
@@ -187,7 +219,7 @@ class StackedNetwork(MemberNetwork):
 
     def check_place(self, place: str) -> None:
         if self._layer(place) != _OWN:
-            meeting_shape(self._member.network, place, self.input_shape)
+            meeting_shape(skeleton(self._template[0].network), place, self.input_shape)
 
     def _initialize_weights_(self, keys: Tensor, marginal: Tensor) -> None:
         bias = marginal_bias(self.family, marginal, self.num_targets)
@@ -198,7 +230,7 @@ class StackedNetwork(MemberNetwork):
         if self.density_place is None or self._layer(self.density_place) != _OWN:
             return super().draws(x, noise)
         # only the head sees the draws: one pass through the network for all, also where torch.vmap cannot follow it
-        raw = self._by_member(self._call, (self.standardize(x), noise.to(self.dtype)))
+        raw = self._by_member(self._member(), _call, (self.standardize(x), noise.to(self.dtype)))
         eta = self._natural_params(raw.flatten(1, 2))
         return eta.view(*raw.shape[:3], *eta.shape[2:])
 
@@ -210,13 +242,15 @@ class StackedNetwork(MemberNetwork):
         weights: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
+        member = self._member()
         if place is None:
-            return self._by_member(self._call, (x,))
-        layer, member = self._layer(place), self._member
+            return self._by_member(member, _call, (x,))
+        layer = self._layer(place)
         turn, rows = (partners, None) if isinstance(partners, int) else (None, partners)
 
         def evaluate(
-            state: tuple[Tensor, ...],
+            member: _Headed,
+            tensors: dict[str, Tensor],
             x: Tensor,
             partners: Tensor | None,
             weights: Tensor | None,
@@ -224,33 +258,42 @@ class StackedNetwork(MemberNetwork):
         ) -> Tensor:
             whom, source = partners if turn is None else turn, None if noise is None else lambda _: noise
             with fuse_at(member, layer, whom, weights, embedding=member.embedding, noise=source):
-                return self._call(state, x)
+                return _call(member, tensors, x)
 
         if noise is not None:
             noise = noise.expand(self.n_members, *noise.shape[1:])
-        return self._by_member(evaluate, (x, rows, weights, noise))
+        return self._by_member(member, evaluate, (x, rows, weights, noise))
 
-    def _by_member(self, function: Callable[..., Tensor], arguments: tuple[Tensor | None, ...]) -> Tensor:
-        """What a function of the state of a member, and of its entries of the arguments, gives for all members."""
+    def _by_member(
+        self, member: _Headed, function: Callable[..., Tensor], arguments: tuple[Tensor | None, ...]
+    ) -> Tensor:
+        """What a function of a member, of its tensors, and of its entries of the arguments, gives for all members."""
         count = len(arguments)
 
         def of_member(*entries: Any) -> Tensor:
-            return function(entries[count:], *entries[:count])
+            state = entries[count:]
+            tensors = dict(zip(self._names, state, strict=True))
+            result = function(member, tensors, *entries[:count])
+            if self.training:
+                for name, value in zip(self._names, state, strict=True):
+                    # a buffer that the network assigned anew, instead of changing it in place
+                    if tensors[name] is not value:
+                        value.copy_(tensors[name].detach())
+            return result
 
-        state = tuple(self.state.values())
-        return self._member_by_member(
-            of_member, (*arguments, *state), self.training, tuple(self.stacked_buffers.buffers())
-        )
+        parameters: tuple[Tensor, ...] = tuple(self.stacked_parameters.parameters())
+        buffers = tuple(self.stacked_buffers.buffers())
+        if not self.training:
+            # what the network writes into them is not to last
+            buffers = tuple(buffer.clone() for buffer in buffers)
+            parameters = tuple(one.clone() for one in parameters) if self._habits.writes else parameters
+        return self._member_by_member(of_member, (*arguments, *parameters, *buffers), self.training, buffers)
 
-    def _call(self, state: tuple[Tensor, ...], *arguments: Tensor) -> Tensor:
-        """Call a member, given its parameters and buffers."""
-        tensors = dict(zip(self._names, state, strict=True))
-        raw: Tensor = functional_call(self._member, tensors, arguments)
-        for name, value in zip(self._names, state, strict=True):
-            # a buffer that the network assigned anew, instead of changing it in place
-            if tensors[name] is not value:
-                value.copy_(tensors[name].detach())
-        return raw
+
+def _call(member: _Headed, tensors: dict[str, Tensor], *arguments: Tensor) -> Tensor:
+    """Call a member with parameters and buffers, which are replaced by what it assigned anew."""
+    raw: Tensor = functional_call(member, tensors, arguments)
+    return raw
 
 
 def _copied(module: nn.Module) -> nn.Module:

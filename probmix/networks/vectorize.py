@@ -2,19 +2,20 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-# How torch warns that it loops over the entries of an operation inside `torch.vmap`, at every call anew.
-_SLOW = "performance drop"
+from ..random import GENERATOR_LOCK
 
 
 class Vectorizer:
     """Calls a function for all entries along the first axis of its arguments at once, if torch can.
 
     Whether it can is found out by the first call in training mode, and by the first in evaluation mode, where a network
-    may take another path. It cannot if `torch.vmap` fails, or has to loop over an operation itself.
+    may take another path; other threads wait for it. It cannot if `torch.vmap` fails, or has to loop over an operation
+    itself.
 
     Parameters
     ----------
@@ -54,6 +55,18 @@ class Vectorizer:
         vectorized = torch.vmap(function, in_dims=in_dims, randomness="different")
         if training in self._follows:
             return vectorized(*arguments)
+        with GENERATOR_LOCK:
+            return self._first_call(function, vectorized, arguments, training, changed)
+
+    def _first_call(
+        self,
+        function: Callable[..., Tensor],
+        vectorized: Callable[..., Tensor],
+        arguments: tuple[Tensor | None, ...],
+        training: bool,
+        changed: tuple[Tensor, ...],
+    ) -> Tensor:
+        entries = next(argument for argument in arguments if argument is not None)
         before, generator_state = [tensor.clone() for tensor in changed], _generator_state(entries.device)
         result, reason = _attempt(vectorized, arguments)
         if result is None:
@@ -64,7 +77,7 @@ class Vectorizer:
             result = _loop(function, arguments, len(entries))
             if not self._warned:
                 warnings.warn(
-                    f"{self._what} run one by one, since torch.vmap cannot follow the network ({reason})", stacklevel=2
+                    f"{self._what} run one by one, since torch.vmap cannot follow the network ({reason})", stacklevel=3
                 )
             self._warned = True
         self._follows[training] = not reason
@@ -73,18 +86,16 @@ class Vectorizer:
 
 def _attempt(vectorized: Callable[..., Tensor], arguments: tuple[Tensor | None, ...]) -> tuple[Tensor | None, str]:
     """What a vectorised function gives; or None, and why it is of no use."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            result = vectorized(*arguments)
-        except Exception as error:  # of torch or of the network: the loop will tell
-            return None, _first_sentence(error)
-    for warning in caught:
-        if _SLOW in str(warning.message):
-            return None, _first_sentence(warning.message)
-    for warning in caught:
-        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return result, ""
+    # torch says that it loops over an operation by a warning, at every call anew; it can be made to refuse instead
+    functorch: Any = torch._C._functorch
+    allowed = functorch._is_vmap_fallback_enabled()
+    functorch._set_vmap_fallback_enabled(False)
+    try:
+        return vectorized(*arguments), ""
+    except Exception as error:  # of torch or of the network: the loop will tell
+        return None, _first_sentence(error)
+    finally:
+        functorch._set_vmap_fallback_enabled(allowed)
 
 
 def _first_sentence(message: object) -> str:

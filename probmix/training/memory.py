@@ -8,7 +8,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ..mixup import UniformPartners
 from ..networks import MemberNetwork
-from ..random import KeyedRandom, seeded
+from ..random import KeyedRandom
 from .data import BatchSource
 from .run import Task
 
@@ -59,7 +59,7 @@ def _kept_bytes(network: MemberNetwork, task: Task) -> int:
         return tensor
 
     network.train()
-    with seeded(0, task.data.x.device), saved_tensors_hooks(keep, lambda tensor: tensor):
+    with network.drawing(0), saved_tensors_hooks(keep, lambda tensor: tensor):
         batch = next(batches.epoch(1, random))
         # its graph holds what was counted until the end, so that no two tensors can have had the same place
         loss = task.loss(network, batch)

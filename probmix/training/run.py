@@ -10,7 +10,7 @@ from ..mixup import Mixup
 from ..mixup.meeting import exposed, fused_loss
 from ..mixup.objectives import Objective, sum_targets
 from ..networks import MemberNetwork
-from ..random import KeyedRandom, seeded
+from ..random import KeyedRandom
 from .data import Batch, BatchSource, TrainingData
 from .options import TrainingOptions
 from .stopping import BestWeights
@@ -117,7 +117,7 @@ class Run:
         self._batches = BatchSource(
             task.data, task.objective, network, task.scaler, task.mixup, task.options.batch_size, random
         )
-        self._optimizer = _adamw(network.state, task.options)
+        self._optimizer = _adamw(network, task.options)
         self._noise = None
         if network.density_place is not None and task.mixup.draws:
             self._noise = network.draw_noise(task.keys, _VALIDATION_DRAWS)
@@ -125,22 +125,27 @@ class Run:
         self.best = BestWeights(network.state, task.options.patience)
         if task.validates:
             # the network starts at the marginal distribution, and nothing worse than that is ever kept
-            self.best.update(0, task.validation_loss(network, self._noise))
+            self.best.update(0, self._validation_loss())
 
     def train_epoch(self) -> Tensor:
         """Train for one more epoch; gives the validation loss, (m,), NaN without validation rows."""
         self.epoch += 1
         self.network.train()
-        # what a network of the user's draws itself, for dropout, depends on the epoch and so survives a restart
-        with seeded(self._first_key + self.epoch, self.members.device):
+        # depends on the epoch and so survives a restart
+        with self.network.drawing(self._first_key + self.epoch):
             for batch in self._batches.epoch(self.epoch, KeyedRandom(self.task.keys)):
                 self._optimizer.zero_grad()
                 self.task.loss(self.network, batch).backward()
                 self._optimizer.step()
-        loss = self.task.validation_loss(self.network, self._noise)
+        loss = self._validation_loss()
         if self.task.validates:
             self.best.update(self.epoch, loss)
         return loss
+
+    def _validation_loss(self) -> Tensor:
+        self.network.eval()
+        with self.network.drawing(~(self._first_key + self.epoch)):
+            return self.task.validation_loss(self.network, self._noise)
 
     def is_time_to_look(self) -> bool:
         """Whether to ask who has stopped."""
@@ -162,7 +167,7 @@ class Run:
         self._batches = self._batches.members(positions)
         self._noise = None if self._noise is None else self._noise[positions]
         self.best = self.best.members(positions, self.network.state)
-        self._optimizer = _adamw(self.network.state, self.task.options)
+        self._optimizer = _adamw(self.network, self.task.options)
         self._load_moments({name: value[positions] if value.ndim else value for name, value in before.items()})
 
     def state(self) -> dict[str, Tensor]:
@@ -204,10 +209,9 @@ def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _adamw(state: dict[str, Tensor], options: TrainingOptions) -> torch.optim.AdamW:
-    """Biases, and the scales of normalising layers, do not decay."""
-    trained = {name: tensor for name, tensor in state.items() if tensor.requires_grad}
-    decaying = {name for name, tensor in trained.items() if tensor.ndim > 2 and not name.endswith("bias")}
+def _adamw(network: MemberNetwork, options: TrainingOptions) -> torch.optim.AdamW:
+    trained = {name: tensor for name, tensor in network.state.items() if tensor.requires_grad}
+    decaying = network.decaying
     groups = [
         {
             "params": [tensor for name, tensor in trained.items() if name in decaying],
