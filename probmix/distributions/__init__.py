@@ -24,6 +24,7 @@ from .poisson import Poisson
 from .quantile_function import QuantileFunction
 from .student_t import StudentT
 from .transformed import MonotoneMap, Transformed
+from .tweedie import Tweedie
 from .zero_adjusted import ZeroAdjusted
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "QuantileFunction",
     "StudentT",
     "Transformed",
+    "Tweedie",
     "ZeroAdjusted",
     "ZeroInflated",
     "atoms",

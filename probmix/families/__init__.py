@@ -18,6 +18,7 @@ from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
 from .registry import canonical_name, get, names, register
 from .student_t import StudentT
+from .tweedie import Tweedie
 from .zero_adjusted import ZeroAdjusted
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Poisson",
     "StudentT",
     "TargetScaler",
+    "Tweedie",
     "ZeroAdjusted",
     "ZeroInflated",
     "canonical_name",

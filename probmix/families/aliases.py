@@ -43,6 +43,8 @@ ALIASES: dict[str, str] = {
     "zero-inflated-log-normal": "zero-adjusted-lognormal",
     "delta-lognormal": "zero-adjusted-lognormal",
     "ziln": "zero-adjusted-lognormal",
+    "compound-poisson": "tweedie",
+    "compound-poisson-gamma": "tweedie",
     "zip": "zero-inflated-poisson",
     "zinb": "zero-inflated-negative-binomial",
 }

@@ -20,6 +20,7 @@ from .multivariate_gaussian import MultivariateGaussian
 from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
 from .student_t import StudentT
+from .tweedie import Tweedie
 from .zero_adjusted import ZeroAdjusted
 
 _FAMILIES: dict[str, Callable[..., Family]] = {
@@ -40,6 +41,7 @@ _FAMILIES: dict[str, Callable[..., Family]] = {
     "hurdle-poisson": Hurdle,
     "hurdle-negative-binomial": partial(Hurdle, base=NegativeBinomial()),
     "student-t": StudentT,
+    "tweedie": Tweedie,
     "zero-adjusted-gamma": ZeroAdjusted,
     "zero-adjusted-lognormal": partial(ZeroAdjusted, base=LogNormal()),
 }
