@@ -47,7 +47,7 @@ CASES = {
     "zero for Gamma": (
         {"family": "gamma"}, X, Y - 1,
         r"^Gamma targets must be positive; got 0 at row 0\. "
-        r"Model exact zeros separately, or use a family that allows them\.$",
+        r"For targets with exact zeros take 'zero-adjusted-gamma' or 'tweedie'\.$",
     ),
     "unknown family": (
         {"family": "gausian"}, X, Y,

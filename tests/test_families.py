@@ -239,8 +239,8 @@ def test_rescale_broadcasts_scalers_against_parameters() -> None:
         (
             Gamma(),
             [[1.0, 2.0], [0.0, 3.0]],
-            "Gamma targets must be positive; got 0 at index (1, 0). Model exact zeros separately, or use a family that "
-            "allows them.",
+            "Gamma targets must be positive; got 0 at index (1, 0). For targets with exact zeros take "
+            "'zero-adjusted-gamma' or 'tweedie'.",
         ),
         (
             Categorical(3),
@@ -283,6 +283,7 @@ def test_families_are_found_by_name() -> None:
         "negative-binomial",
         "poisson",
         "student-t",
+        "tweedie",
         "zero-adjusted-gamma",
         "zero-adjusted-lognormal",
         "zero-inflated-negative-binomial",

@@ -36,11 +36,11 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     ----------
     family : str or Family
         "gaussian" for real targets, "student-t" for those with outliers; "gamma", "lognormal", "inverse-gaussian" or
-        "exponential" for positive ones, "zero-adjusted-gamma" or "zero-adjusted-lognormal" where zeros are among them;
-        "poisson" and "negative-binomial" for counts, "zero-inflated-poisson", "hurdle-poisson" and the same of the
-        negative binomial for counts with a zero of their own; "beta" for shares between 0 and 1, "bernoulli" for 0 and
-        1, "multivariate-gaussian" for several real targets that depend on each other; or a family of your own. Other
-        names of the field do as well, see `probmix.families.get`.
+        "exponential" for positive ones, "zero-adjusted-gamma", "zero-adjusted-lognormal" or "tweedie" where zeros are
+        among them; "poisson" and "negative-binomial" for counts, "zero-inflated-poisson", "hurdle-poisson" and the same
+        of the negative binomial for counts with a zero of their own; "beta" for shares between 0 and 1, "bernoulli" for
+        0 and 1, "multivariate-gaussian" for several real targets that depend on each other; or a family of your own.
+        Other names of the field do as well, see `probmix.families.get`.
     mixup : str or Mixup
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`.
@@ -208,8 +208,9 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         X_val, y_val : array-like, optional
             Rows that judge every member, in place of a part of X. The steps of a pipeline do not transform them.
         exposure, exposure_val : array-like, (n,), optional
-            Of counts: over how much of time, area or people each was taken, positive. The mean is the exposure times a
-            rate, and the rate is what the network learns; predictions are for an exposure of one unless they are told.
+            Of counts and totals: over how much of time, area or people each was taken, positive. The mean is the
+            exposure times a rate, and the rate is what the network learns; predictions are for an exposure of one
+            unless they are told.
         groups : array-like, (n,), optional
             Labels of groups, such as subjects with several measurements: rows of a group either train a member or judge
             it. Searches pass them on by metadata routing, ``set_fit_request(groups=True)``.

@@ -209,11 +209,12 @@ class Family(ABC):
         Raises
         ------
         ValueError
-            If the family is none of counts.
+            If the family is none of counts or totals.
         """
         raise ValueError(
-            f"an exposure belongs to counts; the family {self.name!r} has none. Use 'poisson', 'negative-binomial' or "
-            "their zero-inflated forms, or divide y by the exposure and pass it as `sample_weight`."
+            f"an exposure belongs to counts and totals; the family {self.name!r} has none. Use 'poisson', "
+            "'negative-binomial', their zero-inflated forms or 'tweedie', or divide y by the exposure and pass it as "
+            "`sample_weight`."
         )
 
     @abstractmethod

@@ -156,7 +156,7 @@ class Gamma(ExponentialFamily):
             y,
             y.isfinite() & (y > 0),
             "Gamma targets must be positive",
-            "Model exact zeros separately, or use a family that allows them.",
+            "For targets with exact zeros take 'zero-adjusted-gamma' or 'tweedie'.",
         )
 
 

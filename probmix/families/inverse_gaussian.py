@@ -145,7 +145,7 @@ class InverseGaussian(ExponentialFamily):
             y,
             y.isfinite() & (y > 0),
             "Inverse Gaussian targets must be positive",
-            "Model exact zeros separately, or use a family that allows them.",
+            "For targets with exact zeros take 'zero-adjusted-inverse-gaussian' or 'tweedie'.",
         )
 
 

@@ -148,5 +148,5 @@ class LogNormal(ExponentialFamily):
             y,
             y.isfinite() & (y > 0),
             "Log-normal targets must be positive",
-            "Model exact zeros separately, or use a family that allows them.",
+            "For targets with exact zeros take 'zero-adjusted-lognormal' or 'tweedie'.",
         )
