@@ -116,11 +116,11 @@ def test_a_killed_fit_goes_on(tmp_path, monkeypatch):
 
     def write_then_kill(self, state):
         write(self, state)
-        raise KeyboardInterrupt
+        raise SystemExit
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.Checkpoint, "write", write_then_kill)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit):
             model.fit(X, Y)
     assert (tmp_path / "run").exists()
     np.testing.assert_array_equal(model.fit(X, Y).predict(X), straight.predict(X))

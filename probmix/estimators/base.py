@@ -22,9 +22,10 @@ from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import Objective, objective
 from ..networks import MemberNetwork, NetworkLike
 from ..random import member_keys
-from ..training import TrainingData, TrainingOptions, TrainingResult, train
+from ..training import TrainingData, TrainingOptions, TrainingResult, batch_size_for, patience_for, train
 from .building import build_network
 from .checks import (
+    check_automatic,
     check_device,
     check_exposure,
     check_integer,
@@ -35,6 +36,7 @@ from .checks import (
     check_seed,
     warn_beyond_bounds,
 )
+from .endings import warn_of_end
 from .out_of_fold import OutOfFoldPredictions
 from .persistence import save_estimator
 from .rows import Rows, check_rows
@@ -66,12 +68,12 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         n_members: int = 1,
         pool: str = "linear",
         max_epochs: int = 200,
-        batch_size: int | None = 64,
+        batch_size: int | str | None = "auto",
         learning_rate: float = 5e-3,
         weight_decay: float = 1e-4,
         validation: Any = "random",
         validation_fraction: float = 0.2,
-        patience: int | None = 30,
+        patience: int | str | None = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         verbose: bool = False,
@@ -223,7 +225,16 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             parts = judged_parts(rows, self.validation, self.validation_fraction, keys, self._strata)
             data = parts.data()
         data, log_unit = _in_units_of_exposure(data)
+        options = self._resolved(options, data.train_rows.shape[1])
         return Problem(data, goal, mixup, options, device, keys, log_unit, parts)
+
+    def _resolved(self, options: TrainingOptions, rows: int) -> TrainingOptions:
+        """The options with what "auto" stands for, for so many training rows of a member."""
+        if self.batch_size == "auto":
+            options = replace(options, batch_size=batch_size_for(rows))
+        if self.patience == "auto":
+            options = replace(options, patience=patience_for(rows, options.batch_size))
+        return options
 
     @property
     def _loss(self) -> str:
@@ -256,7 +267,12 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         self.log_exposure_unit_ = problem.log_exposure_unit
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
-        self.best_epoch_ = result.best_epoch
+        self.best_epoch_, self.n_epochs_ = result.best_epoch, result.n_epochs
+        self.params_ = {
+            "batch_size": problem.options.batch_size,
+            "patience": problem.options.patience,
+            "n_threads": result.n_threads,
+        }
         if self.network is None:
             # In float64 the prediction for a row does not depend, to the digits shown, on the rows it comes with.
             network = network.double()
@@ -264,6 +280,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         self.network_.settle(self._has_draws)
         if problem.parts is not None and problem.parts.is_out_of_fold:
             self._judge_out_of_fold(problem.parts)
+        warn_of_end(result, problem.options)
 
     def _check_held_out(self, X_val: Any, y_val: Any, exposure_val: Any, groups: Any, sample_weight_val: Any) -> None:
         """Raise unless there is one word on which rows judge the members."""
@@ -307,15 +324,13 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         check_integer("n_draws", self.n_draws, 1)
         check_network(self.network)
         check_integer("max_epochs", self.max_epochs, 1)
-        if self.batch_size is not None:
-            check_integer("batch_size", self.batch_size, 1)
+        check_automatic("batch_size", self.batch_size)
         mixup = as_mixup(self.mixup)
         if mixup.at is not None and self.batch_size == 1:
             raise ValueError(
                 "`batch_size` must be at least 2 for rows to meet; got 1. Use mixup='erm' for single rows."
             )
-        if self.patience is not None:
-            check_integer("patience", self.patience, 1)
+        check_automatic("patience", self.patience)
         check_real("learning_rate", self.learning_rate, 0.0, open_low=True)
         check_real("weight_decay", self.weight_decay, 0.0)
         check_validation(self.validation, self.n_members)
@@ -324,10 +339,10 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             raise ValueError("`checkpoint` needs a fixed `random_state`: another seed is another run. Pass an integer.")
         options = TrainingOptions(
             max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
+            batch_size=None if isinstance(self.batch_size, str) else self.batch_size,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
-            patience=self.patience,
+            patience=None if isinstance(self.patience, str) else self.patience,
             verbose=bool(self.verbose),
             checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
         )

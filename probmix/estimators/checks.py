@@ -17,6 +17,15 @@ from ..families import Family
 _POOLS = ("linear", "log-linear")
 
 
+def check_automatic(name: str, value: object) -> None:
+    """Raise unless the parameter is a positive integer, None or "auto"."""
+    if value is None or (isinstance(value, str) and value == "auto"):
+        return
+    if isinstance(value, str):
+        raise ValueError(f"`{name}` must be an integer of at least 1, None or 'auto'; got {value!r}.")
+    check_integer(name, value, 1)
+
+
 def check_layer_sizes(sizes: object) -> tuple[int, ...]:
     """The hidden layer sizes as a tuple."""
     if not isinstance(sizes, Iterable):

@@ -30,6 +30,7 @@ _FITTED = (
     "seed_",
     "log_exposure_unit_",
     "out_of_fold_gap_",
+    "params_",
 )
 _MIXUP_PARTS: dict[str, type] = {one.__name__: one for one in (Mixup, BetaWeights, UniformPartners, NearestNeighbours)}
 
@@ -44,6 +45,7 @@ class FittedEstimator(Protocol):
     scaler_: TargetScaler
     validation_curve_: NDArray[np.float64]
     best_epoch_: NDArray[np.int64]
+    n_epochs_: NDArray[np.int64]
     out_of_fold_: OutOfFold
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
     tensors |= {
         "validation_curve": torch.from_numpy(estimator.validation_curve_),
         "best_epoch": torch.from_numpy(estimator.best_epoch_),
+        "n_epochs": torch.from_numpy(estimator.n_epochs_),
     }
     if isinstance(found := getattr(estimator, "out_of_fold_", None), OutOfFold):
         tensors |= {"oof.eta": found.eta, "oof.place": torch.from_numpy(found.place)}
@@ -132,6 +135,8 @@ def restore(
     estimator.scaler_ = TargetScaler(**_under("scaler.", tensors))
     estimator.validation_curve_ = tensors["validation_curve"].numpy()
     estimator.best_epoch_ = tensors["best_epoch"].numpy()
+    if "n_epochs" in tensors:
+        estimator.n_epochs_ = tensors["n_epochs"].numpy()
     estimator.network_ = network.eval()
     estimator.network_.settle(network.density_place is not None and estimator.mixup_.draws > 0)
     if found := _under("oof.", tensors):
@@ -171,6 +176,8 @@ def _encode(name: str, value: Any) -> Any:
         return {"array": _plain(value), "dtype": "object" if value.dtype == object else value.dtype.str}
     if isinstance(value, (tuple, list)):
         return [_encode(name, one) for one in value]
+    if isinstance(value, dict):
+        return {"dict": {key: _encode(name, one) for key, one in value.items()}}
     if isinstance(value, (Path, torch.device)):
         return str(value)
     if isinstance(value, (np.random.RandomState, np.random.Generator)):
@@ -206,6 +213,8 @@ def decode(value: Any) -> Any:
         return tuple(decode(one) for one in value)
     if not isinstance(value, dict):
         return value
+    if "dict" in value:
+        return {key: decode(one) for key, one in value["dict"].items()}
     if "array" in value:
         return np.array(value["array"], dtype=value["dtype"])
     options = {name: decode(option) for name, option in value["options"].items()}

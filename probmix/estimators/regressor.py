@@ -57,8 +57,9 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     pool : {"linear", "log-linear"}
         How members are pooled: a mixture, or the mean of the natural parameters.
     max_epochs : int
-    batch_size : int or None
-        None for full batches.
+    batch_size : int, "auto" or None
+        None for full batches. "auto" is 64 up to 1,024 training rows of a member, 128 up to 4,096, 256 up to 16,384,
+        512 up to 65,536, and 1,024 above; see `params_`.
     learning_rate, weight_decay : float
         Of AdamW.
     validation : {"random", "folds", "last"} or a splitter
@@ -75,8 +76,9 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         nor does one of the same group; see `fit`.
     validation_fraction : float in [0, 1)
         The share of "random" and "last"; with 0 no row judges, and the last epoch is taken.
-    patience : int or None
-        Epochs without improvement after which a member stops; None for never.
+    patience : int, "auto" or None
+        Epochs without improvement after which a member stops; None for never. "auto" is 30 up to 1,024 training rows of
+        a member, above them the epochs of 600 steps, at least 8.
     device : {"auto", "cpu", "cuda"} or torch.device
     random_state : int, RandomState, Generator or None
         None takes a seed from the operating system.
@@ -106,6 +108,12 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     validation_curve_ : ndarray, (epochs, n_members)
         Mean loss of the validation rows in the user's units.
     best_epoch_ : ndarray, (n_members,)
+        The epoch, from 1, whose weights a member has; 0 where none beat the distribution of y without X, which it then
+        predicts. A `ConvergenceWarning` says so, and where members were best in the last epoch that they had.
+    n_epochs_ : ndarray, (n_members,)
+        Epochs until each member stopped. Ctrl-C stops all: the estimator is fitted with the best weights so far.
+    params_ : dict
+        What was chosen by size: "batch_size", "patience" and "n_threads", which is one for small networks.
     oof_log_prob_ : ndarray, (n,)
         Log-density of each row of the fit by the member that was not trained by it; with ``validation="folds"``, or a
         splitter whose parts cover the rows. NaN for rows of weight zero.
@@ -142,12 +150,12 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         n_members: int = 1,
         pool: str = "linear",
         max_epochs: int = 200,
-        batch_size: int | None = 64,
+        batch_size: int | str | None = "auto",
         learning_rate: float = 5e-3,
         weight_decay: float = 1e-4,
         validation: Any = "random",
         validation_fraction: float = 0.2,
-        patience: int | None = 30,
+        patience: int | str | None = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         verbose: bool = False,

@@ -105,6 +105,9 @@ def _fit_group(fits: list[Estimator], problems: list[Problem]) -> None:
     first = problems[0]
     joint = replace(first, data=_join([one.data for one in problems]), keys=torch.cat([one.keys for one in problems]))
     network, scaler, result = fits[0]._train(joint)
+    if result.interrupted:
+        # a table of which some fits have not begun is of no use
+        raise KeyboardInterrupt
     state = network.cpu().state_dict()
     scaler = scaler.to(torch.device("cpu"))
     bounds = accumulate((len(one.keys) for one in problems), initial=0)
@@ -112,7 +115,9 @@ def _fit_group(fits: list[Estimator], problems: list[Problem]) -> None:
         alone = fit._build(problem)
         alone.load_state_dict({name: tensor[start:stop] for name, tensor in state.items()})
         units = TargetScaler(scaler.loc[start:stop], scaler.scale[start:stop])
-        fit._take_over(problem, alone.to(problem.device), units, _result_alone(result, start, stop, fit.patience))
+        fit._take_over(
+            problem, alone.to(problem.device), units, _result_alone(result, start, stop, first.options.patience)
+        )
 
 
 def _join(parts: list[TrainingData]) -> TrainingData:
@@ -142,4 +147,4 @@ def _result_alone(result: TrainingResult, start: int, stop: int, patience: int |
     curve, best = result.validation_curve[:, start:stop], result.best_epoch[start:stop]
     if patience is not None and curve.shape[1]:
         curve = curve[: int(best.max()) + patience]
-    return TrainingResult(curve, best)
+    return replace(result, validation_curve=curve, best_epoch=best, n_epochs=result.n_epochs[start:stop])

@@ -2,6 +2,6 @@
 
 from .data import TrainingData
 from .loop import train
-from .options import TrainingOptions, TrainingResult
+from .options import TrainingOptions, TrainingResult, batch_size_for, patience_for
 
-__all__ = ["TrainingData", "TrainingOptions", "TrainingResult", "train"]
+__all__ = ["TrainingData", "TrainingOptions", "TrainingResult", "batch_size_for", "patience_for", "train"]

@@ -16,6 +16,7 @@ from .data import TrainingData, marginal, raw_bounds, target_scaler
 from .memory import members_at_once
 from .options import TrainingOptions, TrainingResult
 from .run import Run, Task, with_prefix
+from .threads import limited_to, threads_for
 
 # Epochs between two updates of what the progress bar says of the losses: for a GPU every one is a wait.
 _TELL_EVERY = 10
@@ -56,6 +57,9 @@ def train(
     ------
     RuntimeError
         If a member diverged before it learned anything.
+    KeyboardInterrupt
+        If the user interrupts the run before its first epoch has ended. Later, members keep the best weights that they
+        have, and those whose turn had not come start at the distribution of the targets without features.
     ValueError
         If features or targets are too large for float64, or the network was built for another kind of embedding.
     """
@@ -72,7 +76,22 @@ def train(
     if stored is not None:
         course.load_(stored)
     size = members_at_once(network, task) if stored is None else int(stored["size"])
-    groups = [group for alike in data.alike() for group in alike.split(size)]
+    rows = data.train_rows.shape[1]
+    threads = threads_for(network, min(rows, options.batch_size or rows), size)
+    with limited_to(threads):
+        _train_groups(course, size, checkpoint, stored)
+    result = course.result(threads)
+    if checkpoint is not None and not result.interrupted:
+        checkpoint.remove()
+    return scaler, result
+
+
+def _train_groups(
+    course: "_Course", size: int, checkpoint: Checkpoint | None, stored: dict[str, Tensor] | None
+) -> None:
+    """Train the members, so many at a time, from what a checkpoint holds, if it holds anything."""
+    network, task, options = course.network, course.task, course.task.options
+    groups = [group for alike in task.data.alike() for group in alike.split(size)]
     with tqdm(
         total=len(groups) * options.max_epochs, disable=not options.verbose, desc="training", unit="epoch"
     ) as bar:
@@ -85,33 +104,45 @@ def train(
                 run.load_(with_prefix(stored, "run."))
                 bar.update(run.epoch)
                 stored = None
-            while run.epoch < options.max_epochs and not course.dismiss(run):
-                course.note(run, run.train_epoch())
-                _tell(bar, run)
-                if checkpoint is not None and checkpoint.is_due():
-                    place = {"size": torch.tensor(size), "group": torch.tensor(number)}
-                    own = {f"run.{name}": tensor for name, tensor in run.state().items()}
-                    checkpoint.write(place | own | course.state())
+            try:
+                while run.epoch < options.max_epochs and not course.dismiss(run):
+                    course.note(run, run.train_epoch())
+                    _tell(bar, run)
+                    if checkpoint is not None and checkpoint.is_due():
+                        place = {"size": torch.tensor(size), "group": torch.tensor(number)}
+                        own = {f"run.{name}": tensor for name, tensor in run.state().items()}
+                        checkpoint.write(place | own | course.state())
+            except KeyboardInterrupt:
+                if not course.interrupt(run):
+                    raise
             course.take_over(run, torch.arange(len(run.members), device=group.device))
+            if course.interrupted:
+                break
             bar.update(options.max_epochs - run.epoch)
-    result = course.result()
-    if checkpoint is not None:
-        checkpoint.remove()
-    return scaler, result
 
 
 class _Course:
     """What is known of all members so far: the curve, and the final weights of those that have left."""
 
     def __init__(self, network: MemberNetwork, task: Task) -> None:
-        self._network, self._task = network, task
+        self.network, self.task = network, task
         shape = task.options.max_epochs, network.n_members
         self._curve = torch.full(shape, float("nan"), dtype=torch.float64, device=task.data.x.device)
         self._best_epoch = torch.zeros_like(task.keys)
+        self._n_epochs = torch.zeros_like(task.keys)
+        self.interrupted = False
+
+    def interrupt(self, run: Run) -> bool:
+        """End all runs here; gives whether there is anything to keep."""
+        self.interrupted = bool((self._n_epochs > 0).any())
+        # weights in the middle of an epoch are as good as any, where no rows tell
+        run.epoch = int(self._n_epochs[run.members].max())
+        return self.interrupted
 
     def note(self, run: Run, loss: Tensor) -> None:
         """Write down the validation loss of the members of a run, (m,), after its last epoch."""
         self._curve[run.epoch - 1, run.members] = loss
+        self._n_epochs[run.members] = run.epoch
 
     def dismiss(self, run: Run) -> bool:
         """Let those that have stopped leave a run, if they are enough; gives whether that is all of them."""
@@ -131,10 +162,10 @@ class _Course:
         """Take the final weights of those at some positions of a run."""
         members, state = run.members[positions], run.final_state()
         self._best_epoch[members] = run.final_epoch()[positions]
-        for name, tensor in self._network.state.items():
+        for name, tensor in self.network.state.items():
             tensor[members] = state[name][positions]
 
-    def result(self) -> TrainingResult:
+    def result(self, threads: int) -> TrainingResult:
         """The end of it.
 
         Raises
@@ -142,15 +173,15 @@ class _Course:
         RuntimeError
             If a member came to nothing: one that learned before it diverged has weights to go back to.
         """
-        options, best, curve = self._task.options, self._best_epoch, self._curve
-        last = torch.full_like(best, options.max_epochs)
-        if not self._task.validates:
-            trained = [tensor for tensor in self._network.state.values() if tensor.requires_grad]
+        options, best, curve = self.task.options, self._best_epoch, self._curve
+        last = self._n_epochs
+        if not self.task.validates:
+            trained = [tensor for tensor in self.network.state.values() if tensor.requires_grad]
             failed = torch.stack([~tensor.isfinite().flatten(1).all(1) for tensor in trained]).any(0)
             curve = curve[:, :0]
         else:
             if options.patience is not None:
-                last = (best + options.patience).clamp(max=options.max_epochs)
+                last = torch.minimum(last, best + options.patience)
             epochs = torch.arange(1, options.max_epochs + 1, device=best.device).unsqueeze(1)
             # those that had stopped may have gone on for a while, until enough of them had
             curve = torch.where(epochs <= last, curve, torch.nan)[: int(last.max())]
@@ -161,19 +192,19 @@ class _Course:
                 "number before it was lower than at the start. Lower `learning_rate`, or look for extreme values in X "
                 "and y."
             )
-        return TrainingResult(curve.cpu().numpy(), best.cpu().numpy())
+        return TrainingResult(curve.cpu().numpy(), best.cpu().numpy(), last.cpu().numpy(), threads, self.interrupted)
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to store in a checkpoint."""
-        stored = {f"network.{name}": tensor for name, tensor in self._network.state.items()}
-        return stored | {"curve": self._curve, "best_epoch": self._best_epoch}
+        stored = {f"network.{name}": tensor for name, tensor in self.network.state.items()}
+        return stored | {"curve": self._curve, "best_epoch": self._best_epoch, "n_epochs": self._n_epochs}
 
     @torch.no_grad()
     def load_(self, stored: dict[str, Tensor]) -> None:
         """Take over what `state` returned."""
-        for name, tensor in self._network.state.items():
+        for name, tensor in self.network.state.items():
             tensor.copy_(stored[f"network.{name}"])
-        self._curve, self._best_epoch = stored["curve"], stored["best_epoch"]
+        self._curve, self._best_epoch, self._n_epochs = (stored[name] for name in ("curve", "best_epoch", "n_epochs"))
 
 
 def _tell(bar: "tqdm[NoReturn]", run: Run) -> None:

@@ -6,6 +6,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+# Batches grow with the rows, about as their root, so that an epoch has some dozens of steps: (most rows, batch).
+_BATCHES = ((1_024, 64), (4_096, 128), (16_384, 256), (65_536, 512))
+_LARGEST_BATCH = 1_024
+# Patience is one of steps, within epochs.
+_PATIENT_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 600, 8, 30
+
+
+def batch_size_for(rows: int) -> int:
+    """The batch size that "auto" stands for, for so many training rows of a member."""
+    return next((batch for most, batch in _BATCHES if rows <= most), _LARGEST_BATCH)
+
+
+def patience_for(rows: int, batch_size: int | None) -> int:
+    """The epochs of patience that "auto" stands for: those of 600 steps, at least 8 and at most 30."""
+    steps = -(-rows // (batch_size or rows))
+    if rows <= _BATCHES[0][0]:
+        return _MOST_EPOCHS
+    return min(max(-(-_PATIENT_STEPS // steps), _FEWEST_EPOCHS), _MOST_EPOCHS)
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -44,8 +63,18 @@ class TrainingResult:
     validation_curve : ndarray, (epochs, M)
         Mean loss of the validation rows after each epoch, in the user's units; no columns without validation rows.
     best_epoch : ndarray, (M,)
-        The epoch, from 1, whose weights the member has; 0 if no epoch was better than the start.
+        The epoch, from 1, whose weights the member has; 0 if no epoch was better than the start, the distribution of
+        the targets without features.
+    n_epochs : ndarray, (M,)
+        Epochs until the member stopped, or was stopped.
+    n_threads : int
+        Of torch.
+    interrupted : bool
+        Whether the user ended the run.
     """
 
     validation_curve: NDArray[np.float64]
     best_epoch: NDArray[np.int64]
+    n_epochs: NDArray[np.int64]
+    n_threads: int
+    interrupted: bool

@@ -40,11 +40,13 @@ class BestWeights:
         improved = (score < self.score) & ~self.stopped
         # where it can be asked without waiting for a GPU
         if improved.is_cuda or bool(improved.any()):
+            best = {}
             for name, parameter in self._parameters.items():
                 own = improved.view(-1, *[1] * (parameter.ndim - 1))
-                torch.where(own, parameter.detach(), self.best[name], out=self.best[name])
-            self.score = torch.where(improved, score.to(self.score.dtype), self.score)
-            self.epoch = self.epoch.masked_fill(improved, epoch)
+                best[name] = torch.where(own, parameter.detach(), self.best[name])
+            score = torch.where(improved, score.to(self.score.dtype), self.score)
+            # all at once, so that whoever interrupts the run finds weights of one epoch
+            self.best, self.score, self.epoch = best, score, self.epoch.masked_fill(improved, epoch)
         if self._patience is not None:
             self.stopped = self.stopped | (epoch - self.epoch >= self._patience)
 

@@ -1,0 +1,74 @@
+"""How many threads a fit takes: small matrices are multiplied sooner by one than by several."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import torch
+
+from ..networks import MemberNetwork
+
+# Multiplications in the forward pass of a step. Below it a second thread gains little on an idle machine, and on a busy
+# one every step waits for the slower of the two.
+_WORTH_SHARING = 100_000_000
+
+
+def threads_for(network: MemberNetwork, rows: int, members: int) -> int:
+    """Threads for steps of so many rows: one, or for a large network as many as torch has.
+
+    Parameters
+    ----------
+    network : MemberNetwork
+    rows : int
+        Of a batch.
+    members : int
+        How many are trained at a time.
+    """
+    if network.loc.device.type != "cpu":
+        return torch.get_num_threads()
+    shape = network.input_shape
+    # weights of layers over sequences and images are used at every step and pixel
+    places = math.prod(shape) // shape[0 if len(shape) > 2 else -1]
+    weights = sum(tensor[0].numel() for tensor in network.state.values() if tensor.requires_grad)
+    return 1 if members * rows * places * weights < _WORTH_SHARING else torch.get_num_threads()
+
+
+class _Threads:
+    """The number of torch's threads, which is one of each thread of the process; a new thread begins with the last set.
+
+    So a thread that begins while another trains finds one, and is to have in the end what there was before all of them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._active, self._before = 0, 1
+
+    @contextmanager
+    def single(self) -> Iterator[None]:
+        """One thread for this fit, and then what there was before."""
+        with self._lock:
+            found = torch.get_num_threads()
+            if not self._active:
+                self._before = found
+            self._active += 1
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active -= 1
+                torch.set_num_threads(self._before if found == 1 else found)
+
+
+_THREADS = _Threads()
+
+
+@contextmanager
+def limited_to(threads: int) -> Iterator[None]:
+    """While it lasts, torch has one thread, if `threads` is one; else it is left alone, and never given more."""
+    if threads > 1:
+        yield
+        return
+    with _THREADS.single():
+        yield
