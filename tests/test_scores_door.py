@@ -56,7 +56,7 @@ OF_NUMBERS, OF_CLASSES = (
     for kind in ("distribution", "classes")
 )
 # tables of several models, and scorers, which have tests of their own
-OTHERS = {"compare_rows", "evaluate", "neg_crps_scorer", "neg_nll_scorer", "score_rows"}
+OTHERS = {"compare_rows", "cross_val_predict_dist", "evaluate", "neg_crps_scorer", "neg_nll_scorer", "score_rows"}
 
 
 def series(values):

@@ -9,6 +9,7 @@ from . import normal as normal
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .categorical import Categorical
+from .concatenation import Joined, concatenate
 from .empirical import Empirical
 from .exponential import Exponential
 from .gamma import Gamma
@@ -37,6 +38,7 @@ __all__ = [
     "Hurdle",
     "Independent",
     "InverseGaussian",
+    "Joined",
     "LogNormal",
     "Mixture",
     "MonotoneMap",
@@ -51,6 +53,7 @@ __all__ = [
     "atoms",
     "cdf",
     "cdf_below",
+    "concatenate",
     "has_atoms",
     "icdf",
     "is_discrete",

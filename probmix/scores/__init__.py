@@ -6,6 +6,7 @@ from .calibration import coverage, pit
 from .comparison import compare_rows
 from .confidence import expected_calibration_error
 from .corp import Decomposition, corp_decomposition
+from .cross_validation import cross_val_predict_dist
 from .crps import crps
 from .curves import CoverageCurve, calibration_error, coverage_curve
 from .evaluate import evaluate, score_rows
@@ -29,6 +30,7 @@ __all__ = [
     "corp_decomposition",
     "coverage",
     "coverage_curve",
+    "cross_val_predict_dist",
     "crps",
     "crps_quantiles",
     "crps_samples",
