@@ -14,7 +14,11 @@ from sklearn.preprocessing import StandardScaler
 from training_cases import OPTIONS, make_data, run
 
 from probmix import DensityClassifier, DensityRegressor, fit_together
+from probmix.mixup import preset
+from probmix.mixup.objectives import objective
+from probmix.random import KeyedRandom, member_keys
 from probmix.training import checkpoint, memory
+from probmix.training.data import BatchSource, target_scaler
 
 FAST = {"max_epochs": 6, "hidden_layer_sizes": (8, 4), "random_state": 0, "learning_rate": 0.02}
 
@@ -35,10 +39,13 @@ def noise():
     return X, X[:, 0] + rng.normal(size=203)
 
 
-def uneven(weighted):
-    """Parts of four members, two of which are as long."""
+UNEVEN = ((60, 20, 80), (70, 20, 90), (60, 20, 80), (41, 49, 90))
+BY_ONE = ((67, 23, 90), (68, 22, 90), (67, 23, 90), (68, 22, 90))
+
+
+def uneven(weighted, sizes=UNEVEN):
+    """Parts of four members, some of which are as long."""
     data = make_data(sample_weight=weighted)
-    sizes = ((60, 20, 80), (70, 20, 90), (60, 20, 80), (41, 49, 90))
     parts = {"train_rows": [], "validation_rows": [], "unit_rows": []}
     for m, (train, validation, _) in enumerate(sizes):
         order = data.unit_rows[m]
@@ -48,24 +55,56 @@ def uneven(weighted):
             width = max(size[list(parts).index(name)] for size in sizes)
             parts[name].append(torch.cat([rows, rows[-1:].expand(width - len(rows))]))
     joint = {name: torch.stack(rows) for name, rows in parts.items()}
-    return type(data)(data.x, data.y, data.sample_weight, **joint, sizes=sizes)
+    epoch_rows = 67 if sizes == BY_ONE else None
+    return type(data)(data.x, data.y, data.sample_weight, **joint, sizes=sizes, epoch_rows=epoch_rows)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("mixup", ["erm", "local-probmix", "m-probmix"])
-def test_a_member_with_a_part_of_its_own_length_is_the_member_alone(mixup, weighted):
-    data = uneven(weighted)
-    assert [group.tolist() for group in data.alike()] == [[0, 2], [1], [3]]
-    joint, scaler, result = run(data, mixup)
+@pytest.mark.parametrize("batch_size", [16, None])
+@pytest.mark.parametrize("sizes", [UNEVEN, BY_ONE])
+def test_a_member_with_a_part_of_its_own_length_is_the_member_alone(sizes, batch_size, mixup, weighted):
+    data, options = (
+        uneven(weighted, sizes),
+        dataclasses.replace(OPTIONS, max_epochs=6, patience=None, batch_size=batch_size),
+    )
+    groups = [[0, 1, 2, 3]] if sizes == BY_ONE else [[0, 2], [1], [3]]
+    assert [group.tolist() for group in data.alike()] == groups
+    joint, scaler, result = run(data, mixup, options=options)
     for m in range(4):
         alone = data.members(torch.tensor([m]))
         assert alone.sizes is None
         assert alone.sizes_of_members() == (data.sizes[m],)
-        network, own_scaler, own = run(alone, mixup, members=slice(m, m + 1))
+        network, own_scaler, own = run(alone, mixup, options=options, members=slice(m, m + 1))
         torch.testing.assert_close(own_scaler.loc[0], scaler.loc[m])
         for a, b in zip(joint.parameters(), network.parameters(), strict=True):
             torch.testing.assert_close(a[m : m + 1], b, rtol=0, atol=1e-4)
         assert own.best_epoch[0] == result.best_epoch[m]
+        np.testing.assert_allclose(own.validation_curve[:, 0], result.validation_curve[:, m], rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [16, None])
+@pytest.mark.parametrize("mixup", ["erm", "local-probmix"])
+def test_members_whose_parts_differ_by_a_row_see_all_of_theirs(mixup, batch_size):
+    """As one, with as many steps for each; the longer ones leave out another row in every epoch."""
+    data = uneven(False, BY_ONE)
+    network = run(data, mixup, options=dataclasses.replace(OPTIONS, max_epochs=1))[0]
+    random, law = KeyedRandom(member_keys(0, 4)), preset(mixup)
+    goal = objective("nll", network.family)
+    source = BatchSource(data, goal, network, target_scaler(network.family, data), law, batch_size, random)
+    number = {tuple(row): n for n, row in enumerate(data.x.tolist())}
+    seen = [set() for _ in range(4)]
+    for epoch in range(1, 20):
+        batches = [batch.x for batch in source.epoch(epoch, random)]
+        if mixup == "local-probmix":  # partners are under them
+            batches = [x[:, : x.shape[1] // 2] for x in batches]
+        rows = torch.cat(batches, 1).tolist()
+        for m in range(4):
+            found = [number[tuple(row)] for row in rows[m]]
+            assert len(found) == len(set(found)) == 67
+            assert set(found) <= set(data.train_rows[m].tolist())
+            seen[m] |= set(found)
+    assert [len(rows) for rows in seen] == [67, 68, 67, 68]
 
 
 def test_uneven_members_in_groups_and_checkpoints(monkeypatch, tmp_path):

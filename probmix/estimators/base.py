@@ -38,9 +38,10 @@ from .checks import (
 )
 from .endings import warn_of_end
 from .out_of_fold import OutOfFoldPredictions
+from .parts import Parts
 from .persistence import save_estimator
 from .rows import Rows, check_rows
-from .validation import Parts, check_groups, check_validation, held_out_data, judged_parts
+from .validation import check_groups, check_validation, held_out_data, judged_parts
 
 
 @dataclass(frozen=True)

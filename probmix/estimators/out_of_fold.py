@@ -10,8 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .checks import check_device
+from .parts import Parts
 from .predictions import Predictions
-from .validation import Parts
 
 
 @dataclass(frozen=True)

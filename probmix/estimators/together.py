@@ -98,6 +98,7 @@ def _shapes(data: TrainingData) -> tuple[object, ...]:
         data.train_rows.shape[1],
         data.validation_rows.shape[1],
         data.unit_rows.shape[1],
+        data.epoch_rows,
     )
 
 
@@ -139,6 +140,7 @@ def _join(parts: list[TrainingData]) -> TrainingData:
         rows("unit_rows"),
         torch.cat(exposures) if exposures else None,
         tuple(sizes) if len(set(sizes)) > 1 else None,
+        parts[0].epoch_rows,
     )
 
 

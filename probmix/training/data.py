@@ -17,6 +17,7 @@ from ..mixup.objectives import Objective
 from ..networks import InputUnits, MemberNetwork, channel_axis
 from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
+from .order import Order
 from .units import robust_units
 
 # Beside the streams of the epochs, which are numbered from 0.
@@ -41,6 +42,8 @@ class TrainingData:
     sizes : tuple of (int, int, int), or None
         How many training, validation and unit rows each member has, where that differs: behind them stand others, which
         are there to fill the tensors.
+    epoch_rows : int or None
+        How many of its training rows, drawn anew, a member sees in an epoch, where parts differ by a row; None for all.
     """
 
     x: Tensor
@@ -51,13 +54,15 @@ class TrainingData:
     unit_rows: Tensor
     log_exposure: Tensor | None = None
     sizes: tuple[tuple[int, int, int], ...] | None = None
+    epoch_rows: int | None = None
 
     def to(self, device: torch.device) -> "TrainingData":
         """The data on a device."""
         weight = None if self.sample_weight is None else self.sample_weight.to(device)
         exposure = None if self.log_exposure is None else self.log_exposure.to(device)
         rows = (self.train_rows.to(device), self.validation_rows.to(device), self.unit_rows.to(device))
-        return TrainingData(self.x.to(device), self.y.to(device), weight, *rows, exposure, self.sizes)
+        shape = self.sizes, self.epoch_rows
+        return TrainingData(self.x.to(device), self.y.to(device), weight, *rows, exposure, *shape)
 
     def members(self, members: Tensor) -> "TrainingData":
         """The same data for some of the members, by number."""
@@ -68,7 +73,7 @@ class TrainingData:
             train, validation, units = (max(size) for size in zip(*sizes, strict=True))
             rows = (rows[0][:, :train], rows[1][:, :validation], rows[2][:, :units])
             sizes = sizes if len(set(sizes)) > 1 else None
-        return TrainingData(self.x, self.y, self.sample_weight, *rows, self.log_exposure, sizes)
+        return TrainingData(self.x, self.y, self.sample_weight, *rows, self.log_exposure, sizes, self.epoch_rows)
 
     def sizes_of_members(self) -> tuple[tuple[int, int, int], ...]:
         """How many training, validation and unit rows each member has."""
@@ -76,9 +81,9 @@ class TrainingData:
         return self.sizes or ((parts[0].shape[1], parts[1].shape[1], parts[2].shape[1]),) * len(parts[0])
 
     def alike(self) -> list[Tensor]:
-        """Numbers of the members, in groups that have as many training and as many validation rows."""
+        """Numbers of the members, in groups that can be trained as one."""
         numbers = torch.arange(len(self.train_rows), device=self.x.device)
-        if self.sizes is None:
+        if self.sizes is None or self.epoch_rows is not None:
             return [numbers]
         groups: dict[tuple[int, int], list[int]] = {}
         for number, (train, validation, _) in enumerate(self.sizes):
@@ -92,13 +97,21 @@ class TrainingData:
         weights = self.sample_weight[rows]
         return weights / weights.mean(1, keepdim=True)
 
+    def validation_weights(self) -> Tensor | None:
+        """Sample weights of the rows by which members are judged, with mean one in each member, (M, n_validation)."""
+        return self._own_weights(self.validation_rows, 1)
+
     def unit_weights(self) -> Tensor | None:
         """Sample weights of the rows that tell the units, with mean one in each member, (M, n_units)."""
-        weights = self.weights(self.unit_rows)
+        return self._own_weights(self.unit_rows, 2)
+
+    def _own_weights(self, rows: Tensor, part: int) -> Tensor | None:
+        """Weights of a part, zero for rows that are there to fill."""
+        weights = self.weights(rows)
         if self.sizes is None:
             return weights
-        count = torch.tensor([units for _, _, units in self.sizes], device=self.x.device)
-        own = (torch.arange(self.unit_rows.shape[1], device=self.x.device) < count.unsqueeze(1)).to(self.x.dtype)
+        count = torch.tensor([size[part] for size in self.sizes], device=self.x.device)
+        own = (torch.arange(rows.shape[1], device=self.x.device) < count.unsqueeze(1)).to(self.x.dtype)
         weights = own if weights is None else own * weights
         return weights / weights.mean(1, keepdim=True)
 
@@ -194,19 +207,23 @@ class BatchSource:
         random: KeyedRandom,
     ) -> None:
         self._x = data.x
-        self._n = data.train_rows.shape[1]
+        self._order = Order([train for train, _, _ in data.sizes_of_members()], data.epoch_rows, data.x.device)
+        self._n = self._order.length
         # in random order, so that full batches, which keep it, are paired at random by turning them as well
-        self._rows = take_rows(data.train_rows, random.stream(_ORDER_STREAM).permutations(self._n))
+        self._rows = self._order.shuffled(data.train_rows, random.stream(_ORDER_STREAM))
         self._objective = objective
         self._log_exposure = data.log_exposure
         self._y = scaler.transform(data.y[self._rows])
-        self._sample_weight = data.weights(self._rows)
+        self._sample_weight = None
+        if data.sample_weight is not None:
+            self._sample_weight = self._order.with_mean_one(data.sample_weight[self._rows])
         self._mixup = mixup
         batches = -(-self._n // (batch_size or self._n))
         # of one size, up to a row: a small rest would take a step as long as any other
         bounds = [batch * self._n // batches for batch in range(batches + 1)]
         self._sizes = [stop - start for start, stop in pairwise(bounds)]
-        self._is_full = batches == 1
+        # always the same rows in the same order
+        self._is_full = batches == 1 and self._order.is_of_all
         device_bounds = torch.tensor(bounds, device=data.x.device)
         self._batch = torch.repeat_interleave(device_bounds.diff())
         self._start, self._size = device_bounds[:-1][self._batch], device_bounds.diff()[self._batch]
@@ -220,6 +237,7 @@ class BatchSource:
     def members(self, positions: Tensor) -> "BatchSource":
         """The batches of the members at some positions."""
         part = copy.copy(self)
+        part._order = self._order.members(positions)
         part._rows, part._y = self._rows[positions], self._y[positions]
         part._sample_weight = None if self._sample_weight is None else self._sample_weight[positions]
         part._full_x = None if self._full_x is None else self._full_x[positions]
@@ -229,15 +247,16 @@ class BatchSource:
     def _find_neighbours(self, network: MemberNetwork) -> Tensor | None:
         """Partner candidates as positions among a member's training rows, (M, n_train, K)."""
         features = network.standardize(self._x[self._rows])
-        found = [self._mixup.partners.neighbours(member) for member in features]
-        return None if any(one is None for one in found) else torch.stack([one for one in found if one is not None])
+        found = [self._mixup.partners.neighbours(member) for member in self._order.cut(features)]
+        told = [one for one in found if one is not None]
+        return self._order.filled(told) if len(told) == len(found) else None
 
     def epoch(self, epoch: int, random: KeyedRandom) -> Iterator[Batch]:
         """The batches of an epoch, drawn from its own streams of the members' random numbers."""
         random, host = random.stream(epoch), Random(epoch)
         self._generator.manual_seed(epoch)
-        places = torch.arange(self._n, device=self._rows.device).expand_as(self._rows)
-        order = places if self._is_full else random.permutations(self._n)
+        places = torch.arange(self._n, device=self._rows.device).expand(len(self._rows), -1)
+        order = places if self._is_full else self._order.draw(random)
         if self._mixup.at is None:
             mates, targets = order, self._labels(order)
         else:

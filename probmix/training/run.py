@@ -74,7 +74,7 @@ class Task:
         network.eval()
         data, objective = self.data, self.objective
         members, n = data.validation_rows.shape
-        weights = data.weights(data.validation_rows)
+        weights = data.validation_weights()
         total = torch.zeros(members, dtype=torch.float64, device=data.x.device)
         step = network.rows_at_once(1 if noise is None else noise.shape[1])
         for start in range(0, n, step):
