@@ -61,6 +61,11 @@ class OutOfFoldPredictions(Predictions):
             If there are none: `validation` was neither "folds" nor splits that each row judges equally often, or a row
             has weight zero.
 
+        Notes
+        -----
+        Each is of a single member, while `predict_dist` pools all. The row has helped to choose the epoch of its
+        member, which makes its score a little too good.
+
         Examples
         --------
         >>> import numpy as np
