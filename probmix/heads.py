@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from ._precision import at_least_float32
 from .families import Family, get
 from .families.links import soft_bound
 
@@ -55,6 +56,7 @@ def natural_params_from(
         raw = raw.unflatten(-1, (num_targets, family.num_raw))
     if bounds is not None:
         low, high = bounds
+        raw = at_least_float32(raw)
         raw = soft_bound(raw, low.to(raw.dtype), high.to(raw.dtype))
     return family.constrain(raw)
 

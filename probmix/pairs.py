@@ -122,12 +122,17 @@ def draw(
     -------
     Tensor, (*L, B, *F)
     """
+    kind = mean.dtype
+    # precisions have a range that half precision has not
+    wide = torch.promote_types(torch.promote_types(kind, precision.dtype), torch.float32)
+    mean, precision = mean.to(wide), precision.to(wide)
     if partners is not None and weights is not None:
         if isinstance(partners, int) and weights.ndim == 3 and noise is not None:
             numbers, share = noise(mean.shape).to(mean), _share(weights, mean)
             drawn: Tensor = _TurnedDraw.apply(mean, precision, partners, share, numbers)
-            return drawn
+            return drawn.to(kind)
         weighted = meet_partners(precision * mean, partners, weights)
         precision = meet_partners(precision, partners, weights)
         mean = weighted / precision
-    return mean if noise is None else torch.addcmul(mean, precision.rsqrt(), noise(mean.shape).to(mean))
+    drawn = mean if noise is None else torch.addcmul(mean, precision.rsqrt(), noise(mean.shape).to(mean))
+    return drawn.to(kind)

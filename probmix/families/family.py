@@ -2,13 +2,14 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from .._names import unknown_name
+from .._precision import in_full_precision
 from ..distributions import has_atoms, is_discrete
 from .label import Label, TargetScaler, expectation
 from .tools import weighted_mean
@@ -37,6 +38,12 @@ class Family(ABC):
     """
 
     pools_log_linearly: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Links see float32 at least, also under autocast: half precision ends at 65,504, and at 6e-8."""
+        super().__init_subclass__(**options)
+        if "constrain" in vars(cls):
+            type.__setattr__(cls, "constrain", in_full_precision(vars(cls)["constrain"]))
 
     @property
     @abstractmethod

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .._precision import at_least_float32
 from ..families import Family, get
 from ..fusion import Embedding, Noise, fuse_at
 from ..networks import EMBEDDING
@@ -96,7 +97,7 @@ def mixup_loss(
 
     if mixup.at is None:
         rows = len(x) if partners is None else len(partners)
-        eta = module(x[:rows])
+        eta = network(x[:rows])
         check_params(family, eta, y[:rows].shape)
         eta = exposed(family, eta, None if log_exposure is None else log_exposure[:rows])
         losses = sum_targets(goal.losses(eta, goal.point_label(y[:rows])), 1)
@@ -136,7 +137,7 @@ class _Own:
         self._embedding = None if mixup.embedding == "point" else embedding
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self._module(x)
+        return at_least_float32(self._module(x))
 
     def fused(
         self, x: Tensor, place: str, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
@@ -155,7 +156,7 @@ class _Own:
             )
         with fuse_at(module, place, partners, weights, embedding=self._embedding, noise=noise):
             eta: Tensor = module(x)
-        return eta
+        return at_least_float32(eta)
 
 
 def draw_partners(mixup: Mixup, x: Tensor, uniform: Uniform) -> Tensor:

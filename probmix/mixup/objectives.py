@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .._names import unknown_name
+from .._precision import in_full_precision
 from ..distributions.scoring import marginal_crps
 from ..families import Categorical, ExponentialFamily, Family, Label, TargetScaler
 from ..families.label import expectation
@@ -163,12 +164,14 @@ class RankedProbability(Objective):
         share = mean - below
         return Label(torch.stack([below, below + 1], -1), weights=torch.stack([1 - share, share], -1))
 
+    @in_full_precision
     def losses(self, eta: Tensor, label: Label) -> Tensor:
         def crps(params: Tensor, y: Tensor) -> Tensor:
             return marginal_crps(self.family.distribution(params.expand(*y.shape, params.shape[-1])), y)
 
         return expectation(crps, eta, label).to(eta.dtype)
 
+    @in_full_precision
     def mixture_losses(
         self, points: tuple[Tensor, Tensor], weights: Tensor, label: Label, spread: float, row_ndim: int
     ) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from .._names import unknown_name
+from .._precision import at_least_float32
 from ..random import KeyedRandom
 from .mlp import MemberLinear
 
@@ -105,7 +106,8 @@ class GaussianEmbedding(nn.Module):
         else:
             raw = self.output(self.hidden(x.flatten(self._row_axes)))
             raw = raw.view(*raw.shape[:-1], *[1] * (mean.ndim - raw.ndim), self.features)
-        return softplus(raw.clamp(*_LIMITS))
+        # the upper limit is beyond half precision
+        return softplus(at_least_float32(raw).clamp(*_LIMITS))
 
     @torch.no_grad()
     def initialize_(self, random: KeyedRandom) -> None:
