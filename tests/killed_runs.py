@@ -11,12 +11,14 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pandas as pd
 import torch
 from tables_folder import write_tables
+from tqdm import tqdm
 
 from probmix.experiments import UCIExperiment, reproduce
 from probmix.experiments.methods import METHODS
@@ -93,6 +95,8 @@ def start_and_kill(experiment, out, jobs, moment):
     if child == 0:
         code = 1
         try:
+            # a lock shared by all that are forked stays closed for ever where one is killed while it has it
+            tqdm.set_lock(threading.RLock())
             experiment.jobs_left = jobs + 1
             reproduce(experiment, out, verbose=False)
             code = 0
