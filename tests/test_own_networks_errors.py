@@ -210,7 +210,7 @@ def test_rows_of_another_shape_after_the_fit(wrong):
     for method in (model.predict, model.predict_dist, lambda X: model.log_prob(X, np.zeros(len(X)))):
         with pytest.raises(ValueError, match=message):
             method(np.zeros(shape))
-    with pytest.raises(ValueError, match="Input X contains NaN"):
+    with pytest.raises(ValueError, match=r"^`X` must be finite; got NaN at index \(0, 0, 0\)"):
         model.predict(np.full((4, 2, 6), np.nan))
 
 
