@@ -12,7 +12,7 @@ from score_oracles import DTYPES, RTOL, close
 
 from probmix import linear_pool
 from probmix.distributions import Hurdle, Independent, NegativeBinomial, Poisson, ZeroInflated, cdf, icdf, is_discrete
-from probmix.scores import coverage, crps, nll, pit
+from probmix.scores import calibration_error, coverage, crps, nll, pit
 
 MEANS = (1e-3, 0.3, 2.0, 50.0, 1e3, 1e6)
 DISPERSIONS = (1e-8, 1e-4, 0.1, 1.0, 5.0, 100.0)
@@ -328,3 +328,10 @@ def test_cdfs_at_very_large_means(log_mean, log_dispersion):
         y = math.exp(log_mean) * max(1e-3, 1 + z * math.sqrt(1 / a + math.exp(-log_mean)))
         want = st.nbinom(a, 1 / (1 + math.exp(log_mean + log_dispersion))).cdf(y)
         assert ours.cdf(wide(y)).item() == pytest.approx(want, rel=1e-6, abs=1e-9)
+
+
+def test_zero_inflated_counts_have_a_shape_as_others_do():
+    distribution = ZeroInflated(Poisson(torch.full((6,), 2.0)), gate=torch.full((6,), 0.25))
+    for one in (distribution, distribution.expand([3, 6])):
+        assert isinstance(one.batch_shape, torch.Size)
+    assert 0 <= calibration_error(distribution, distribution.sample()).item() <= 1

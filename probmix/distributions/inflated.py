@@ -38,6 +38,11 @@ class ZeroInflated(Marginals, dist.ZeroInflatedDistribution):
     tensor(1.5000)
     """
 
+    @property
+    def batch_shape(self) -> torch.Size:
+        """Pyro's is a mere tuple."""
+        return torch.Size(self._batch_shape)
+
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         # Pyro's trips over a gate that is known in both forms
         new = self._get_checked_instance(ZeroInflated, _instance)
