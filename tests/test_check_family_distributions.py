@@ -149,7 +149,7 @@ NORMALS: list[tuple[str, Callable[[], type], str]] = [
     (
         "draws on a grid",
         lambda: _normal(sample=lambda d, shape=(): _wider(d, shape).round()),
-        "moments, sampling, point masses, log-linear pooling",
+        "moments, check_targets, sampling, point masses, log-linear pooling",
     ),
     (
         "another mean",

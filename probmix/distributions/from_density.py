@@ -4,18 +4,18 @@ A distribution of another's making may bring `log_prob` and `support` alone. Tha
 sum, and quantiles are sought in the cdf. What comes of it is checked: the total mass must be one.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, biject_to
+from torch.distributions import Distribution
 
-from .counts import masses
+from .from_masses import cdf_from_masses, icdf_from_masses
 from .inversion import invert_continuous, invert_discrete, with_ends
 from .panels import BLOCK, over_panels, refined
-from .parts import device_of, innermost, is_discrete, widen
+from .parts import device_of, widen
 from .point_masses import atoms
+from .supports import coordinate_of, lacks, on_integers, support_ends
 
 # The mode is sought where a coordinate of the support, which is any real number, is the hyperbolic sine of these.
 _REACH, _PLACES, _ZOOMS, _ZOOM = 40.0, 401, 14, 16
@@ -26,8 +26,6 @@ _SCALE, _DROP = 0.5, 80.0
 _PANELS, _TOLERANCE = 96, 1e-11
 # How far the total mass may be off: the density of a stranger may be no better.
 _MASS = 1e-6
-# So many counts are added at most.
-_MOST_COUNTS = 2**20
 # Quantiles are sought between the hyperbolic sines of these.
 _FARTHEST = 700.0
 
@@ -51,18 +49,18 @@ def cdf_from_density(distribution: Distribution, y: Tensor) -> Tensor:
         If there is no density or support, or the mass is not one.
     """
     distribution = _plain(distribution)
-    if not _on_integers(distribution):
+    if not on_integers(distribution):
         return _panels(distribution).cdf(y)
     y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape))
-    return _sum_to(distribution, y.reshape(-1, *distribution.batch_shape)).reshape(y.shape)
+    return cdf_from_masses(distribution, y.reshape(-1, *distribution.batch_shape)).reshape(y.shape)
 
 
 def icdf_from_density(distribution: Distribution, q: Tensor) -> Tensor:
     """Quantiles of such a distribution, from that cdf."""
     distribution = _plain(distribution)
-    if _on_integers(distribution):
+    if on_integers(distribution):
         q = q.expand(torch.broadcast_shapes(q.shape, distribution.batch_shape))
-        return _count_up(distribution, q.reshape(-1, *distribution.batch_shape)).reshape(q.shape)
+        return icdf_from_masses(distribution, q.reshape(-1, *distribution.batch_shape)).reshape(q.shape)
     return icdf_from_cdf(distribution, _panels(distribution).cdf, q)
 
 
@@ -71,27 +69,25 @@ def keep_panels(distribution: Distribution) -> None:
 
     It must not be a user's, whose parameters may change.
     """
-    if not _on_integers(distribution):
-        vars(distribution)["_panels"] = _Panels(_plain(distribution))
+    if not on_integers(distribution):
+        vars(distribution)["_probmix_panels"] = _Panels(_plain(distribution))
 
 
 def _panels(distribution: Distribution) -> "_Panels":
-    kept: _Panels | None = vars(distribution).get("_panels")
+    kept: _Panels | None = vars(distribution).get("_probmix_panels")
     return _Panels(distribution) if kept is None else kept
 
 
 def icdf_from_cdf(distribution: Distribution, cdf: Callable[[Tensor], Tensor], q: Tensor) -> Tensor:
     """The smallest y with cdf(y) >= q, in float64, for a distribution that has a `support`."""
     q = q.expand(torch.broadcast_shapes(q.shape, distribution.batch_shape))
-    discrete = _on_integers(distribution)
-    lower, upper = (
-        torch.as_tensor(end, dtype=q.dtype, device=q.device).expand(q.shape) for end in support_ends(distribution)
-    )
+    discrete = on_integers(distribution)
+    lower, upper = (end.to(q).expand(q.shape) for end in support_ends(distribution))
     level = torch.where((q > 0) & (q < 1), q, 0.5)
     if discrete:
         low = torch.where(lower.isfinite(), lower - 1, -_bracket(lambda t: cdf(-t) >= level, level, 2.0**53))
         return with_ends(invert_discrete(cdf, level, low, (low + 1).clamp(min=1.0)), q, lower, upper)
-    transform = _coordinate(distribution)
+    transform = coordinate_of(distribution)
 
     def at(t: Tensor) -> Tensor:
         return cdf(transform(t.sinh()))
@@ -109,15 +105,6 @@ def icdf_from_cdf(distribution: Distribution, cdf: Callable[[Tensor], Tensor], q
     return with_ends(y, q, lower, upper)
 
 
-def lacks(distribution: Distribution, what: str, why: str) -> NotImplementedError:
-    """The error of a distribution that lacks its `what`, and that nothing can be made from."""
-    name = type(innermost(distribution)).__name__
-    return NotImplementedError(
-        f"{name} has no {what}, and none can be made from its `log_prob`: {why}. Give the class methods `cdf` and "
-        f"`icdf`, or register them with `probmix.distributions.cdf.register({name})` and `icdf.register({name})`."
-    )
-
-
 class _Panels:
     """A continuous distribution by panels that hold its mass.
 
@@ -126,7 +113,7 @@ class _Panels:
     """
 
     def __init__(self, distribution: Distribution) -> None:
-        self.distribution, self.transform = distribution, _coordinate(distribution)
+        self.distribution, self.transform = distribution, coordinate_of(distribution)
         self.cells = torch.Size(distribution.batch_shape).numel()
         with torch.no_grad():
             self.mode = self._find_mode()
@@ -218,61 +205,6 @@ class _Panels:
         return scale, (end / scale).asinh()
 
 
-def _sum_to(distribution: Distribution, y: Tensor) -> Tensor:
-    """Sum of the probabilities up to y, (K, *batch_shape)."""
-    total = torch.zeros_like(y)
-    for k, probabilities, _ in _counts(distribution):
-        total = total + torch.where(k.unsqueeze(1) <= y, probabilities.unsqueeze(1), 0.0).sum(0)
-    return total.clamp(max=1)
-
-
-def _count_up(distribution: Distribution, q: Tensor) -> Tensor:
-    """The first count at which the sum of the probabilities is q or more, (K, *batch_shape)."""
-    lower, upper = (
-        torch.as_tensor(end, dtype=q.dtype, device=q.device).expand(q.shape) for end in support_ends(distribution)
-    )
-    level, y = torch.where((q > 0) & (q < 1), q, 0.5), lower.clone()
-    for _, _, cumulative in _counts(distribution):
-        y = y + (cumulative.unsqueeze(1) < level).sum(0)
-    return with_ends(torch.minimum(y, upper), q, lower, upper)
-
-
-def _counts(distribution: Distribution) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Counts (K, 1, ...), their probabilities and the sums of these, (K, *batch_shape), in blocks, while there are any.
-
-    Raises
-    ------
-    NotImplementedError
-        If there are no probabilities, or they do not sum to one.
-    """
-    batch = torch.Size(distribution.batch_shape)
-    ends = [torch.as_tensor(end).double() for end in support_ends(distribution)]
-    if not bool(ends[0].isfinite().all()):
-        raise lacks(distribution, "cdf", "its support has no lowest integer")
-    start, stop = float(ends[0].amin()), float(ends[1].amax())
-    size = max(1, min(1024, BLOCK // max(1, batch.numel())))
-    below = torch.zeros(batch, dtype=torch.float64, device=device_of(distribution))
-    for first in range(_MOST_COUNTS // size):
-        k = start + first * size + torch.arange(size, dtype=torch.float64, device=below.device)
-        k = k[k <= stop].reshape(-1, *(1,) * len(batch))
-        if len(k):
-            inside = (k >= ends[0].to(k)) & (k <= ends[1].to(k))
-            try:
-                probabilities = torch.where(inside, masses(distribution, k).expand(-1, *batch), 0.0)
-            except NotImplementedError as error:
-                raise lacks(distribution, "cdf", "it has none either") from error
-            cumulative = below + probabilities.cumsum(0)
-            yield k, probabilities, cumulative
-            below = cumulative[-1]
-            if not bool((((below - 1).abs() > 1e-10) | (probabilities.sum(0) > 1e-17)).any()):
-                return
-        if len(k) < size:
-            break
-    if not bool(((below - 1).abs() <= _MASS).all()):
-        worst = below.flatten()[int((below - 1).abs().argmax())].item()
-        raise lacks(distribution, "cdf", f"the sum of the probabilities is {worst:.6g} and not 1, as far as found")
-
-
 def _bracket(outside: Callable[[Tensor], Tensor], like: Tensor, farthest: float = _FARTHEST) -> Tensor:
     """Powers of two, doubled in every place until they are no longer outside."""
     t = torch.ones_like(like)
@@ -289,37 +221,3 @@ def _plain(distribution: Distribution) -> Distribution:
     wide = widen(distribution)
     wide._validate_args = False
     return wide
-
-
-def _support(distribution: Distribution) -> Any:
-    try:
-        support = distribution.support
-    except NotImplementedError:
-        support = None
-    if support is None:
-        raise lacks(distribution, "cdf", "that needs its `support` as well")
-    if distribution.event_shape:
-        raise lacks(distribution, "cdf", f"it is one of vectors, of event shape {tuple(distribution.event_shape)}")
-    return support
-
-
-def _on_integers(distribution: Distribution) -> bool:
-    _support(distribution)
-    return is_discrete(distribution)
-
-
-def _coordinate(distribution: Distribution) -> Any:
-    """The map from the real line to the support."""
-    support = _support(distribution)
-    try:
-        return biject_to(support)
-    except NotImplementedError as error:
-        raise lacks(distribution, "cdf", f"torch does not know its support, {support}") from error
-
-
-def support_ends(distribution: Distribution) -> tuple[Any, Any]:
-    """Both ends of the support, infinite where there are none."""
-    support = _support(distribution)
-    if support is torch.distributions.constraints.boolean:
-        return 0.0, 1.0
-    return getattr(support, "lower_bound", -torch.inf), getattr(support, "upper_bound", torch.inf)

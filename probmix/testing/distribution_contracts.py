@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
 from ..distributions import Mixture, atoms, cdf, cdf_below, icdf, is_discrete
-from ..distributions.from_density import cdf_from_density, support_ends
+from ..distributions.from_density import cdf_from_density
 from ..distributions.normal_scores import from_normal_score, normal_score
 from ..distributions.parts import innermost
 from ..distributions.point_masses import mass_at
@@ -23,6 +23,7 @@ from ..distributions.scoring import (
     mixture_crps,
     mixture_window_crps,
 )
+from ..distributions.supports import support_ends
 from .cases import EXACT, INTEGRAL, LINK, ROWS, SINGLE, Case, close, grid, log_prob, require
 
 _LEVELS = (1e-6, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
@@ -212,9 +213,7 @@ def _rounded(case: Case) -> Distribution:
 
 def _ends(distribution: Distribution, like: Tensor) -> tuple[Tensor, Tensor]:
     """Both ends of the support, (*batch_shape)."""
-    lower, upper = (
-        torch.as_tensor(end, dtype=torch.float64).expand(distribution.batch_shape) for end in support_ends(distribution)
-    )
+    lower, upper = (end.expand(distribution.batch_shape) for end in support_ends(distribution))
     return lower, upper
 
 
