@@ -22,6 +22,7 @@ REASONS = {
     "no point masses": {"atoms"},
     "discrete": {"atoms"},
     "no counts": {"masses", "smooth_cdf", "counted", "summed_counts", "sample_positive"},
+    "not of counts alone": {"masses", "smooth_cdf", "counted", "summed_counts", "sample_positive"},
     "few values, all summed": {"masses", "smooth_cdf", "counted", "summed_counts", "sample_positive"},
     "probabilities by log_prob": {"masses"},
     "counts of its own": {"counted"},
@@ -59,6 +60,7 @@ GENERAL = {
     "Independent": "made of others",
     "InverseGaussian": f"{SMOOTH}; normal score by the cdf; log_prob keeps its digits; no closed form; "
     "no closed form for pairs; thresholds by quadrature or sums",
+    "Joined": "has methods of its own; not of counts alone; never a component",
     "LogNormal": f"{SMOOTH}; thresholds by quadrature or sums",
     "Mixture": "made of others; normal score by the cdf",
     "NegativeBinomial": f"{COUNTS}; counts of its own; no closed form for pairs",
