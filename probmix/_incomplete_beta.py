@@ -7,12 +7,11 @@ from torch import Tensor
 from ._special import HALF_LOG_2PI, stirling_remainder
 
 # A tail is cut off where its integrand has fallen to exp(-38), 3e-17 of where it starts.
-_DROP = 38.0
-_NEWTON = 14
-# Gauss-Legendre rules for the first eighth of a tail and for the rest of it.
-_NODES, _SPLIT = 32, 0.125
-# Elements of one evaluation of the integrand: 8 MiB of float64.
-_BLOCK = 2**20
+_DROP, _NEWTON = 38.0, 5
+# Of a tail at a parameter that is larger by this: its integrand is then smooth enough for few nodes.
+_NODES, _RAISE = 28, 8
+# Elements of one evaluation of the integrand: 1 MiB of float64.
+_BLOCK = 2**17
 
 
 def log_kernel(y: Tensor, a: Tensor, b: Tensor, rest: Tensor | None = None) -> Tensor:
@@ -46,8 +45,8 @@ def incomplete_beta(a: Tensor, b: Tensor, x: Tensor, rest: Tensor | None = None)
 
     Notes
     -----
-    Recurrences (DLMF 8.17.20-21) raise a and b to one or more. The density of the logit is then log-concave, and the
-    tail that does not hold the mean, an integral over the distance t from the logit of x with the integrand
+    Recurrences (DLMF 8.17.20-21) raise a and b to one or more, and the one of the smaller tail by eight. The density of
+    the logit is then log-concave, and that tail, an integral over the distance t from the logit of x with the integrand
 
     .. math:: \exp(-\psi(t)),\qquad \psi(t) = a t + (a + b)\log(1 + x(e^{-t} - 1)),
 
@@ -62,15 +61,26 @@ def incomplete_beta(a: Tensor, b: Tensor, x: Tensor, rest: Tensor | None = None)
 
 
 def regularised(a: Tensor, b: Tensor, y: Tensor, rest: Tensor) -> Tensor:
-    """I_y(a, b) for y and 1 - y inside (0, 1)."""
+    """I_y(a, b) for y and 1 - y inside (0, 1); all of one shape, a block of elements at a time."""
+    size = max(1, _BLOCK // _NODES)
+    blocks = zip(*(t.flatten().split(size) for t in (a, b, y, rest)), strict=True)
+    return torch.cat([_regularised(*block) for block in blocks]).reshape(y.shape)
+
+
+def _regularised(a: Tensor, b: Tensor, y: Tensor, rest: Tensor) -> Tensor:
     low_a, low_b = a < 1, b < 1
-    from_a = torch.where(low_a, log_kernel(y, a, b, rest).exp() / a, 0.0)
-    a = torch.where(low_a, a + 1, a)
-    from_b = torch.where(low_b, log_kernel(y, a, b, rest).exp() / b, 0.0)
-    b = torch.where(low_b, b + 1, b)
+    kernel = log_kernel(y, a, b, rest).exp()
+    from_a = torch.where(low_a, kernel / a, 0.0)
+    kernel, a = torch.where(low_a, kernel * y * ((a + b) / a), kernel), torch.where(low_a, a + 1, a)
+    from_b = torch.where(low_b, kernel / b, 0.0)
+    kernel, b = torch.where(low_b, kernel * rest * ((a + b) / b), kernel), torch.where(low_b, b + 1, b)
     left = y * (a + b) <= a
-    tail = _tail(*(torch.where(left, one, other) for one, other in ((a, b), (b, a), (y, rest), (rest, y))))
-    tail = log_kernel(y, a, b, rest).exp() * tail
+    p, r, x, over = (torch.where(left, one, other) for one, other in ((a, b), (b, a), (y, rest), (rest, y)))
+    # the tail at p + 8, and the terms that lead back to p
+    tail = (p + _RAISE) * _tail(p + _RAISE, r, x, over)
+    for j in range(_RAISE - 1, -1, -1):
+        tail = 1 + tail * (x * (p + r + j) / (p + j + 1))
+    tail = kernel / p * tail
     return (torch.where(left, tail, 1 - tail) + from_a - from_b).clamp(0, 1)
 
 
@@ -91,26 +101,19 @@ def _tail(a: Tensor, b: Tensor, x: Tensor, rest: Tensor) -> Tensor:
         # with x above one half psi'' grows until the odds are even: up to there psi is above its parabola
         parabola = (2 * _DROP / (total * x * rest)).sqrt()
         end = torch.where(~low & (parabola <= x.log() - rest.log()), torch.minimum(end, parabola), end)
+        # and everywhere above its tangent at zero
+        end = torch.minimum(end, _DROP / (a - total * x).clamp(min=1e-300))
         for _ in range(_NEWTON):
             odds = share * torch.exp(sign * end)
             end = end - (exponent(end) - _DROP) / (slope + sign * total * odds / (1 - share + odds))
-    value = torch.zeros_like(x)
-    step = max(1, _BLOCK // max(1, x.numel()))
-    column = (-1,) + (1,) * x.ndim
-    for nodes, rule in zip(torch.from_numpy(_T).split(step), torch.from_numpy(_RULE).split(step), strict=True):
-        terms = torch.exp(-exponent(end * nodes.to(x).reshape(column)))
-        value = value + (rule.to(x).reshape(column) * terms).sum(0)
-    return end * value
+    nodes, rule = (torch.from_numpy(t).to(x) for t in (_T, _RULE))
+    return end * (rule @ torch.exp(-exponent(end * nodes.unsqueeze(-1))))
 
 
-def _panels() -> tuple[np.ndarray, np.ndarray]:
+def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights on [0, 1]."""
     x, weights = np.polynomial.legendre.leggauss(_NODES)
-    x, weights = (x + 1) / 2, weights / 2
-    return (
-        np.concatenate([_SPLIT * x, _SPLIT + (1 - _SPLIT) * x]),
-        np.concatenate([_SPLIT * weights, (1 - _SPLIT) * weights]),
-    )
+    return (x + 1) / 2, weights / 2
 
 
-_T, _RULE = _panels()
+_T, _RULE = _gauss_legendre()

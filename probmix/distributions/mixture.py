@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
 from .counts import counted, masses, smooth_cdf
-from .inversion import invert_continuous, invert_discrete, with_ends
 from .marginals import Marginals, cdf, cdf_below, icdf
 from .members import component_weights
+from .mixture_quantiles import mixture_quantiles
 from .normal_scores import from_normal_score, normal_score
-from .parts import innermost, is_discrete
+from .parts import innermost, is_discrete, to_dtype_of
 from .point_masses import atoms
 from .sampling import sample_mixture
 from .scoring import (
@@ -78,17 +78,10 @@ def _(distribution: torch.distributions.Independent[Distribution], q: Tensor) ->
 
 @icdf.register
 def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
-    _, dim = component_weights(distribution)
     shape = torch.broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
-    q = q.expand(shape)
-    # classes are whole numbers to torch
-    components = icdf(distribution.component_distribution, q.unsqueeze(dim)).to(q.dtype)
-    low, high = components.amin(dim), components.amax(dim)
-    if is_discrete(distribution):
-        y = invert_discrete(lambda y: cdf(distribution, y), q, low - 1, high)
-    else:
-        y = _on_atoms(distribution, q, invert_continuous(lambda y: cdf(distribution, y), q, low, high))
-    return with_ends(y, q, low, high)
+    q = q.double().expand(shape)
+    y = mixture_quantiles(distribution, q)
+    return to_dtype_of(distribution, y if is_discrete(distribution) else _on_atoms(distribution, q, y))
 
 
 def _on_atoms(distribution: MixtureSameFamily, q: Tensor, y: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 import copy
 from functools import singledispatch
+from inspect import getattr_static
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Transform, constraints
+from torch.distributions.utils import lazy_property
 
 # Parameters that classes of torch keep under another name, and the axes of one row.
 _KEPT_ASIDE = {"_unbroadcasted_scale_tril": 2}
@@ -57,10 +59,13 @@ def select(distribution: Distribution, places: Tensor, dims: int) -> Distributio
             return None
     for name, value in vars(distribution).items():
         if isinstance(value, Tensor):
-            # the same tensor may go by a second name
-            if id(value) not in same:
+            # the same tensor may go by a second name, and what was found on demand is found again
+            if id(value) in same:
+                vars(chosen)[name] = same[id(value)]
+            elif isinstance(getattr_static(type(distribution), name, None), lazy_property):
+                del vars(chosen)[name]
+            else:
                 return None
-            vars(chosen)[name] = same[id(value)]
     vars(chosen)["_batch_shape"] = places.shape + batch[dims:]
     return chosen
 
