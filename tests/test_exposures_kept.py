@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -135,6 +136,11 @@ def test_recalibration_learns_from_predictions_under_exposure(fitted):
     assert right.score(X, Y, exposure=EXPOSURE) > wrong.score(X, Y, exposure=EXPOSURE) + 0.1
     assert right.sample(X[:2], 5, random_state=0, exposure=[1e3, 1e-9]).mean(0)[0] > 100
     assert right.predict_quantile(X[:2], 0.5, exposure=[1e3, 1e-9])[0] > 100
+    conformal = ConformalRegressor(frozen, random_state=0).fit(X, Y, exposure=EXPOSURE)
+    expected = r2_score(Y, fitted.predict(X, exposure=EXPOSURE))
+    assert conformal.score(X, Y, exposure=EXPOSURE) == pytest.approx(expected)
+    with refused():
+        conformal.score(X, Y)
     for kind in (RecalibratedRegressor, ConformalRegressor):
         with refused():
             kind(frozen).fit(X, Y)
@@ -170,6 +176,7 @@ def test_weights_are_checked_alike_in_fits_and_scores(case):
         counter().fit,
         model.score,
         calibrated.score,
+        ConformalRegressor(FrozenEstimator(model)).fit(X, Y).score,
         RecalibratedRegressor(FrozenEstimator(model)).fit,
         lambda *given, **weights: neg_nll_scorer(model, *given, **weights),
         lambda *given, **weights: neg_crps_scorer(model, *given, **weights),

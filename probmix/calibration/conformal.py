@@ -6,7 +6,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import r2_score
 
+from .._given import checked_weights
+from .._models import check_exposure_is_given
+from .._numbers import finite_numbers
 from ..distributions import cdf_below, has_atoms
 from ..distributions.normal_scores import WIDEST, from_normal_score, from_probability, normal_score
 from ..distributions.parts import device_of, widen
@@ -141,6 +145,26 @@ class ConformalRegressor(CalibratedEstimator):
         """Mean of the distribution that the model predicts: (n, F) -> (n,) or (n, d)."""
         mean: NDArray[np.float64] = self._model_distribution(X, exposure).mean.double().cpu().numpy()
         return mean
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+    ) -> float:
+        """Coefficient of determination of the mean, as of scikit-learn's regressors; larger is better.
+
+        Parameters
+        ----------
+        X : array-like, (n, F)
+        y : array-like, (n,) or (n, d)
+        sample_weight, exposure : array-like, (n,), optional
+        """
+        check_exposure_is_given(self, exposure)
+        y = finite_numbers(y, "y")
+        weights = None if sample_weight is None else checked_weights(sample_weight, y.shape[:1]).cpu().numpy()
+        return float(r2_score(y, self.predict(X, exposure), sample_weight=weights))
 
     @torch.no_grad()
     def predict_interval(
