@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .._incomplete_beta import log_kernel
 from ..distributions import Beta as BetaDistribution
-from .bounds import logit_reach
+from .bounds import LEAST_SHARE, logit_reach
 from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
@@ -137,7 +137,9 @@ class Beta(ExponentialFamily):
             + outside("a mean of 1 - y", 1 - mean, math.exp(-_LOGIT_LIMIT))
         )
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         low, high = logit_reach(y.double(), dim)
         inside = [
             soft_clamp_inverse(end.clamp(-_FARTHEST, _FARTHEST), -_LOGIT_LIMIT, _LOGIT_LIMIT) for end in (low, high)

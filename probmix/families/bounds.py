@@ -11,8 +11,8 @@ _LOG_REACH = 0.5
 _LOG_LIMITS = -19.0, 29.0
 # Where a head fades out below its least scale, half a unit of a logarithm further down, the scale is the least one.
 _FADE = math.exp(0.5)
-# The least scale as a share of the targets' own.
-_LEAST_SCALE = 0.001
+# The least scale in training, as a share of the targets' own.
+LEAST_SHARE = 0.001
 # Gaps of a lattice are multiples of its step up to rounding.
 _TOLERANCE = 1e-4
 # Expected counts of which a zero tells next to nothing: it costs a thousandth of a nat.
@@ -50,22 +50,22 @@ def _within(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     return low.clamp(*_LOG_LIMITS), high.clamp(*_LOG_LIMITS)
 
 
-def least_scale(y: Tensor, scale: Tensor, dim: int, unit: Tensor | None = None) -> Tensor:
-    """From where on downwards a scale fades out: to end at 0.1 % of the targets' own, or at their rounding error.
+def least_scale(y: Tensor, least: Tensor, dim: int, unit: Tensor | None = None) -> Tensor:
+    """From where on downwards a scale fades out: to end at a least one, or at the rounding error of the targets.
 
     Parameters
     ----------
     y : Tensor
         Targets.
-    scale : Tensor
-        Their scale; `dim` is kept with length 1.
+    least : Tensor
+        The least scale; `dim` is kept with length 1.
     dim : int
         The axis of the rows.
     unit : Tensor, optional
-        What the scale is relative to, if it is so, as `scale`.
+        What the scale is relative to, if it is so, as `least`.
     """
     error = rounding(y, dim)
-    return _FADE * torch.maximum(error if unit is None else error / unit, _LEAST_SCALE * scale)
+    return _FADE * torch.maximum(error if unit is None else error / unit, least)
 
 
 def rounding(y: Tensor, dim: int) -> Tensor:

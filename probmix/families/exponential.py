@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import Exponential as ExponentialDistribution
-from .bounds import log_count_reach
+from .bounds import LEAST_SHARE, log_count_reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import soft_clamp, soft_clamp_inverse
@@ -92,7 +92,9 @@ class Exponential(ExponentialFamily):
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         return -1 / weighted_mean(y.double(), weights, dim).clamp(min=_LEAST_MEAN).unsqueeze(-1)
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         y = y.double()
         low, high = log_count_reach(y, weighted_mean(y, weights, dim), dim)
         return self.unconstrain(-(-low).exp().unsqueeze(-1)), self.unconstrain(-(-high).exp().unsqueeze(-1))

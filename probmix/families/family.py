@@ -11,6 +11,7 @@ from torch import Tensor
 from .._names import unknown_name
 from .._precision import in_full_precision
 from ..distributions import has_atoms, is_discrete
+from .bounds import LEAST_SHARE
 from .label import Label, TargetScaler, expectation
 from .tools import weighted_mean
 
@@ -244,14 +245,21 @@ class Family(ABC):
         """
         return []
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         """Between which a head's output is taken as it is: none by default.
 
         Beyond these bounds it fades out within half a unit, see `links.soft_bound`, so that no row, however far out,
         gets a mean that is out of all proportion to the targets or a scale that they do not warrant. Ordinary rows are
         to lie inside.
 
-        Arguments are those of `marginal_params`.
+        Parameters
+        ----------
+        y, weights, dim
+            As in `marginal_params`.
+        least : float
+            Least scale of the densities as a share of the scale of the targets.
 
         Returns
         -------

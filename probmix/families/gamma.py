@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._special import gamma_log_prob
 from ..distributions import Gamma as GammaDistribution
-from .bounds import least_scale, log_reach
+from .bounds import LEAST_SHARE, least_scale, log_reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
@@ -138,13 +138,15 @@ class Gamma(ExponentialFamily):
         shape = (3 - gap + ((gap - 3).square() + 24 * gap).sqrt()) / (12 * gap)
         return outside("a coefficient of variation", shape.pow(-0.5), _CV_FLOOR, _LEAST_SHAPE**-0.5)
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         y = y.double()
         low, high = log_reach(y, dim)
         mean = weighted_mean(y, weights, dim)
         cv = weighted_mean((y / mean - 1).square(), weights, dim).sqrt()
-        least = least_scale(y, cv, dim, unit=y.amax(dim, keepdim=True)).clamp(min=2 * _CV_FLOOR)
-        return self._raw(low, least), self._raw(high, (2 * cv).clamp(_WIDE, _WIDEST))
+        floor = least_scale(y, least * cv, dim, unit=y.amax(dim, keepdim=True)).clamp(min=2 * _CV_FLOOR)
+        return self._raw(low, floor), self._raw(high, (2 * cv).clamp(_WIDE, _WIDEST))
 
     def _raw(self, log_mean: Tensor, cv: Tensor) -> Tensor:
         """Network output for a log-mean and a coefficient of variation: (*B,), (*B,) -> (*B, num_raw)."""

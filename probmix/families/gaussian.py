@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .._special import HALF_LOG_2PI
-from .bounds import least_scale, reach
+from .bounds import LEAST_SHARE, least_scale, reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_limit, soft_limit_inverse
@@ -125,13 +125,15 @@ class Gaussian(ExponentialFamily):
         variance = weighted_mean((y.double() - mean).square(), weights, dim).clamp(min=(10 * _SD_FLOOR) ** 2)
         return torch.stack([mean / variance, -0.5 / variance], -1)
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         y = y.double()
         low, high = reach(y, dim)
         one = torch.ones_like(low)
         # the range is twice as long, and no sample has a larger standard deviation than half of its own
         widest = torch.maximum((high - low) / 4, one)
-        return self.raw(low, least_scale(y, one, dim)), self.raw(high, widest)
+        return self.raw(low, least_scale(y, least * one, dim)), self.raw(high, widest)
 
     def raw(self, mean: Tensor, sd: Tensor) -> Tensor:
         """Network output for a mean and a standard deviation: (*B,), (*B,) -> (*B, num_raw)."""

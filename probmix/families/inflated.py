@@ -9,6 +9,7 @@ from torch import Tensor
 from ..distributions import Hurdle as HurdleDistribution
 from ..distributions import ZeroInflated as ZeroInflatedDistribution
 from ..distributions.inflated import hurdle_log_prob, log_positive, zero_inflated_log_prob
+from .bounds import LEAST_SHARE
 from .counts import check_counts
 from .family import Family
 from .links import soft_limit, soft_limit_inverse
@@ -48,8 +49,10 @@ class _Gated(Family):
     def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
         return self.base.beyond_bounds(y, weights)
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
-        low, high = self.base.raw_bounds(y, weights, dim)
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
+        low, high = self.base.raw_bounds(y, weights, dim, least)
         free = torch.full_like(low[..., :1], torch.inf)
         return torch.cat([-free, low], -1), torch.cat([free, high], -1)
 

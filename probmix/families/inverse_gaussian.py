@@ -9,7 +9,7 @@ from torch import Tensor
 from .._special import HALF_LOG_2PI
 from ..distributions import InverseGaussian as InverseGaussianDistribution
 from ..distributions.inverse_gaussian import inverse_gaussian_log_prob
-from .bounds import log_reach
+from .bounds import LEAST_SHARE, log_reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
@@ -135,7 +135,9 @@ class InverseGaussian(ExponentialFamily):
         _, square = _mean_and_square(y.double(), weights, 0)
         return outside("a coefficient of variation", square.sqrt(), _CV_FLOOR, _LEAST_RELATIVE_SHAPE**-0.5)
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         low, high = (soft_clamp_inverse(end, _LOG_MEAN_LOW, _LOG_MEAN_HIGH) for end in log_reach(y.double(), dim))
         free = torch.full_like(low, torch.inf)
         return torch.stack([low, -free], -1), torch.stack([high, free], -1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..distributions import LogNormal as LogNormalDistribution
-from .bounds import least_scale, log_reach
+from .bounds import LEAST_SHARE, least_scale, log_reach
 from .exponential_family import ExponentialFamily
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
@@ -130,13 +130,15 @@ class LogNormal(ExponentialFamily):
         square = weighted_mean((log_y - weighted_mean(log_y, weights, 0)).square(), weights, 0)
         return outside("a standard deviation of log y", square.sqrt(), _SD_FLOOR, _LEAST_PRECISION**-0.5)
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         y = y.double()
         low, high = log_reach(y, dim)
         log_y = y.log()
         sd = weighted_mean((log_y - weighted_mean(log_y, weights, dim)).square(), weights, dim).sqrt()
-        least = least_scale(y, sd, dim, unit=y.amax(dim, keepdim=True)).clamp(min=2 * _SD_FLOOR)
-        return self._raw(low, least), self._raw(high, (2 * sd).clamp(_WIDE, _WIDEST))
+        floor = least_scale(y, least * sd, dim, unit=y.amax(dim, keepdim=True)).clamp(min=2 * _SD_FLOOR)
+        return self._raw(low, floor), self._raw(high, (2 * sd).clamp(_WIDE, _WIDEST))
 
     def _raw(self, median: Tensor, sd: Tensor) -> Tensor:
         """Network output for a median and a standard deviation of log y: (*B,), (*B,) -> (*B, num_raw)."""

@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from .bounds import LEAST_SHARE
 from .exponential_family import ExponentialFamily
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
@@ -198,10 +199,12 @@ class MultivariateGaussian(ExponentialFamily):
         covariance = covariance + torch.diag_embed(shrinkage * variance + (10 * _SD_FLOOR) ** 2)
         return _pack(mean, torch.linalg.inv(covariance))
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         y = y.double()
         # the scale of a target given the others is at most that of the target alone, and may be as small
-        low, high = (end.mT.flatten(-2) for end in Gaussian().raw_bounds(y, weights, dim))
+        low, high = (end.mT.flatten(-2) for end in Gaussian().raw_bounds(y, weights, dim, least))
         free = low.new_full((*low.shape[:-1], self.num_raw - low.shape[-1]), torch.inf)
         return torch.cat([low, -free], -1), torch.cat([high, free], -1)
 

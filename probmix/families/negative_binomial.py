@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid, softplus
 from .._special import stirling_remainder
 from ..distributions import NegativeBinomial as NegativeBinomialDistribution
 from ..distributions.negative_binomial import negative_binomial_log_prob
-from .bounds import log_count_reach
+from .bounds import LEAST_SHARE, log_count_reach
 from .counts import LOG_RATE_HIGH, LOG_RATE_LOW, CountFamily, check_counts, outside_rates
 from .family import Family
 from .links import soft_clamp, soft_clamp_inverse
@@ -109,7 +109,9 @@ class FixedNegativeBinomial(CountFamily):
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         return self._from_log_mean(weighted_mean(y.double(), weights, dim).clamp(min=1e-3).log())
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         y = y.double()
         low, high = log_count_reach(y, weighted_mean(y, weights, dim), dim)
         return self.unconstrain(self._from_log_mean(low)), self.unconstrain(self._from_log_mean(high))
@@ -186,14 +188,16 @@ class NegativeBinomial(Family):
         dispersion = excess / mean.square().clamp(min=torch.finfo(mean.dtype).tiny)
         return outside_rates(y, weights) + outside("a dispersion", dispersion, high=math.exp(_LOG_DISPERSION_HIGH))
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         y = y.double()
         low, high = log_count_reach(y, weighted_mean(y, weights, dim), dim)
         dispersion = self.marginal_params(y, weights, dim)[..., 1]
         widest = dispersion.clamp(min=0.0) + _LOG_DISPERSION_REACH
-        least = self.unconstrain(torch.stack([low, dispersion], -1))
-        least[..., 1] = -math.inf
-        return least, self.unconstrain(torch.stack([high, widest], -1))
+        lowest = self.unconstrain(torch.stack([low, dispersion], -1))
+        lowest[..., 1] = -math.inf
+        return lowest, self.unconstrain(torch.stack([high, widest], -1))
 
     def check_targets(self, y: Tensor) -> None:
         check_counts(y, "negative binomial")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._special import poisson_log_prob
 from ..distributions import Poisson as PoissonDistribution
-from .bounds import log_count_reach
+from .bounds import LEAST_SHARE, log_count_reach
 from .counts import LOG_RATE_HIGH, LOG_RATE_LOW, CountFamily, check_counts
 from .links import soft_clamp, soft_clamp_inverse
 from .tools import check_kind, weighted_mean
@@ -62,7 +62,9 @@ class Poisson(CountFamily):
         mean = weighted_mean(y.double(), weights, dim).clamp(min=1e-3)
         return mean.log().unsqueeze(-1)
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         y = y.double()
         low, high = log_count_reach(y, weighted_mean(y, weights, dim), dim)
         return self.unconstrain(low.unsqueeze(-1)), self.unconstrain(high.unsqueeze(-1))

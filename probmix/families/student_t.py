@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..distributions import StudentT as StudentTDistribution
 from ..distributions.student_t import student_t_log_prob
-from .bounds import least_scale, reach
+from .bounds import LEAST_SHARE, least_scale, reach
 from .family import Family
 from .gaussian import Gaussian
 from .label import TargetScaler
@@ -130,12 +130,17 @@ class StudentT(Family):
         heavier = bool((likelihoods[0] > likelihoods[1]).any())
         return ["tails heavier than those of 1.05 degrees of freedom, its fewest"] if heavier else []
 
-    def raw_bounds(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> tuple[Tensor, Tensor]:
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
         y = y.double()
         low, high = (end.clamp(-_FARTHEST, _FARTHEST) for end in reach(y, dim))
         one, free = torch.ones_like(low), torch.full_like(low, math.inf)
         ends = []
-        for loc, scale, df in ((low, least_scale(y, one, dim), -free), (high, ((high - low) / 4).clamp(min=1.0), free)):
+        for loc, scale, df in (
+            (low, least_scale(y, least * one, dim), -free),
+            (high, ((high - low) / 4).clamp(min=1.0), free),
+        ):
             raw = self.unconstrain(torch.stack([loc, scale.log(), one], -1))
             ends.append(torch.cat([raw[..., :2], df.unsqueeze(-1)], -1))
         return ends[0], ends[1]

@@ -9,6 +9,7 @@ from torch import Tensor
 from .._tweedie import tweedie_log_prob
 from ..distributions import Tweedie as TweedieDistribution
 from ..distributions.tweedie import check_power
+from .bounds import LEAST_SHARE, log_count_reach
 from .family import Family
 from .label import TargetScaler
 from .links import soft_clamp, soft_clamp_inverse
@@ -111,6 +112,15 @@ class Tweedie(Family):
         variance = weighted_mean((y - mean).square(), weights, dim)
         dispersion = (variance / mean.pow(self.power)).clamp(min=10 * _LEAST, max=0.1 * _LARGEST)
         return torch.stack([mean.log(), dispersion.log()], -1)
+
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
+        y = y.double()
+        ends = log_count_reach(y, weighted_mean(y, weights, dim), dim)
+        low, high = (soft_clamp_inverse(end, _LOG_MEAN_LOW, _LOG_MEAN_HIGH) for end in ends)
+        free = torch.full_like(low, torch.inf)
+        return torch.stack([low, -free], -1), torch.stack([high, free], -1)
 
     def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
         y = y.double()

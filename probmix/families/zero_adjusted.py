@@ -8,6 +8,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid, softplus
 
 from ..distributions import ZeroAdjusted as ZeroAdjustedDistribution
+from .bounds import LEAST_SHARE
 from .exponential_family import ExponentialFamily
 from .gamma import Gamma
 from .label import Label, TargetScaler
@@ -196,6 +197,16 @@ class ZeroAdjusted(ExponentialFamily):
         positive, inside = self._split(y)
         part = positive.double() if weights is None else positive * weights.double()
         return inside, torch.where(part.sum(dim, keepdim=True) > 0, part, 1.0)
+
+    def raw_bounds(
+        self, y: Tensor, weights: Tensor | None = None, dim: int = 0, least: float = LEAST_SHARE
+    ) -> tuple[Tensor, Tensor]:
+        inside, part = self._positive_part(y.double(), weights, dim)
+        # zeros have no part in the range: the mean of the others stands for them
+        inside = torch.where(y > 0, inside, weighted_mean(inside, part, dim))
+        low, high = self.base.raw_bounds(inside, part, dim, least)
+        free = torch.full_like(low[..., :1], torch.inf)
+        return torch.cat([-free, low], -1), torch.cat([free, high], -1)
 
     def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
         return self.base.beyond_bounds(*self._positive_part(y.double(), weights, 0))

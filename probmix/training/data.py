@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..families import Family, Label, TargetScaler
+from ..families.bounds import LEAST_SHARE
 from ..fusion import Noise
 from ..mixup import Mixup
 from ..mixup.meeting import Meeting, pool_pairs, split_meetings
@@ -336,9 +337,11 @@ def marginal(family: Family, data: TrainingData, scaler: TargetScaler) -> Tensor
     return family.marginal_params(*_rates(data, scaler), dim=1)
 
 
-def raw_bounds(family: Family, data: TrainingData, scaler: TargetScaler) -> tuple[Tensor, Tensor]:
+def raw_bounds(
+    family: Family, data: TrainingData, scaler: TargetScaler, least: float = LEAST_SHARE
+) -> tuple[Tensor, Tensor]:
     """Bounds of the head from each member's targets, in training units, two of (M, 1, [d,] num_raw)."""
-    return family.raw_bounds(*_rates(data, scaler), dim=1)
+    return family.raw_bounds(*_rates(data, scaler), dim=1, least=least)
 
 
 def _rates(data: TrainingData, scaler: TargetScaler) -> tuple[Tensor, Tensor | None]:

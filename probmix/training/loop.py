@@ -13,6 +13,7 @@ from ..mixup.objectives import Objective
 from ..networks import InputUnits, MemberNetwork
 from .checkpoint import Checkpoint, fingerprint
 from .data import TrainingData, marginal, raw_bounds, target_scaler
+from .floors import raise_floors_
 from .memory import members_at_once
 from .options import TrainingOptions, TrainingResult
 from .run import Run, Task, with_prefix
@@ -80,6 +81,8 @@ def train(
     threads = threads_for(network, min(rows, options.batch_size or rows), size)
     with limited_to(threads):
         _train_groups(course, size, checkpoint, stored)
+        if task.validates:
+            raise_floors_(network, task, size)
     result = course.result(threads)
     if checkpoint is not None and not result.interrupted:
         checkpoint.remove()

@@ -16,7 +16,7 @@ from .options import TrainingOptions
 from .stopping import BestWeights
 
 # Draws of a Gaussian embedding by which an epoch is judged.
-_VALIDATION_DRAWS = 8
+VALIDATION_DRAWS = 8
 # Epochs between two looks at who has stopped: for a GPU every look is a wait.
 _LOOK_EVERY = {"cuda": 10}
 
@@ -48,6 +48,10 @@ class Task:
     def validates(self) -> bool:
         """Whether there are validation rows."""
         return self.data.validation_rows.shape[1] > 0
+
+    def has_draws(self, network: MemberNetwork) -> bool:
+        """Whether rows are judged by the mixture over draws of an embedding."""
+        return network.density_place is not None and self.mixup.draws > 0
 
     def members(self, members: Tensor) -> "Task":
         """The task of some members, by number."""
@@ -119,8 +123,8 @@ class Run:
         )
         self._optimizer = _adamw(network, task.options)
         self._noise = None
-        if network.density_place is not None and task.mixup.draws:
-            self._noise = network.draw_noise(task.keys, _VALIDATION_DRAWS)
+        if task.has_draws(network):
+            self._noise = network.draw_noise(task.keys, VALIDATION_DRAWS)
         self._first_key = int(task.keys[0])
         self.best = BestWeights(network.state, task.options.patience)
         if task.validates:
