@@ -14,7 +14,7 @@ from .counts import check_counts
 from .family import Family
 from .links import soft_limit, soft_limit_inverse
 from .poisson import Poisson
-from .tools import weighted_mean
+from .tools import first, rest, weighted_mean
 
 # Logits of the probability of a zero: within 2e-9 of 0 and 1.
 _LIMIT = 20.0
@@ -41,10 +41,10 @@ class _Gated(Family):
         return 1 + self.base.num_raw
 
     def constrain(self, raw: Tensor) -> Tensor:
-        return torch.cat([soft_limit(raw[..., :1], _LIMIT), self.base.constrain(raw[..., 1:])], -1)
+        return torch.cat([soft_limit(first(raw).unsqueeze(-1), _LIMIT), self.base.constrain(rest(raw))], -1)
 
     def unconstrain(self, eta: Tensor) -> Tensor:
-        return torch.cat([soft_limit_inverse(eta[..., :1], _LIMIT), self.base.unconstrain(eta[..., 1:])], -1)
+        return torch.cat([soft_limit_inverse(first(eta).unsqueeze(-1), _LIMIT), self.base.unconstrain(rest(eta))], -1)
 
     def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
         return self.base.beyond_bounds(y, weights)
@@ -91,13 +91,13 @@ class ZeroInflated(_Gated):
         return f"zero-inflated-{self.base.name}"
 
     def distribution(self, eta: Tensor) -> dist.TorchDistribution:
-        return ZeroInflatedDistribution(self.base.distribution(eta[..., 1:]), gate_logits=eta[..., 0])
+        return ZeroInflatedDistribution(self.base.distribution(rest(eta)), gate_logits=first(eta))
 
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
-        return zero_inflated_log_prob(self.base._log_prob(eta[..., 1:], y), eta[..., 0], y)
+        return zero_inflated_log_prob(self.base._log_prob(rest(eta), y), first(eta), y)
 
     def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
-        return torch.cat([eta[..., :1], self.base.expose(eta[..., 1:], log_exposure)], -1)
+        return torch.cat([first(eta).unsqueeze(-1), self.base.expose(rest(eta), log_exposure)], -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         y = y.double()
@@ -137,11 +137,11 @@ class Hurdle(_Gated):
         return f"hurdle-{self.base.name}"
 
     def distribution(self, eta: Tensor) -> dist.TorchDistribution:
-        return HurdleDistribution(self.base.distribution(eta[..., 1:]), eta[..., 0])
+        return HurdleDistribution(self.base.distribution(rest(eta)), first(eta))
 
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
-        counted, none = (self.base._log_prob(eta[..., 1:], value) for value in (y, torch.zeros_like(y)))
-        return hurdle_log_prob(counted, none, eta[..., 0], y)
+        counted, none = (self.base._log_prob(rest(eta), value) for value in (y, torch.zeros_like(y)))
+        return hurdle_log_prob(counted, none, first(eta), y)
 
     def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
         raise ValueError(

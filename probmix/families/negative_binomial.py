@@ -15,7 +15,7 @@ from .bounds import LEAST_SHARE, log_count_reach
 from .counts import LOG_RATE_HIGH, LOG_RATE_LOW, CountFamily, check_counts, outside_rates
 from .family import Family
 from .links import soft_clamp, soft_clamp_inverse
-from .tools import check_kind, outside, weighted_mean
+from .tools import check_kind, first, outside, weighted_mean
 
 _LOG_DISPERSION_LOW, _LOG_DISPERSION_HIGH = -16.0, 8.0
 # A head's dispersion is at most ten times that of all counts together, or ten.
@@ -148,8 +148,8 @@ class NegativeBinomial(Family):
     def constrain(self, raw: Tensor) -> Tensor:
         return torch.stack(
             [
-                soft_clamp(raw[..., 0], LOG_RATE_LOW, LOG_RATE_HIGH),
-                soft_clamp(raw[..., 1], _LOG_DISPERSION_LOW, _LOG_DISPERSION_HIGH),
+                soft_clamp(first(raw), LOG_RATE_LOW, LOG_RATE_HIGH),
+                soft_clamp(raw.select(-1, 1), _LOG_DISPERSION_LOW, _LOG_DISPERSION_HIGH),
             ],
             -1,
         )
@@ -157,8 +157,8 @@ class NegativeBinomial(Family):
     def unconstrain(self, eta: Tensor) -> Tensor:
         return torch.stack(
             [
-                soft_clamp_inverse(eta[..., 0], LOG_RATE_LOW, LOG_RATE_HIGH),
-                soft_clamp_inverse(eta[..., 1], _LOG_DISPERSION_LOW, _LOG_DISPERSION_HIGH),
+                soft_clamp_inverse(first(eta), LOG_RATE_LOW, LOG_RATE_HIGH),
+                soft_clamp_inverse(eta.select(-1, 1), _LOG_DISPERSION_LOW, _LOG_DISPERSION_HIGH),
             ],
             -1,
         )
@@ -172,7 +172,7 @@ class NegativeBinomial(Family):
         return negative_binomial_log_prob(y, log_mean, (-log_dispersion).exp())
 
     def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
-        return torch.stack([eta[..., 0] + log_exposure, eta[..., 1]], -1)
+        return torch.stack([first(eta) + log_exposure, eta.select(-1, 1)], -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         y = y.double()

@@ -8,6 +8,16 @@ from torch import Tensor
 _Kind = TypeVar("_Kind", bound=torch.distributions.Distribution)
 
 
+def first(params: Tensor) -> Tensor:
+    """The first parameter: (*B, K) -> (*B,); not by an index, which fake tensors lack where there is no GPU."""
+    return params.select(-1, 0)
+
+
+def rest(params: Tensor) -> Tensor:
+    """All parameters but the first: (*B, K) -> (*B, K - 1)."""
+    return params.narrow(-1, 1, params.shape[-1] - 1)
+
+
 def weighted_mean(values: Tensor, weights: Tensor | None, dim: int) -> Tensor:
     """Mean of `values` over `dim`, which is kept; `weights` broadcast against `values`."""
     if weights is None:

@@ -13,7 +13,7 @@ from .exponential_family import ExponentialFamily
 from .gamma import Gamma
 from .label import Label, TargetScaler
 from .links import soft_limit, soft_limit_inverse
-from .tools import check_kind, check_support, weighted_mean
+from .tools import check_kind, check_support, first, rest, weighted_mean
 
 # Logits of the probability of a zero: within 2e-9 of 0 and 1.
 _LIMIT = 20.0
@@ -83,15 +83,15 @@ class ZeroAdjusted(ExponentialFamily):
         return 1 + self.base.num_raw
 
     def constrain(self, raw: Tensor) -> Tensor:
-        return self._natural(soft_limit(raw[..., 0], _LIMIT), self.base.constrain(raw[..., 1:]))
+        return self._natural(soft_limit(first(raw), _LIMIT), self.base.constrain(rest(raw)))
 
     def unconstrain(self, eta: Tensor) -> Tensor:
         gate = soft_limit_inverse(-self._log_odds(eta), _LIMIT)
-        return torch.cat([gate.unsqueeze(-1), self.base.unconstrain(eta[..., 1:])], -1)
+        return torch.cat([gate.unsqueeze(-1), self.base.unconstrain(rest(eta))], -1)
 
     def distribution(self, eta: Tensor) -> ZeroAdjustedDistribution:
         gate_logits = -self._log_odds(eta).to(eta.dtype)
-        return ZeroAdjustedDistribution(self.base.distribution(eta[..., 1:]), gate_logits)
+        return ZeroAdjustedDistribution(self.base.distribution(rest(eta)), gate_logits)
 
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:
         distribution = check_kind(distribution, ZeroAdjustedDistribution)
@@ -104,11 +104,11 @@ class ZeroAdjusted(ExponentialFamily):
     def _log_odds(self, eta: Tensor) -> Tensor:
         """The logarithm of (1 - pi) / pi, in float64."""
         eta = eta.double()
-        return eta[..., 0] - self._reference(eta[..., 1:])
+        return first(eta) - self._reference(rest(eta))
 
     def _reference(self, theta: Tensor) -> Tensor:
         """The exponent of the base at y = 1, its density over h: small, where the targets are of size one."""
-        one = torch.ones_like(theta[..., 0])
+        one = torch.ones_like(first(theta))
         return self.base._log_prob(theta, one) - self.base.log_base_measure(one)
 
     def _split(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,21 +137,21 @@ class ZeroAdjusted(ExponentialFamily):
 
     def _mean_statistics(self, eta: Tensor) -> Tensor:
         """Of positive targets, less those at one."""
-        return self.base.mean_params(eta[..., 1:]) - self._statistics_at_one(eta[..., 0])
+        return self.base.mean_params(rest(eta)) - self._statistics_at_one(first(eta))
 
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
         log_odds = self._log_odds(eta)
         positive, inside = self._split(y)
-        above = logsigmoid(log_odds) + self.base._log_prob(eta[..., 1:], inside)
+        above = logsigmoid(log_odds) + self.base._log_prob(rest(eta), inside)
         return torch.where(positive, above, logsigmoid(-log_odds))
 
     def residual(self, eta: Tensor, y: Tensor) -> Tensor:
         positive, inside = self._split(y)
-        return self._residual(eta, positive, self.base.residual(eta[..., 1:], inside), eta)
+        return self._residual(eta, positive, self.base.residual(rest(eta), inside), eta)
 
     def transported_residuals(self, y: Tensor, eta_points: Tensor, eta: Tensor) -> Tensor:
         positive, inside = self._split(y)
-        base = self.base.transported_residuals(inside, eta_points[..., 1:], eta[..., 1:])
+        base = self.base.transported_residuals(inside, rest(eta_points), rest(eta))
         return self._residual(eta_points, positive, base, eta.unsqueeze(-2))
 
     def _residual(self, eta_points: Tensor, positive: Tensor, base: Tensor, eta: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ class ZeroAdjusted(ExponentialFamily):
         return self.base.scaler(*self._positive_part(y.double(), weights, dim), dim)
 
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
-        theta = self.base.rescale(eta[..., 1:], scaler)
+        theta = self.base.rescale(rest(eta), scaler)
         return self._natural(-self._log_odds(eta).expand(theta.shape[:-1]), theta)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
