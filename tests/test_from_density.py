@@ -98,6 +98,21 @@ def test_probabilities_give_cdf_and_quantiles(name):
     np.testing.assert_array_equal(by_cdf.numpy(), y)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_cdf_of_torch_is_zero_below_the_support_and_one_above(dtype):
+    one, two = torch.ones(3, dtype=dtype), torch.full((3,), 2.0, dtype=dtype)
+    y = torch.tensor([-1.0, 0.5, 3.0], dtype=dtype)
+    open_ended = {"validate_args": False}
+    for distribution, oracle in (
+        (dist.Weibull(one, two, **open_ended), stats.weibull_min(2)),
+        (dist.Pareto(one, two, **open_ended), stats.pareto(2)),
+        (dist.HalfNormal(one, **open_ended), stats.halfnorm()),
+        (torch.distributions.Kumaraswamy(two, one, **open_ended), stats.beta(2, 1)),
+    ):
+        assert cdf(distribution, y).dtype == dtype
+        np.testing.assert_allclose(cdf(distribution, y), oracle.cdf(y.numpy()), rtol=1e-6, atol=0)
+
+
 def test_two_modes_apart_are_both_found():
     normals = dist.Normal(tensor([0.0, 5.0], [0.0, -8.0]), tensor([1.0, 0.1], [0.1, 2.0]))
     mixture = TwoModes(dist.Categorical(tensor([0.5, 0.5], [0.2, 0.8])), normals)

@@ -9,6 +9,7 @@ from torch.distributions import Distribution
 from .from_density import cdf_from_density, icdf_from_cdf, icdf_from_density, keep_panels
 from .parts import innermost, is_discrete, to_dtype_of, widen
 from .point_masses import mass_at
+from .supports import support_ends
 
 
 class Marginals(Distribution):
@@ -51,8 +52,8 @@ def cdf(distribution: Distribution, y: Tensor) -> Tensor:
     """
     found = _by_method(distribution, "cdf", y)
     if found is None:
-        found = to_dtype_of(distribution, cdf_from_density(distribution, y.double()))
-    return found
+        return to_dtype_of(distribution, cdf_from_density(distribution, y.double()))
+    return _inside_support(distribution, y, found)
 
 
 @singledispatch
@@ -92,6 +93,16 @@ def cdf_below(distribution: Distribution, y: Tensor) -> Tensor:
         return cdf(distribution, y - 1)
     below = cdf(distribution, y)
     return (below - mass_at(distribution, y).to(below.dtype)).clamp(min=0)
+
+
+def _inside_support(distribution: Distribution, y: Tensor, found: Tensor) -> Tensor:
+    """The cdf found by a method, with 0 below and 1 above the support, where torch's own may be anything."""
+    try:
+        lower, upper = (end.to(y.device) for end in support_ends(distribution))
+    except NotImplementedError:
+        return found
+    above = torch.where(y >= upper, torch.ones_like(found), found)
+    return torch.where(y < lower, torch.zeros_like(found), above)
 
 
 def _by_method(distribution: Distribution, name: str, value: Tensor) -> Tensor | None:
