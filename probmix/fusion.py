@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._group_checks import check_groups, check_within
 from ._names import unknown_name
 from .pairs import draw, meet_partners
 
@@ -76,7 +77,9 @@ def fuse_at(
     call: int | None = None,
     batch_dim: int = 0,
 ) -> Iterator[None]:
-    r"""While it lasts, rows meet at a layer of a module: its output becomes :math:`w_1 h_b + w_2 h_{j(b)}`.
+    r"""While it lasts, rows are mixed at a layer of a module: its output becomes :math:`\sum_k w_{bk}\,h_{j_k(b)}`.
+
+    Row b is the first of its group of K, :math:`j_1(b) = b`, and its K - 1 partners are the others.
 
     With an `embedding` the layer's output is the mean of a Gaussian density, the densities of the rows are pooled
     log-linearly, and what goes on through the module is a draw :math:`\tilde\mu + \varepsilon\,\tilde p^{-1/2}` from
@@ -92,12 +95,12 @@ def fuse_at(
     layer : str or nn.Module
         "input" (the first argument), "output", a dotted name as in `module.get_submodule`, or the submodule itself.
         A name may carry the element, as in "rnn[0]".
-    partners : Tensor, (B,), int64, or int, or None
-        The first B <= N rows meet these rows. With a member axis (M, B), for outputs (M, N, ...). A number means the
-        row so many places further on, cyclically, which is quicker. None: rows do not meet, a draw from the
-        `embedding` of each goes on.
-    weights : Tensor, (B, 2) or (M, B, 2), or None
-        On the simplex over the last axis; None where `partners` is.
+    partners : Tensor, (B, K - 1), int64, or int, or None
+        The first B <= N rows are mixed with these rows; for pairs (B,) will do. With a member axis (M, B, K - 1) or
+        (M, B), for outputs (M, N, ...). A number means the row so many places further on, cyclically, which is quicker.
+        None: rows are not mixed, a draw from the `embedding` of each goes on.
+    weights : Tensor, (B, K) or (M, B, K), or None
+        Of a row and of its partners, on the simplex over the last axis; None where `partners` is.
     embedding : callable, optional
         The layer's output (*L, N, *F) and the first argument of the module to the precision of each coordinate, of the
         shape of that output or one that broadcasts to it, such as a `probmix.GaussianEmbedding`.
@@ -114,7 +117,9 @@ def fuse_at(
     Raises
     ------
     ValueError
-        For an unknown layer, with the near misses; or without both partners and an embedding.
+        For an unknown layer, with the near misses; without both partners and an embedding; for weights that are not on
+        the simplex, or partners that do not fit them. On a GPU, which is not waited for, values that are wrong end in
+        an error of CUDA.
     TypeError
         If the output, or its element, is no tensor.
     RuntimeError
@@ -135,14 +140,54 @@ def fuse_at(
     ...     network(torch.zeros(2, 1)).shape
     torch.Size([2, 1])
 
+    Three rows, 1, 10 and 100, with the weights 0.2, 0.3 and 0.5:
+
+    >>> rows, weights = torch.tensor([[1.0], [10.0], [100.0]]), torch.tensor([[0.2, 0.3, 0.5]])
+    >>> identity = torch.nn.Identity()
+    >>> with fuse_at(identity, "output", torch.tensor([[1, 2]]), weights):
+    ...     identity(rows)
+    tensor([[53.2000]])
+
     As densities, with a precision of 25 everywhere:
 
     >>> def precise(mean, x):
     ...     return torch.full_like(mean, 25.0)
+    >>> weights = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
     >>> with fuse_at(network, "1", partners, weights, embedding=precise, noise=torch.randn):
     ...     network(torch.zeros(2, 1)).shape
     torch.Size([2, 1])
     """
+    check_groups(partners, weights)
+    with fuse_unchecked(
+        module,
+        layer,
+        partners,
+        weights,
+        embedding=embedding,
+        noise=noise,
+        element=element,
+        call=call,
+        batch_dim=batch_dim,
+        within=check_within,
+    ):
+        yield
+
+
+@contextmanager
+def fuse_unchecked(
+    module: nn.Module,
+    layer: str | nn.Module,
+    partners: Tensor | int | None,
+    weights: Tensor | None,
+    *,
+    embedding: Embedding | None = None,
+    noise: Noise | None = None,
+    element: int | str | None = None,
+    call: int | None = None,
+    batch_dim: int = 0,
+    within: Callable[[Tensor | int | None, int], None] | None = None,
+) -> Iterator[None]:
+    """`fuse_at` of partners and weights that are known to be right, in every step of a training."""
     target = find_layer(module, layer)
     if isinstance(layer, str) and element is None:
         layer, element = _parse(layer)
@@ -165,6 +210,8 @@ def fuse_at(
                 f"the layer {name!r} gives {rows.shape[weights.ndim - 2]} rows along dim {batch_dim}, fewer than the "
                 f"{weights.shape[-2]} that meet. Set `batch_dim`, or meet at a layer that keeps the rows."
             )
+        if within is not None:
+            within(partners, rows.shape[0 if weights is None else weights.ndim - 2])
         if embedding is not None:
             met = draw(rows, embedding(rows, given).expand_as(rows), partners, weights, noise)
         elif partners is not None and weights is not None:

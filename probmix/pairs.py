@@ -1,4 +1,4 @@
-"""The arithmetic of rows that meet in pairs: as points, or as Gaussian densities."""
+"""The arithmetic of rows that are mixed, in pairs or in groups: as points, or as Gaussian densities."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,13 +37,30 @@ def meet(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
 
 
 def meet_partners(values: Tensor, partners: Tensor | int, weights: Tensor) -> Tensor:
-    """The weighted mean of rows and their partners: (*L, N, *F), (*L, B) or int, (*L, B, 2) -> (*L, B, *F)."""
-    return meet(*pair_up(values, partners, weights.ndim - 2), weights)
+    """The weighted mean of rows and their partners, (*L, N, *F) -> (*L, B, *F).
+
+    Of pairs: partners (*L, B) or int, weights (*L, B, 2). Of groups of K: partners (*L, B, K - 1), weights (*L, B, K).
+    """
+    row_dim = weights.ndim - 2
+    if not isinstance(partners, int) and partners.ndim == weights.ndim:
+        if partners.shape[-1] != 1:
+            return _meet_groups(values, partners, weights)
+        partners = partners.squeeze(-1)
+    return meet(*pair_up(values, partners, row_dim), weights)
 
 
-def _share(weights: Tensor, values: Tensor) -> Tensor:
-    """The partner's weight, broadcast against values."""
-    share = weights[..., 1].to(values.dtype)
+def _meet_groups(values: Tensor, partners: Tensor, weights: Tensor) -> Tensor:
+    row_dim = weights.ndim - 2
+    mean = _share(weights, values, 0) * values.narrow(row_dim, 0, partners.shape[row_dim])
+    # one after the other: to stack them would take the memory of all
+    for k, column in enumerate(partners.unbind(-1), start=1):
+        mean = torch.addcmul(mean, _share(weights, values, k), take_rows(values, column))
+    return mean
+
+
+def _share(weights: Tensor, values: Tensor, k: int = 1) -> Tensor:
+    """The weight of a partner, broadcast against values."""
+    share = weights[..., k].to(values.dtype)
     return share.reshape(share.shape + (1,) * (values.ndim - share.ndim))
 
 
@@ -106,15 +123,15 @@ def draw(
 ) -> Tensor:
     r"""A draw from the log-linear pool of the diagonal Gaussian densities of rows and their partners.
 
-    .. math:: z = \tilde\mu + \varepsilon\,\tilde p^{-1/2},\quad \tilde p = w_1 p_b + w_2 p_{j(b)},\quad
-        \tilde\mu = (w_1 p_b\mu_b + w_2 p_{j(b)}\mu_{j(b)}) / \tilde p
+    .. math:: z = \tilde\mu + \varepsilon\,\tilde p^{-1/2},\quad \tilde p = \sum_k w_k p_{j_k(b)},\quad
+        \tilde\mu = \sum_k w_k p_{j_k(b)}\mu_{j_k(b)} / \tilde p,\quad j_1(b) = b
 
     Parameters
     ----------
     mean, precision : Tensor, (*L, N, *F)
-    partners : Tensor, (*L, B), or int, or None
-        None: rows do not meet, and each draw is from the density of its own row.
-    weights : Tensor, (*L, B, 2), or None
+    partners : Tensor, (*L, B) or (*L, B, K - 1), or int, or None
+        None: each draw is from the density of its own row.
+    weights : Tensor, (*L, B, K), or None
     noise : callable
         A shape to standard normal numbers; without it the mean of the pool is returned.
 

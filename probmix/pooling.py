@@ -27,7 +27,8 @@ def check_weights(weights: Tensor) -> None:
     if not lowest >= 0:
         raise ValueError(f"`weights` must be non-negative; smallest was {lowest:.3g}. Pass softmax(w).")
     off = (weights.sum(-1) - 1).abs().max().item() if weights.numel() else 0.0
-    if not off <= _SIMPLEX_TOLERANCE:
+    rounding = torch.finfo(weights.dtype).eps if weights.is_floating_point() else 0.0
+    if not off <= max(_SIMPLEX_TOLERANCE, 2 * rounding):
         raise ValueError(f"`weights` must sum to 1 over dim -1; largest |sum - 1| was {off:.3g}. Pass softmax(w).")
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .._precision import at_least_float32
 from ..families import Family, get
-from ..fusion import Embedding, Noise, fuse_at
+from ..fusion import Embedding, Noise, fuse_unchecked
 from ..networks import EMBEDDING
 from ..pairs import meet_partners, pair_up
 from ..random import Uniform, generator_uniform
@@ -154,7 +154,7 @@ class _Own:
                 "rows meet at the embedding, which is a layer only for the networks of an estimator. Name a layer of "
                 "yours: preset('m-probmix', at='encoder.2')."
             )
-        with fuse_at(module, place, partners, weights, embedding=self._embedding, noise=noise):
+        with fuse_unchecked(module, place, partners, weights, embedding=self._embedding, noise=noise):
             eta: Tensor = module(x)
         return at_least_float32(eta)
 

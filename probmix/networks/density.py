@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..families import Family
-from ..fusion import find_layer, fuse_at, layer_shape
+from ..fusion import find_layer, fuse_unchecked, layer_shape
 from ..heads import marginal_bias
 from ..random import KeyedRandom
 from .embedding import EmbeddingKind, GaussianEmbedding
@@ -94,7 +94,7 @@ class DensityNetwork(MemberNetwork):
         if place is not None:
             layer = self._layer(place) if self.embedding is not None else self._narrower(self._layer(place))
             source = None if noise is None else lambda _: noise
-            meeting = fuse_at(self.mlp, layer, partners, weights, embedding=self.embedding, noise=source)
+            meeting = fuse_unchecked(self.mlp, layer, partners, weights, embedding=self.embedding, noise=source)
         with meeting:
             raw: Tensor = self.mlp(x)
         return raw

@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state
 from torch.nn.parameter import is_lazy
 
 from ..families import Family
-from ..fusion import fuse_at
+from ..fusion import fuse_unchecked
 from ..heads import NaturalHead, marginal_bias
 from ..random import KeyedRandom, seeded
 from .decay import decaying
@@ -257,7 +257,7 @@ class StackedNetwork(MemberNetwork):
             noise: Tensor | None,
         ) -> Tensor:
             whom, source = partners if turn is None else turn, None if noise is None else lambda _: noise
-            with fuse_at(member, layer, whom, weights, embedding=member.embedding, noise=source):
+            with fuse_unchecked(member, layer, whom, weights, embedding=member.embedding, noise=source):
                 return _call(member, tensors, x)
 
         if noise is not None:

@@ -1,0 +1,162 @@
+"""Groups of any number of rows at a layer, as points and as densities."""
+
+import pytest
+import torch
+from fusion_zoo import VECTOR, Residual, seeded
+from mixup_cases import generator
+from torch import nn
+from torch.distributions import Normal
+
+from probmix import fuse_at, log_linear_pool
+from probmix.families import Gaussian
+from probmix.pairs import draw, meet_partners
+
+N, B, MEMBERS = 7, 4, 3
+
+
+def groups(k, leading=(), dtype=torch.float64):
+    """Partners (*L, B, K - 1) among N rows, and weights (*L, B, K)."""
+    partners = torch.randint(N, (*leading, B, k - 1), generator=generator())
+    return partners, torch.randn(*leading, B, k, generator=generator(1), dtype=dtype).softmax(-1)
+
+
+def expected_mean(values, partners, weights):
+    """Entry by entry."""
+    if partners.ndim == 3:
+        return torch.stack([expected_mean(*entry) for entry in zip(values, partners, weights, strict=True)])
+    rows = [[b, *partners[b].tolist()] for b in range(len(partners))]
+    return torch.stack([sum(w * values[j] for w, j in zip(weights[b], rows[b], strict=True)) for b in range(len(rows))])
+
+
+def test_the_third_weight_counts():
+    rows, identity = torch.tensor([[1.0], [10.0], [100.0]]), nn.Identity()
+    with fuse_at(identity, "output", torch.tensor([[1, 2]]), torch.tensor([[0.2, 0.3, 0.5]])):
+        assert identity(rows).item() == pytest.approx(53.2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("leading", [(), (MEMBERS,)])
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+@pytest.mark.parametrize("trailing", [(2,), (2, 3)])
+def test_the_output_is_the_weighted_mean_of_the_group(k, leading, trailing, dtype):
+    partners, weights = groups(k, leading, dtype)
+    values = torch.randn(*leading, N, *trailing, generator=generator(2), dtype=dtype)
+    identity = nn.Identity()
+    with fuse_at(identity, "output", partners, weights):
+        torch.testing.assert_close(identity(values), expected_mean(values, partners, weights))
+
+
+@pytest.mark.parametrize("leading", [(), (MEMBERS,)])
+def test_groups_of_two_are_pairs_bit_for_bit(leading):
+    partners, weights = groups(2, leading, torch.float32)
+    values = torch.randn(*leading, N, 2, generator=generator(2))
+    assert torch.equal(meet_partners(values, partners, weights), meet_partners(values, partners.squeeze(-1), weights))
+    precision = values.exp()
+    results = [draw(values, precision, which, weights, torch.ones) for which in (partners, partners.squeeze(-1))]
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("leading", [(), (MEMBERS,)])
+@pytest.mark.parametrize("k", [3, 5])
+def test_densities_are_pooled_log_linearly(k, leading):
+    """The pool of the Gaussians, as `log_linear_pool` of their natural parameters has it."""
+    partners, weights = groups(k, leading)
+    mean = torch.randn(*leading, N, 2, generator=generator(2), dtype=torch.float64)
+    scale = torch.randn(*leading, N, 2, generator=generator(3), dtype=torch.float64).exp()
+    own = torch.arange(B).expand(*leading, B).unsqueeze(-1)
+    rows = torch.cat([own, partners], -1)
+
+    def of_group(values):
+        if not leading:
+            return values[rows]
+        return torch.stack([one[index] for one, index in zip(values, rows, strict=True)])
+
+    gaussian = Gaussian()
+    eta = gaussian.natural_params(Normal(of_group(mean), of_group(scale))).transpose(-2, -3)
+    pool = gaussian.distribution(log_linear_pool(eta, weights.unsqueeze(-2)))
+    identity = nn.Identity()
+    for noise, expected in ((None, pool.mean), (torch.ones, pool.mean + pool.stddev)):
+        with fuse_at(identity, "output", partners, weights, embedding=lambda *_: scale**-2, noise=noise):
+            torch.testing.assert_close(identity(mean), expected)
+
+
+def test_one_point_and_two_nearly_flat_densities():
+    mean, precision = torch.tensor([[0.0], [1e4], [1e4]]), torch.tensor([[1e6], [1e-6], [1e-6]])
+    weights = torch.tensor([[0.0, 0.5, 0.5]])
+    drawn = draw(mean, precision, torch.tensor([[1, 2]]), weights, torch.zeros)
+    assert drawn.item() == pytest.approx(1e4, rel=1e-5)
+
+
+def test_gradients_are_those_of_finite_differences():
+    partners, weights = groups(3)
+    weights = weights.requires_grad_()
+    mean = torch.randn(N, 2, generator=generator(2), dtype=torch.float64, requires_grad=True)
+    precision = torch.rand(N, 2, generator=generator(3), dtype=torch.float64).add_(0.5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda m, w: meet_partners(m, partners, w), (mean, weights))
+    assert torch.autograd.gradcheck(lambda m, p, w: draw(m, p, partners, w, torch.ones), (mean, precision, weights))
+
+
+def test_groups_at_a_layer_of_a_network():
+    module, x = seeded(Residual), torch.randn(N, *VECTOR, generator=generator())
+    partners, weights = groups(3, dtype=torch.float32)
+    seen = []
+    handle = module.block.register_forward_hook(lambda *arguments: seen.append(arguments[2]))
+    module(x)
+    handle.remove()
+    with fuse_at(module, "block", partners, weights):
+        handle = module.block.register_forward_hook(lambda *arguments: seen.append(arguments[2]))
+        with pytest.raises(RuntimeError, match="size of tensor"):  # the shortcut has all N rows
+            module(x)
+        handle.remove()
+    torch.testing.assert_close(seen[1], expected_mean(seen[0], partners, weights))
+
+
+PAIRS = torch.tensor([1, 0])
+HALVES = torch.tensor([[0.5, 0.5], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("partners", "weights", "message"),
+    [
+        (PAIRS, torch.tensor([[0.2, 0.3, 0.5], [0.2, 0.3, 0.5]]),
+         r"`partners` must be int64 of shape \(2, 2\) for weights of shape \(2, 3\), whose first column is the row's "
+         r"own; got torch.int64 of shape \(2,\)\."),
+        (torch.tensor([[1], [0], [0]]), HALVES,
+         r"`partners` must be int64 of shape \(2, 1\) or \(2,\) for weights of shape \(2, 2\), whose first column is "
+         r"the row's own; got torch.int64 of shape \(3, 1\)\."),
+        (PAIRS.int(), HALVES, r"got torch.int32 of shape \(2,\)\.$"),
+        (1, torch.tensor([[0.2, 0.3, 0.5]]),
+         r"`weights` must have shape \(B, 2\) or \(M, B, 2\) where `partners` is a number; got \(1, 3\)\. Name the "
+         r"partners of larger groups by their rows\."),
+        (PAIRS, torch.tensor([0.5, 0.5]), r"`weights` must have shape \(B, K\) or \(M, B, K\); got \(2,\)\."),
+        (PAIRS, 2 * HALVES, r"`weights` must sum to 1 over dim -1; largest \|sum - 1\| was 1\. Pass softmax\(w\)\."),
+        (PAIRS, torch.tensor([[1.5, -0.5], [1.0, 0.0]]), r"`weights` must be non-negative; smallest was -0\.5\."),
+        (torch.tensor([1, 2]), HALVES,
+         r"`partners` must be row numbers from 0 to 1; they go from 1 to 2\. Stack partners from outside the batch "
+         r"under it\."),
+        (torch.tensor([[1, 0], [1, -1]]), HALVES.expand(2, 2, 2), r"`partners` must be row numbers from 0 to 1; they"),
+    ],
+)  # fmt: skip
+def test_errors(partners, weights, message):
+    identity = nn.Identity()
+    with pytest.raises(ValueError, match=message), fuse_at(identity, "output", partners, weights):
+        identity(torch.zeros(*weights.shape[:-2], 2, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_weights_are_on_the_simplex_to_the_precision_of_their_format(dtype):
+    weights, identity = torch.rand(64, 5, generator=generator()).softmax(-1).to(dtype), nn.Identity()
+    partners = torch.randint(64, (64, 4), generator=generator())
+    with fuse_at(identity, "output", partners, weights):
+        assert identity(torch.ones(64, 1, dtype=dtype)).float().sub(1).abs().max() < 5 * torch.finfo(dtype).eps
+
+
+def test_weights_inside_vmap_are_not_looked_at():
+    def fused(values, weights):
+        identity = nn.Identity()
+        with fuse_at(identity, "output", torch.tensor([[1, 2]]), weights):
+            return identity(values)
+
+    values, weights = torch.randn(4, 3, 2, generator=generator()), groups(3, dtype=torch.float32)[1].unsqueeze(1)
+    expected = torch.stack([fused(*one) for one in zip(values, weights, strict=True)])
+    torch.testing.assert_close(torch.vmap(fused)(values, weights), expected)
