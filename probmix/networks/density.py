@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +66,11 @@ class DensityNetwork(MemberNetwork):
     @property
     def state(self) -> dict[str, Tensor]:
         return dict(self.named_parameters())
+
+    @property
+    def description(self) -> tuple[Any, ...]:
+        kind = None if self.embedding is None else self.embedding.kind
+        return (*super().description, self.hidden_layer_sizes, kind)
 
     @property
     def decaying(self) -> set[str]:

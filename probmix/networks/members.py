@@ -4,7 +4,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -131,6 +131,11 @@ class MemberNetwork(nn.Module, ABC):
 
         Noise (M or 1, B or 1, *feature_shape) makes draws of the embeddings at that place.
         """
+
+    @property
+    def description(self) -> tuple[Any, ...]:
+        """What decides, beside its tensors, what the network computes."""
+        return (type(self), self.family, self.input_shape, self.num_targets, self.density_place)
 
     def drawing(self, seed: int) -> AbstractContextManager[None]:
         """While it lasts, what the network itself draws from torch's own generator, for dropout, follows from a seed.

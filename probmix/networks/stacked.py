@@ -188,6 +188,10 @@ class StackedNetwork(MemberNetwork):
         """Those of the network of the user's, and of what is added to it, by their modules; see `decaying`."""
         return {_key(name) for name in decaying(self._template[0])}
 
+    @property
+    def description(self) -> tuple[Any, ...]:
+        return (*super().description, self._template[0])
+
     @contextmanager
     def drawing(self, seed: int) -> Iterator[None]:
         if not (self._draws_in_training if self.training else self._habits.draws):

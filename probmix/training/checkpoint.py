@@ -1,6 +1,5 @@
 """A file from which a killed run goes on as if nothing had happened."""
 
-import hashlib
 from pathlib import Path
 from time import monotonic
 
@@ -15,16 +14,6 @@ from .._files import write_atomically
 _SECONDS_BETWEEN = 10.0
 
 
-def fingerprint(settings: str, *tensors: Tensor | None) -> str:
-    """Hash of everything that determines a run."""
-    digest = hashlib.sha256(settings.encode())
-    for tensor in tensors:
-        digest.update(b"none" if tensor is None else repr(tuple(tensor.shape)).encode())
-        if tensor is not None:
-            digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
 class Checkpoint:
     """Writes the state of a run every few seconds, and finds it again.
 
@@ -32,7 +21,7 @@ class Checkpoint:
     ----------
     path : Path
     run : str
-        `fingerprint` of the run; a file of another run is an error, not a start.
+        `description` of the run; a file of another run is an error, not a start.
     """
 
     def __init__(self, path: Path, run: str) -> None:

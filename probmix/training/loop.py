@@ -11,8 +11,9 @@ from ..families import TargetScaler
 from ..mixup import Mixup
 from ..mixup.objectives import Objective
 from ..networks import InputUnits, MemberNetwork
-from .checkpoint import Checkpoint, fingerprint
+from .checkpoint import Checkpoint
 from .data import TrainingData, marginal, raw_bounds, target_scaler
+from .description import UndescribableError, description
 from .floors import raise_floors_
 from .memory import members_at_once
 from .options import TrainingOptions, TrainingResult
@@ -229,6 +230,14 @@ def _checkpoint(network: MemberNetwork, task: Task) -> Checkpoint:
     # where a run may go on is decided by what it computes, not by how long it may take or how it looks
     settings = replace(options, checkpoint=None, verbose=False)
     rows = (data.x, data.y, data.sample_weight, data.log_exposure, data.train_rows, data.validation_rows)
-    # the network says what its tensors do not, such as the rate of a dropout
-    run = fingerprint(repr((network, task.objective, task.mixup, settings)), task.keys, *rows, *network.state.values())
+    try:
+        run = description(
+            network=network.description, objective=task.objective, mixup=task.mixup, settings=settings, keys=task.keys,
+            rows=rows, state=list(network.state.values()),
+        )  # fmt: skip
+    except UndescribableError as error:
+        raise ValueError(
+            f"`checkpoint` must tell a run from any other: {error}. Make it of plain values, tensors, functions and "
+            "objects with attributes, or set checkpoint=None."
+        ) from None
     return Checkpoint(options.checkpoint, run)
