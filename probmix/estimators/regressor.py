@@ -71,7 +71,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
           out-of-fold density, see `oof_dist`. Classes have their share of each fold.
         - "last": the last share of the rows as they are given, for rows in order of time.
         - A splitter of scikit-learn, or a list of pairs of row numbers (train, test): member m takes split m, and
-          begins again where there are fewer. Rows in neither part of a split are not used.
+          begins again where there are fewer. Rows in neither part of a split are not used. One that draws at random
+          needs a `random_state` of its own.
 
         A row that is equal in X, y and exposure to one that judges a member does not train it, and with the first three
         nor does one of the same group; see `fit`.
