@@ -22,11 +22,13 @@ from probmix.distributions import (
     NegativeBinomial,
     Poisson,
     QuantileFunction,
+    ZeroAdjusted,
     ZeroInflated,
     atoms,
     cdf,
 )
 from probmix.distributions.counts import SMOOTH_FROM
+from probmix.distributions.transformed import MonotoneMap, Transformed
 from probmix.scores import crps, crps_samples, crps_with_bound, nll, pit, threshold_weighted_crps
 
 WINDOWS = [(-math.inf, 0.7), (0.3, 1.2), (0.5, math.inf)]
@@ -202,6 +204,16 @@ def test_the_pit_is_uniform_on_point_masses():
     values = pit(distribution, y)
     assert stats.kstest(values.numpy(), "uniform").pvalue > 1e-3
     assert stats.kstest(pit(draws, one).numpy(), "uniform").pvalue > 1e-3
+
+
+def test_a_transform_moves_point_masses_and_does_not_stretch_them():
+    payments = ZeroAdjusted(LogNormal(tensor(0.0), tensor(1.0)), gate_logits=tensor(0.3))
+    in_cents = Transformed(payments, MonotoneMap(lambda y: y / 100, lambda z: 100 * z))
+    places, masses = atoms(in_cents)
+    assert (places.item(), masses.item()) == (0.0, pytest.approx(tensor(0.3).sigmoid().item()))
+    at_zero, above = in_cents.log_prob(tensor(0.0)), in_cents.log_prob(tensor(250.0))
+    assert at_zero.item() == pytest.approx(masses.log().item())
+    assert above.item() == pytest.approx(payments.log_prob(tensor(2.5)).item() - math.log(100), rel=1e-9)
 
 
 def test_recalibration_keeps_point_masses():

@@ -17,7 +17,7 @@ from .marginals import cdf, icdf
 from .moments import panels_over_scores
 from .normal_scores import from_normal_score, from_probability, normal_score
 from .parts import device_of, is_discrete, to_dtype_of, widen
-from .point_masses import atoms
+from .point_masses import atoms, mass_at
 from .quadrature import cuts
 from .scoring import marginal_nll
 
@@ -156,7 +156,10 @@ class Transformed(dist.TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         place, below, above = self._locate(value.double())
-        density = self._log_slope(place) - marginal_nll(widen(self.base), place)
+        wide = widen(self.base)
+        # a point mass is moved and not stretched
+        slope = torch.where(mass_at(wide, place) > 0, 0.0, self._log_slope(place))
+        density = slope - marginal_nll(wide, place)
         if self._is_cut:
             density = density - self._mass.log()
         return to_dtype_of(self.base, torch.where(below | above, -torch.inf, density))

@@ -30,8 +30,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     by mean and standard deviation; everything that comes out is in the user's units. Predictions stay in proportion to
     the training targets however far out a row is, see `Family.raw_bounds`, and rows far outside the training range
     bring a warning. A predicted standard deviation is never below 0.1 % of that of y (for "gamma": of the mean), nor
-    below the rounding error of targets on a lattice, so that no single row can buy an unbounded likelihood; and the rows
-    that judge a member raise this floor, up to 30 %, where that lowers their loss.
+    below the rounding error of targets on a lattice, so that no single row can buy an unbounded likelihood; and the
+    rows that judge a member raise this floor, up to 30 %, where that lowers their loss.
 
     Parameters
     ----------
