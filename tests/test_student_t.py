@@ -252,7 +252,7 @@ def test_outliers_cost_a_gaussian_more():
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (600, 1))
     y = np.sin(3 * X[:, 0]) + 0.1 * rng.standard_t(1.5, 600)
-    settings = {"hidden_layer_sizes": (16,), "max_epochs": 60, "batch_size": 64, "random_state": 0}
+    settings = {"hidden_layer_sizes": (128, 64), "max_epochs": 60, "batch_size": 64, "random_state": 0}
     models = {name: DensityRegressor(name, "erm", **settings).fit(X[:300], y[:300]) for name in ("t", "gaussian")}
     scores = {name: model.score(X[300:], y[300:]) for name, model in models.items()}
     assert scores["t"] > scores["gaussian"] + 0.15

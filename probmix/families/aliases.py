@@ -20,7 +20,6 @@ ALIASES: dict[str, str] = {
     "inversegaussian": "inverse-gaussian",
     "invgauss": "inverse-gaussian",
     "expon": "exponential",
-    "bernouilli": "bernoulli",
     "binary": "bernoulli",
     "multinomial": "categorical",
     "multinoulli": "categorical",
