@@ -29,13 +29,15 @@ def raise_floors_(network: MemberNetwork, task: Task, size: int) -> None:
         How many members to judge at a time.
     """
     for group in torch.arange(network.n_members, device=task.data.x.device).split(size):
-        part, own = network.members(group), task.members(group)
+        part, own = network.members(group).eval(), task.members(group)
         noise = part.draw_noise(own.keys, VALIDATION_DRAWS) if task.has_draws(network) else None
         lowest: Tensor | None = None
         for share in _SHARES:
             floor = raw_bounds(own.objective.family, own.data, own.scaler, share)[0]
             part.raw_low.copy_(floor)
-            loss = own.validation_loss(part, noise)
+            # a network that draws outside training does so alike for all of them
+            with part.drawing(int(own.keys[0])):
+                loss = own.validation_loss(part, noise)
             if lowest is None:
                 lowest, best = loss, floor
                 continue
