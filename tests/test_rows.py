@@ -14,7 +14,8 @@ from probmix.mixup import preset, preset_names
 from probmix.mixup.objectives import objective
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import TrainingData
-from probmix.training.data import BatchSource, target_scaler
+from probmix.training.batches import BatchSource
+from probmix.training.data import target_scaler
 from probmix.training.run import Task
 
 SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02, "random_state": 0}

@@ -16,7 +16,8 @@ from probmix.networks import MLP, DensityNetwork
 from probmix.pairs import pair_up
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import checkpoint
-from probmix.training.data import BatchSource, target_scaler
+from probmix.training.batches import BatchSource
+from probmix.training.data import target_scaler
 
 
 def test_mlp_members_are_separate_networks():

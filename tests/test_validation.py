@@ -18,7 +18,8 @@ from probmix.mixup import preset
 from probmix.mixup.objectives import objective
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import checkpoint, memory
-from probmix.training.data import BatchSource, target_scaler
+from probmix.training.batches import BatchSource
+from probmix.training.data import target_scaler
 
 FAST = {"max_epochs": 6, "hidden_layer_sizes": (8, 4), "random_state": 0, "learning_rate": 0.02}
 

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,19 +15,17 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from .._given import checked_weights
-from .._numbers import as_numbers, as_numpy, cells_named
+from .._numbers import as_numbers, as_numpy
 from ..families import Family, TargetScaler
 from ..mixup import Mixup, as_mixup
-from ..mixup.objectives import Objective, objective
+from ..mixup.objectives import objective
 from ..networks import MemberNetwork, NetworkLike
 from ..random import member_keys
-from ..training import TrainingData, TrainingOptions, TrainingResult, batch_size_for, patience_for, train
+from ..training import TrainingOptions, TrainingResult, batch_size_for, patience_for, train
 from .building import build_network
 from .checks import (
     check_automatic,
     check_device,
-    check_exposure,
     check_integer,
     check_layer_sizes,
     check_network,
@@ -38,24 +36,10 @@ from .checks import (
 )
 from .endings import warn_of_end
 from .out_of_fold import OutOfFoldPredictions
-from .parts import Parts
 from .persistence import save_estimator
+from .problem import Problem, check_held_out, in_units_of_exposure, log_exposure_of_rows, weights_of_rows
 from .rows import Rows, check_rows
 from .validation import check_groups, check_validation, held_out_data, judged_parts
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What an estimator gives to training."""
-
-    data: TrainingData
-    objective: Objective
-    mixup: Mixup
-    options: TrainingOptions
-    device: torch.device
-    keys: Tensor
-    log_exposure_unit: float | None
-    parts: Parts | None
 
 
 class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
@@ -186,7 +170,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
     ) -> Problem:
         """Everything that training needs, checked."""
         mixup, options, device = self._check_parameters()
-        self._check_held_out(X_val, y_val, exposure_val, groups, sample_weight_val)
+        check_held_out(self.validation, X_val, y_val, exposure_val, groups, sample_weight_val)
         X = as_numbers(X, "X")
         if self.network is None and getattr(X, "ndim", 2) > 2:
             raise ValueError(
@@ -201,8 +185,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         rows = Rows(
             x,
             targets,
-            _check_weights(sample_weight, len(x), "sample_weight"),
-            _check_exposure(family, exposure, len(x), "exposure"),
+            weights_of_rows(sample_weight, len(x), "sample_weight"),
+            log_exposure_of_rows(family, exposure, len(x), "exposure"),
             check_groups(groups, len(x)),
         )
         warn_beyond_bounds(family, targets, rows.sample_weight)
@@ -212,8 +196,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             held_out = Rows(
                 x_val,
                 targets_val,
-                _check_weights(sample_weight_val, len(x_val), "sample_weight_val"),
-                _check_exposure(family, exposure_val, len(x_val), "exposure_val"),
+                weights_of_rows(sample_weight_val, len(x_val), "sample_weight_val"),
+                log_exposure_of_rows(family, exposure_val, len(x_val), "exposure_val"),
             )
             if (held_out.log_exposure is None) != (rows.log_exposure is None):
                 raise ValueError("`exposure` and `exposure_val`: pass both or none with `X_val`.")
@@ -225,7 +209,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         else:
             parts = judged_parts(rows, self.validation, self.validation_fraction, keys, self._strata)
             data = parts.data()
-        data, log_unit = _in_units_of_exposure(data)
+        data, log_unit = in_units_of_exposure(data)
         options = self._resolved(options, data.train_rows.shape[1])
         return Problem(data, goal, mixup, options, device, keys, log_unit, parts)
 
@@ -282,23 +266,6 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         if problem.parts is not None and problem.parts.is_out_of_fold:
             self._judge_out_of_fold(problem.parts)
         warn_of_end(result, problem.options)
-
-    def _check_held_out(self, X_val: Any, y_val: Any, exposure_val: Any, groups: Any, sample_weight_val: Any) -> None:
-        """Raise unless there is one word on which rows judge the members."""
-        if (X_val is None) != (y_val is None):
-            raise ValueError("`X_val` and `y_val` are features and targets of the same rows: pass both or none.")
-        for name, value in (("exposure_val", exposure_val), ("sample_weight_val", sample_weight_val)):
-            if X_val is None and value is not None:
-                raise ValueError(f"`{name}` belongs to `X_val` and `y_val`; pass these as well.")
-        if X_val is not None and not (isinstance(self.validation, str) and self.validation == "random"):
-            raise ValueError(
-                "`X_val` and `y_val` judge all members, in place of a part of X; got them with "
-                f"validation={self.validation!r}. Leave out either."
-            )
-        if X_val is not None and groups is not None:
-            raise ValueError(
-                "`groups` say which rows of X are held out together, and `X_val` that none are. Leave out either."
-            )
 
     def _validate_held_out(
         self, X_val: Any, y_val: Any, x: NDArray[Any], targets: NDArray[Any], family: Family
@@ -371,29 +338,3 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
 
     def __sklearn_is_fitted__(self) -> bool:
         return "network_" in vars(self)
-
-
-def _check_weights(sample_weight: Any, rows: int, name: str) -> NDArray[np.float64] | None:
-    """Weights of rows, if there are any."""
-    if sample_weight is None:
-        return None
-    with cells_named(**{name: sample_weight}):
-        weights: NDArray[np.float64] = checked_weights(sample_weight, (rows,), name).cpu().numpy()
-    return weights
-
-
-def _check_exposure(family: Family, exposure: Any, rows: int, name: str) -> NDArray[np.float64] | None:
-    """The logarithms of exposures, if there are any; raises also if the family has none."""
-    log_exposure = check_exposure(exposure, rows, name)
-    if log_exposure is not None:
-        family.expose(torch.zeros(family.num_params), torch.zeros(()))
-    return log_exposure
-
-
-def _in_units_of_exposure(data: TrainingData) -> tuple[TrainingData, float | None]:
-    """The data with exposures whose mean is one: families bound their rates, and the start is that of counts."""
-    if data.log_exposure is None:
-        return data, None
-    highest = data.log_exposure.max()
-    log_unit = (highest + (data.log_exposure - highest).exp().mean().log()).item()
-    return replace(data, log_exposure=data.log_exposure - log_unit), log_unit

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..families import TargetScaler
 from ..training import TrainingData, TrainingResult
-from .base import DensityEstimator, Problem
+from .base import DensityEstimator
+from .problem import Problem
 
 Estimator = TypeVar("Estimator", bound=DensityEstimator)
 

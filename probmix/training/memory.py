@@ -9,7 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from ..mixup import UniformPartners
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
-from .data import BatchSource
+from .batches import BatchSource
 from .run import Task
 
 # What a step keeps for its backward pass, at most. On a CPU it is to stay in the cache: on 8600 rows, members one after

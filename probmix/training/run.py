@@ -11,7 +11,8 @@ from ..mixup.meeting import exposed, fused_loss
 from ..mixup.objectives import Objective, sum_targets
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
-from .data import Batch, BatchSource, TrainingData
+from .batches import Batch, BatchSource
+from .data import TrainingData
 from .options import TrainingOptions
 from .stopping import BestWeights
 
