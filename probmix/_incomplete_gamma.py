@@ -236,7 +236,7 @@ def _excess(a: Tensor, x: Tensor) -> Tensor:
 
 def _ratio(a: Tensor, x: Tensor) -> Tensor:
     """The ratio x / a with a finite logarithm; beyond, there is no mass."""
-    return (x / a).clamp(1e-300, 1e300)
+    return (x / a).clamp(2.3e-308, 1e300)
 
 
 def _relative(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,17 +1,19 @@
-"""The CRPS of mixtures of Exponentials, LogNormals, Bernoullis and Betas, which need no search for panels."""
+"""The CRPS of mixtures of Exponentials, Gammas, LogNormals, Bernoullis and Betas, which need no search for panels."""
 
 import math
 
+import mpmath
 import pytest
 import scipy.stats as st
 import torch
 from score_oracles import DTYPES, close, integral_oracle
 
 from probmix import linear_pool
-from probmix.distributions import Bernoulli, Beta, Exponential, LogNormal
+from probmix.distributions import Bernoulli, Beta, Exponential, Gamma, LogNormal
 from probmix.distributions.beta_mixtures import beta_mixture_crps
+from probmix.distributions.gamma_mixtures import mean_distance_between
 from probmix.distributions.quadrature import quadrature_window
-from probmix.scores import crps
+from probmix.scores import crps, crps_with_bound
 
 
 def from_cdf(mixture, y):
@@ -223,3 +225,48 @@ def test_on_the_device(name):
     value = crps(linear_pool(make(first.cuda(), second.cuda()), weights.cuda()), y.cuda())
     assert value.device.type == "cuda"
     torch.testing.assert_close(value.cpu(), crps(linear_pool(make(first, second), weights), y))
+
+
+def gammas(low, high, seed=0, rows=20, members=5):
+    g = torch.Generator().manual_seed(seed)
+    a = 10 ** (low + (high - low) * torch.rand(rows, members, generator=g, dtype=torch.float64))
+    rate = a / 10 ** (0.3 * torch.randn(rows, members, generator=g, dtype=torch.float64))
+    weights = torch.rand(rows, members, generator=g, dtype=torch.float64) ** 3
+    return weights / weights.sum(-1, keepdim=True), a, rate
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (-3, 3), (2, 6)])
+def test_gammas_against_the_quadrature_of_their_cdf(low, high):
+    weights, a, rate = gammas(low, high)
+    mixture = linear_pool(Gamma(a, rate), weights)
+    middle = mixture.mean
+    for y in (middle, 0.1 * middle, 3 * middle, 1e-305 * torch.ones(20).double(), torch.zeros(20).double(), -middle):
+        close(crps(mixture, y), from_cdf(mixture, y), 1e-10)
+        value, bound = crps_with_bound(mixture, y)
+        close(value, crps(mixture, y), 1e-15)
+        assert bool((bound < 1e-9 * value).all())
+
+
+def test_mean_distance_of_two_gammas_against_mpmath():
+    for a, b, c, d in ((3, 1, 50, 3), (0.5, 2, 2, 2), (200, 200, 200, 199), (1, 1e6, 1, 1e-6)):
+        with mpmath.workdps(40):
+            p, q, s = mpmath.mpf(a), mpmath.mpf(c), mpmath.mpf(b) / (mpmath.mpf(b) + mpmath.mpf(d))
+            below, above = (mpmath.betainc(*k, 0, s, regularized=True) for k in ((p + 1, q), (p, q + 1)))
+            want = float(p / b * (1 - 2 * below) + q / d * (2 * above - 1))
+        half = torch.tensor([0.5, 0.5]).double()
+        a_pair, b_pair = (torch.tensor(pair, dtype=torch.float64) for pair in ((a, c), (b, d)))
+        assert mean_distance_between(half, a_pair, b_pair).item() == pytest.approx(want / 4, rel=1e-11)
+
+
+def test_gammas_in_blocks_with_gradients_and_in_float32(monkeypatch):
+    weights, a, rate = gammas(-1, 1)
+    y = (a / rate)[:, 0]
+    whole = crps(linear_pool(Gamma(a, rate), weights), y)
+    single = crps(linear_pool(Gamma(a.float(), rate.float()), weights.float()), y.float())
+    torch.testing.assert_close(single, whole.float(), rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr("probmix.distributions.gamma_mixtures._BLOCK", 15)
+    torch.testing.assert_close(crps(linear_pool(Gamma(a, rate), weights), y), whole, rtol=1e-13, atol=0)
+    few = [t[:2].clone().requires_grad_() for t in (a, rate)]
+    assert torch.autograd.gradcheck(lambda a, rate: crps(linear_pool(Gamma(a, rate), weights[:2]), y[:2]), few)
+    none = linear_pool(Gamma(torch.ones(0, 3), torch.ones(0, 3)))
+    assert crps(none, torch.ones(0)).shape == (0,)

@@ -55,7 +55,7 @@ GENERAL = {
     "Categorical": "discrete; normal score by the cdf; smooth between its quantiles; few values, all summed",
     "Empirical": "has methods of its own; no counts; normal score by the cdf; smooth between its quantiles; no density",
     "Exponential": f"{SMOOTH}; normal score by the cdf; thresholds by quadrature or sums",
-    "Gamma": f"{SMOOTH}; normal score by the cdf; no closed form for pairs; thresholds by quadrature or sums",
+    "Gamma": f"{SMOOTH}; normal score by the cdf; thresholds by quadrature or sums",
     "Hurdle": f"{COUNTS}; an integral from 256 on; positive draws by quantiles; no closed form for pairs",
     "Independent": "made of others",
     "InverseGaussian": f"{SMOOTH}; normal score by the cdf; log_prob keeps its digits; no closed form; "

@@ -64,6 +64,8 @@ def crps(distribution: Any, y: Numbers) -> Tensor:
       it is exact up to 256 and for those of negative binomials up to 16,384, zero-inflated and hurdles as well; beyond,
       quadrature with the Euler-Maclaurin correction (1e-8 relative) replaces it;
     - mixtures of Exponentials: :math:`|y| - 2\sum_i w_i F_i(y)/r_i + \sum_{ij} w_i w_j/(r_i + r_j)`;
+    - mixtures of Gammas: :math:`\sum_i w_i E|X_i - y| - \tfrac12\sum_{ij} w_i w_j E|X_i - X_j|` with :math:`E|X - X'| =
+      (\mu - \mu')(1 - 2 I_s(a, a')) + 2\frac{s^a(1 - s)^{a'}}{B(a, a')}(1/b + 1/b')`, :math:`s = b/(b + b')`;
     - mixtures of LogNormals: :math:`y(2F(y) - 1) - 2\sum_i w_i m_i\Phi(z_i - \sigma_i) + 2\sum_{ij} w_i w_j m_i
       \Phi((\mu_j - \mu_i - \sigma_i^2)/(\sigma_i^2 + \sigma_j^2)^{1/2})` with the means :math:`m_i`;
     - other continuous distributions: adaptive quadrature of the integral between the same quantiles, to 1e-10 relative
