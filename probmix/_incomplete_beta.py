@@ -1,5 +1,7 @@
 """The incomplete beta function in float64 on the tensors' device, which torch lacks."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -101,6 +103,9 @@ def _tail(a: Tensor, b: Tensor, x: Tensor, rest: Tensor) -> Tensor:
         # with x above one half psi'' grows until the odds are even: up to there psi is above its parabola
         parabola = (2 * _DROP / (total * x * rest)).sqrt()
         end = torch.where(~low & (parabola <= x.log() - rest.log()), torch.minimum(end, parabola), end)
+        # with x below one half psi'' falls at most like exp(-t): up to one psi is above another parabola
+        parabola = parabola * math.sqrt(math.e)
+        end = torch.where(low & (parabola <= 1), torch.minimum(end, parabola), end)
         # and everywhere above its tangent at zero
         end = torch.minimum(end, _DROP / (a - total * x).clamp(min=1e-300))
         for _ in range(_NEWTON):

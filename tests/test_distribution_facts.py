@@ -33,6 +33,7 @@ REASONS = {
     "log_prob keeps its digits": {"marginal_nll"},
     "no density": {"marginal_nll"},
     "no closed form": {"marginal_crps", "marginal_crps_with_bound"},
+    "the general bound holds": {"mixture_crps_with_bound"},
     "no closed form for pairs": {"mixture_crps", "mixture_crps_with_bound"},
     "thresholds by quadrature or sums": {"marginal_window_crps", "mixture_window_crps"},
     "thresholds of mixtures by quadrature": {"mixture_window_crps"},
@@ -63,9 +64,9 @@ GENERAL = {
     "Joined": "has methods of its own; not of counts alone; never a component",
     "LogNormal": f"{SMOOTH}; thresholds by quadrature or sums",
     "Mixture": "made of others; normal score by the cdf",
-    "NegativeBinomial": f"{COUNTS}; counts of its own; no closed form for pairs",
+    "NegativeBinomial": f"{COUNTS}; counts of its own; the general bound holds",
     "Poisson": f"{COUNTS}; counts of its own; probabilities by log_prob; an integral from 256 on; "
-    "no closed form for pairs",
+    "the general bound holds",
     "QuantileFunction": "has methods of its own; no counts; normal score by the cdf; smooth between its quantiles; "
     "no density; never a component",
     "StudentT": f"{SMOOTH}; no closed form for pairs; thresholds by quadrature or sums",

@@ -68,13 +68,13 @@ def mixture_quantiles(mixture: MixtureSameFamily, q: Tensor) -> Tensor:
     assert isinstance(wide, MixtureSameFamily)  # as it was before
     _uncheck_(wide)
     shape = torch.Size(mixture.batch_shape) + torch.Size(mixture.event_shape)
-    members = _coordinates(wide.component_distribution)
+    members = coordinates(wide.component_distribution)
     if members is None:
         return _by_all_components(wide, q)
     level, size = q.flatten(), max(1, _BLOCK // wide.component_distribution.batch_shape[-1])
     found = torch.full_like(level, torch.nan)
     for rows in ((level >= 0) & (level <= 1)).nonzero().squeeze(-1).split(size):
-        weights, components = _components(wide, members, rows % shape.numel())
+        weights, components = components_of(wide, members, rows % shape.numel())
         found[rows] = _quantiles(weights, components, level[rows])
     return found.reshape(q.shape)
 
@@ -87,7 +87,7 @@ def _uncheck_(distribution: Distribution) -> None:
     distribution._validate_args = False
 
 
-def _coordinates(component: Distribution) -> Distribution | None:
+def coordinates(component: Distribution) -> Distribution | None:
     """The components with every coordinate a row of its own, or None where they cannot be told apart."""
     while isinstance(component, Independent):
         component = component.base_dist
@@ -99,7 +99,7 @@ def _coordinates(component: Distribution) -> Distribution | None:
     return component if known else None
 
 
-def _components(mixture: MixtureSameFamily, members: Distribution, rows: Tensor) -> tuple[Tensor, Distribution]:
+def components_of(mixture: MixtureSameFamily, members: Distribution, rows: Tensor) -> tuple[Tensor, Distribution]:
     """Weights, (rows, M), and components, of batch shape (rows, M), of rows of one coordinate each."""
     batch, event = torch.Size(mixture.batch_shape), torch.Size(mixture.event_shape)
     count = mixture.component_distribution.batch_shape[-1]
@@ -107,7 +107,7 @@ def _components(mixture: MixtureSameFamily, members: Distribution, rows: Tensor)
     weights = mixture.mixture_distribution.probs.expand(*batch, count).reshape(-1, count)[row]
     member = row.unsqueeze(-1) * count + torch.arange(count, device=rows.device)
     components = select(members, member * event.numel() + coordinate.unsqueeze(-1), len(members.batch_shape))
-    assert components is not None  # by _coordinates
+    assert components is not None  # by coordinates
     return weights, components
 
 

@@ -7,15 +7,24 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from scipy.special import logit
 from torch import Tensor
+from torch.distributions import MixtureSameFamily
 from torch.nn.functional import logsigmoid
 
 from .._incomplete_beta import incomplete_beta
 from .._special import HALF_LOG_2PI, stirling_remainder
+from .count_mixtures import crps_of_counts
 from .counts import masses, smooth_cdf, summed_counts
 from .inversion import invert_discrete, with_ends
 from .marginals import Marginals, cdf, icdf
+from .members import members_last, weights_last
 from .origins import Parameters, parametrised, scipy_name, skpro_name
-from .scoring import incomplete_gamma_error, marginal_crps, marginal_crps_with_bound, marginal_nll
+from .scoring import (
+    incomplete_gamma_error,
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_nll,
+    mixture_crps,
+)
 from .truncated import sample_positive
 
 # An integrand is cut off where it has fallen to exp(-40), and looked at more closely within its first scale.
@@ -180,6 +189,15 @@ def _(distribution: torch.distributions.NegativeBinomial, y: Tensor) -> Tensor:
 @marginal_crps_with_bound.register
 def _(distribution: torch.distributions.NegativeBinomial, y: Tensor) -> tuple[Tensor, Tensor]:
     return marginal_crps(distribution, y), incomplete_gamma_error(distribution, y)
+
+
+@mixture_crps.register
+def _(component: torch.distributions.NegativeBinomial, mixture: MixtureSameFamily, y: Tensor) -> Tensor:
+    total_count, log_mean = (members_last(mixture, p) for p in count_and_log_mean(component))
+    log_odds = log_mean - total_count.log()
+    share = log_odds.sigmoid()
+    steps = (-total_count * _softplus(log_odds), total_count * share, share)
+    return crps_of_counts(mixture, weights_last(mixture), steps, y)
 
 
 @scipy_name("nbinom", loc=0.0)

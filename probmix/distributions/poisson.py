@@ -6,14 +6,23 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributions import MixtureSameFamily
 
 from .._incomplete_gamma import incomplete_gamma, log_gamma_kernel
 from .._special import poisson_log_prob
+from .count_mixtures import crps_of_counts
 from .counts import smooth_cdf
 from .inversion import invert_discrete, with_ends
 from .marginals import Marginals, cdf, icdf
+from .members import members_last, weights_last
 from .origins import Parameters, parametrised, scipy_name, skpro_name
-from .scoring import incomplete_gamma_error, marginal_crps, marginal_crps_with_bound, marginal_nll
+from .scoring import (
+    incomplete_gamma_error,
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_nll,
+    mixture_crps,
+)
 from .truncated import sample_positive
 
 # Below this rate the Bessel functions are taken from one by their series, whose terms fall like 1 / k!.
@@ -79,6 +88,12 @@ def _(distribution: torch.distributions.Poisson, y: Tensor) -> Tensor:
 @marginal_crps_with_bound.register
 def _(distribution: torch.distributions.Poisson, y: Tensor) -> tuple[Tensor, Tensor]:
     return marginal_crps(distribution, y), incomplete_gamma_error(distribution, y)
+
+
+@mixture_crps.register
+def _(component: torch.distributions.Poisson, mixture: MixtureSameFamily, y: Tensor) -> Tensor:
+    rate = members_last(mixture, component.rate)
+    return crps_of_counts(mixture, weights_last(mixture), (-rate, rate, torch.zeros_like(rate)), y)
 
 
 @scipy_name("poisson", loc=0.0)
