@@ -239,7 +239,11 @@ def test_a_law_without_a_description_is_refused_before_any_epoch(killed, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("params", [{"network": flat_mlp, "n_members": 2}, {"mixup": "m-probmix-star"}], ids=str)
+@pytest.mark.parametrize(
+    "params",
+    [{"network": flat_mlp, "n_members": 2}, {"mixup": "m-probmix-star"}],
+    ids=["own network", "m-probmix-star"],
+)
 def test_the_same_run_goes_on_and_another_does_not(killed, params):
     expected = killed(**params).validation_curve_
     assert np.array_equal(killed(**params).validation_curve_, expected)

@@ -11,9 +11,9 @@ from torch.autograd import forward_ad
 
 from probmix import _blocks
 from probmix._blocks import in_blocks
+from probmix._targets import check_finite
 from probmix.distributions import empirical as module
 from probmix.scores import crps, crps_samples
-from probmix.scores._inputs import check_finite
 
 ROWS = 1000
 
