@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.model_selection import KFold, TimeSeriesSplit
+from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit
 
 import probmix
 from probmix import DensityClassifier, DensityRegressor
@@ -177,3 +177,52 @@ def test_out_of_fold_scores_are_those_of_new_rows():
     own = -model.oof_log_prob_
     error = np.hypot(own.std() / np.sqrt(len(own)), new.std() / np.sqrt(len(new)))
     assert abs(own.mean() - new.mean()) < 2 * error
+
+
+@pytest.mark.parametrize("kind", ["folds", "last", "splitter", "groups"])
+def test_a_member_knows_nothing_of_the_rows_that_judge_it(kind):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(120, 2)), rng.normal(size=120)
+    groups = np.repeat(np.arange(4), 30)
+    params = {
+        "folds": {"validation": "folds", "n_members": 4},
+        "last": {"validation": "last", "validation_fraction": 0.25},
+        "splitter": {"validation": [(np.arange(90), np.arange(90, 120))]},
+        "groups": {"validation_fraction": 0.25},
+    }[kind]
+    given = {} if kind in ("last", "splitter") else {"groups": groups}
+    first = DensityRegressor(mixup="erm", **params, **FAST).fit(X, y, **given)
+    # which rows judge the first member
+    judging = groups == 3
+    if given:
+        judging = next(
+            groups == g
+            for g in range(4)
+            if np.isclose(y[groups != g].mean(), first.scaler_.loc[0].item(), rtol=1e-12, atol=0)
+        )
+    moved = DensityRegressor(mixup="erm", **params, **FAST).fit(X + judging[:, None] * 50, y + judging * 1e3, **given)
+    for name in ("loc", "scale"):
+        assert torch.equal(getattr(first.scaler_, name)[0], getattr(moved.scaler_, name)[0])
+        assert torch.equal(getattr(first.network_, name)[0], getattr(moved.network_, name)[0])
+
+
+def test_splitters_that_end_or_lack_groups_are_refused(noise):
+    X, y = noise
+    message = r"^`validation` must be there for more than one fit; got <generator .*>, which ends\. Pass the splitter "
+    with pytest.raises(ValueError, match=message):
+        DensityRegressor(validation=KFold(2).split(X), **FAST).fit(X, y)
+    message = (
+        r"^`validation` is GroupKFold\(.*\), which splits groups, and there are none\. Pass fit\(\.\.\., groups=\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        DensityRegressor(validation=GroupKFold(3), **FAST).fit(X, y)
+
+
+def test_what_is_no_checkpoint_is_named(noise, tmp_path):
+    X, y = noise
+    path = tmp_path / "run"
+    path.write_bytes(b"no")
+    for place in (path, tmp_path):
+        message = rf"^the checkpoint {str(place)!r} cannot be read: .*\. Remove it, or choose another `checkpoint`\.$"
+        with pytest.raises(ValueError, match=message):
+            DensityRegressor(checkpoint=place, **FAST).fit(X, y)

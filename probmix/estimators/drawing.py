@@ -32,7 +32,7 @@ def drawn_parts(given: Rows, share: float, keys: Tensor, strata: Strata) -> Part
     counted = counted_rows(rows) if share > 0 else np.zeros(n, dtype=bool)
     if not counted.any():
         parts = split_rows(n, _validation_size(n, share), random, classes)
-        return Parts(rows, place, list(parts[0]), list(parts[1]))
+        return Parts(rows, place, list(parts[0]), list(parts[1]), both_tell_units=True)
     rest = torch.from_numpy(np.flatnonzero(~counted))
     parts = split_rows(len(rest), round(share * len(rest)), random, None if classes is None else classes[rest])
     # both sides have their share of the observations that a row stands for
@@ -47,7 +47,7 @@ def drawn_parts(given: Rows, share: float, keys: Tensor, strata: Strata) -> Part
     train, validation = (
         [torch.cat([rest[own], of_all]) for own in part] for part, of_all in zip(parts, both, strict=True)
     )
-    return Parts(rows, place, train, validation)
+    return Parts(rows, place, train, validation, both_tell_units=True)
 
 
 def fold_parts(given: Rows, keys: Tensor, strata: Strata) -> Parts:
@@ -173,8 +173,8 @@ def _validation_size(n: int, share: float) -> int:
     size = max(1, round(share * n))
     if size >= n:
         raise ValueError(
-            f"validation_fraction={share} leaves no training row of {n} sample(s) of positive weight. "
-            "Pass more rows or a smaller `validation_fraction`."
+            f"validation_fraction={share} leaves no training row of {n} sample(s) that differ and have positive "
+            "weight. Pass more rows or a smaller `validation_fraction`."
         )
     return size
 

@@ -29,6 +29,10 @@ class Parts:
         For each member.
     is_out_of_fold : bool
         Whether it is for members to say together what they think of rows that they have not seen.
+    both_tell_units : bool
+        Whether the rows that judge a member have a say in its units, its start and its bounds, as they may where they
+        are a random part of all. Otherwise these are of other groups or times, or are to be predicted out of fold, and
+        a member knows nothing of them.
     """
 
     rows: Rows
@@ -36,10 +40,13 @@ class Parts:
     train: list[Tensor]
     validation: list[Tensor]
     is_out_of_fold: bool = False
+    both_tell_units: bool = False
 
     def data(self) -> TrainingData:
-        """What training takes; both parts of a member tell its units."""
-        units = [torch.cat(parts) for parts in zip(self.train, self.validation, strict=True)]
+        """What training takes."""
+        units = self.train
+        if self.both_tell_units:
+            units = [torch.cat(parts) for parts in zip(self.train, self.validation, strict=True)]
         return parts_data(self.rows, self.train, self.validation, units)
 
 

@@ -72,10 +72,12 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         - "last": the last share of the rows as they are given, for rows in order of time.
         - A splitter of scikit-learn, or a list of pairs of row numbers (train, test): member m takes split m, and
           begins again where there are fewer. Rows in neither part of a split are not used. One that draws at random
-          needs a `random_state` of its own.
+          needs a `random_state` of its own. Numbers in a list are those of the rows that `fit` is given, in a search of
+          the rows of a fold: take a splitter there. `save` leaves both out.
 
-        A row that is equal in X, y and exposure to one that judges a member does not train it, and with the first three
-        nor does one of the same group; see `fit`.
+        Units of inputs and targets, and where a member starts, come from its training rows; with "random" without
+        groups from both parts. A row that is equal in X, y and exposure to one that judges a member does not train it,
+        and with the first three nor does one of the same group; see `fit`.
     validation_fraction : float in [0, 1)
         The share of "random" and "last"; with 0 no row judges, and the last epoch is taken.
     patience : int, "auto" or None
@@ -113,7 +115,8 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         The epoch, from 1, whose weights a member has; 0 where none beat the distribution of y without X, which it then
         predicts. A `ConvergenceWarning` says so, and where members were best in the last epoch that they had.
     n_epochs_ : ndarray, (n_members,)
-        Epochs until each member stopped. Ctrl-C stops all: the estimator is fitted with the best weights so far.
+        Epochs until each member stopped. Ctrl-C stops all: the estimator is fitted with the best weights so far. In a
+        search it ends the fit that runs, and a second one the search.
     params_ : dict
         What was chosen by size: "batch_size", "patience" and "n_threads", which is one for small networks.
     oof_log_prob_ : ndarray, (n,)

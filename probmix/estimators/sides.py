@@ -54,6 +54,11 @@ def splitter_parts(given: Rows, splitter: Any, n_members: int, strata: Strata) -
         If a part is empty, or names a row that is not there or one twice.
     """
     n = len(given.x)
+    if given.label is None and _splits_groups(splitter):
+        raise ValueError(
+            f"`validation` is {splitter!r}, which splits groups, and there are none. Pass fit(..., groups=), in a "
+            "search by metadata routing, set_fit_request(groups=True)."
+        )
     found = islice(check_cv(splitter).split(given.x, given.y, given.label), n_members)
     sides = []
     for number, split in enumerate(found):
@@ -73,6 +78,12 @@ def splitter_parts(given: Rows, splitter: Any, n_members: int, strata: Strata) -
                     "that judges do not train. Pass other splits."
                 )
     return replace(parts, is_out_of_fold=True)
+
+
+def _splits_groups(splitter: Any) -> bool:
+    """Whether a splitter of scikit-learn asks for groups."""
+    routing = getattr(splitter, "get_metadata_routing", None)
+    return routing is not None and routing().split.requests.get("groups") is True
 
 
 def _parts_of_sides(

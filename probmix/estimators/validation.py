@@ -1,6 +1,6 @@
 """Which rows train a member, and which judge it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,11 @@ def check_validation(validation: Any, n_members: int) -> None:
                 f"`validation` is 'folds', of which each member is judged by one and trained by the others; got "
                 f"n_members={n_members}. Pass at least 2, or validation='random'."
             )
+    elif isinstance(validation, Iterator):
+        raise ValueError(
+            f"`validation` must be there for more than one fit; got {validation!r}, which ends. Pass the splitter "
+            "itself, or a list of its splits."
+        )
     elif not hasattr(validation, "split") and not isinstance(validation, Iterable):
         raise ValueError(
             "`validation` must be 'random', 'folds', 'last', a splitter such as GroupKFold(5), or a list of pairs of "

@@ -4,7 +4,7 @@ from pathlib import Path
 from time import monotonic
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -35,11 +35,18 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If the file belongs to another run.
+            If the file belongs to another run, or is no checkpoint.
         """
         if not self._path.exists():
             return None
-        with safe_open(self._path, framework="pt", device=str(device)) as file:
+        try:
+            opened = safe_open(self._path, framework="pt", device=str(device))
+        except (OSError, SafetensorError) as error:
+            raise ValueError(
+                f"the checkpoint {str(self._path)!r} cannot be read: {error}. Remove it, or choose another "
+                "`checkpoint`."
+            ) from error
+        with opened as file:
             if (file.metadata() or {}).get("run") != self._run:
                 raise ValueError(
                     f"the checkpoint {str(self._path)!r} belongs to other data or settings. "
