@@ -1,5 +1,7 @@
 """Shared by all tests."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,14 @@ def _nothing_global_changes():
         torch.get_num_threads(),
         torch.distributions.Distribution._validate_args,
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open():
+    """The figures of a test are not those of the next one."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

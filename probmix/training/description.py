@@ -33,9 +33,7 @@ _INCIDENTAL = {
     "_abc_impl",
 }
 _INCIDENTAL |= {"__dataclass_fields__", "__dataclass_params__", "__firstlineno__", "__static_attributes__"}
-_INCIDENTAL |= {"__annotate__", "__annotate_func__", "__annotations_cache__", "__parameters__", "__orig_bases__"} | {
-    "_abc_impl"
-}
+_INCIDENTAL |= {"__annotate__", "__annotate_func__", "__annotations_cache__", "__parameters__", "__orig_bases__"}
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
@@ -57,9 +55,10 @@ def description(**values: Any) -> str:
 
     Examples
     --------
-    >>> description(rate=lambda x: 2 * x) == description(rate=lambda x: 2 * x)
+    >>> from functools import partial
+    >>> description(rate=partial(pow, 2)) == description(rate=partial(pow, 2))
     True
-    >>> description(rate=lambda x: 2 * x) == description(rate=lambda x: 3 * x)
+    >>> description(rate=partial(pow, 2)) == description(rate=partial(pow, 3))
     False
     """
     describer = _Describer()
