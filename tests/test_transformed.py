@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats as st
 import torch
+from scipy.integrate import quad
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import BayesianRidge, LinearRegression
@@ -319,3 +320,34 @@ def test_other_transformers_in_a_regressor():
     table = evaluate({"points": points, "ridge": ridge}, X, Y, scores=["mae", "nll"])
     assert np.isnan(table.loc[("nll", "points"), "mean"])
     assert table.loc["mae", "mean"].notna().all()
+
+
+def test_scores_are_finite_where_the_inverse_has_a_pole():
+    # Yeo and Johnson's with a negative power, whose inverse ends at -1 / power; mirrored it has a power above 2
+    y_train = np.exp(0.5 * st.norm.ppf((np.arange(200) + 0.5) / 200)).reshape(-1, 1)
+    power, mirrored = PowerTransformer().fit(y_train), PowerTransformer().fit(-y_train)
+    assert -1 < power.lambdas_[0] < -0.6
+    loc, scale = torch.tensor([0.0, 1.2, 2.0]).double(), torch.tensor([0.3, 0.4, 0.5]).double()
+    made = transformed(torch.distributions.Normal(loc, scale), power)
+    pole = made.transform.z_range[1]
+    assert (made.mean == np.inf).all()
+    y = made.icdf(torch.tensor([0.4, 0.5, 0.95]).double())
+    scores = crps(made, y)
+    order, unit = -1 / power.lambdas_[0], -power.lambdas_[0] * power._scaler.scale_[0]
+    for row, place in enumerate(made.transform.forward(y.numpy())):
+        z = st.norm(loc[row].item(), scale[row].item())
+
+        # y + 1 = (unit * e^-u)^-order, all but 1e-11 of it above 0, with u = -log(pole - z)
+        def integrand(u, z=z, place=place):
+            here = pole - np.exp(-u)
+            share = z.cdf(here) if here < place else z.sf(here) - z.sf(pole)
+            return (share / z.cdf(pole)) ** 2 * order * np.exp(order * (u - np.log(unit)))
+
+        start, middle = (-np.log(pole - at) for at in (z.mean() - 7 * z.std(), place))
+        parts = [quad(integrand, start, middle), quad(integrand, middle, middle + 3), quad(integrand, middle + 3, 25)]
+        assert scores[row].item() == pytest.approx(sum(part[0] for part in parts), rel=1e-6)
+    other = transformed(torch.distributions.Normal(-loc, scale), mirrored)
+    close(crps(other, -y), scores, rtol=1e-4)
+    # with the rest cut off the quantiles are finite and the scores undo them
+    score = torch.tensor([-8.0, -1.0, 3.0, 7.0]).double().reshape(-1, 1)
+    close(made.normal_score(made.from_normal_score(score)), score.expand(4, 3), rtol=1e-5)

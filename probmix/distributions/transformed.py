@@ -18,7 +18,7 @@ from .moments import panels_over_scores
 from .normal_scores import from_normal_score, from_probability, normal_score
 from .parts import device_of, is_discrete, to_dtype_of, widen
 from .point_masses import atoms, mass_at
-from .quadrature import cuts
+from .quadrature import cuts, quantiles
 from .scoring import marginal_nll
 
 Array = npt.NDArray[np.float64]
@@ -134,11 +134,16 @@ class Transformed(dist.TorchDistribution):
         place, below, above = self._locate(value.double())
         wide = widen(self.base)
         if self._is_cut:
-            share = ((cdf(wide, place) - self._mass_below) / self._mass).clamp(0, 1)
-            score = from_probability(share if self.transform.increasing else 1 - share)
+            score = normal_score(wide, place)
+            below_it, above_it = (
+                ((ndtr(sign * score) - self._mass_beyond(end)) / self._mass).clamp(0, 1)
+                for sign, end in zip((1, -1), self.transform.z_range, strict=True)
+            )
+            # of the smaller tail, which keeps its digits where the other one is rounded to 1
+            score = torch.where(below_it < 0.5, from_probability(below_it), -from_probability(above_it))
         else:
             score = normal_score(wide, place)
-            score = score if self.transform.increasing else -score
+        score = score if self.transform.increasing else -score
         return torch.where(below, -torch.inf, torch.where(above, torch.inf, score))
 
     def from_normal_score(self, score: Tensor) -> Tensor:
@@ -146,8 +151,14 @@ class Transformed(dist.TorchDistribution):
         wide = widen(self.base)
         rising = score if self.transform.increasing else -score
         if self._is_cut:
-            level = self._mass_below + ndtr(rising) * self._mass
-            place = icdf(wide, level.clamp(0, 1)).double()
+            low, high = self.transform.z_range
+            below_it, above_it = (
+                (self._mass_beyond(end) + ndtr(sign * rising) * self._mass).clamp(0, 1)
+                for sign, end in zip((1, -1), (low, high), strict=True)
+            )
+            base_score = torch.where(rising < 0, from_probability(below_it), -from_probability(above_it))
+            # at a pole of g the rounding of a place is not to make the quantile of a finite score infinite
+            place = from_normal_score(wide, base_score).clamp(np.nextafter(low, inf), np.nextafter(high, -inf))
         else:
             place = from_normal_score(wide, rising)
         y = self._inverse(place)
@@ -196,9 +207,13 @@ class Transformed(dist.TorchDistribution):
         wide, zero = widen(self.base), torch.zeros(self.batch_shape, dtype=torch.float64, device=device_of(self.base))
         return zero + float(end > 0) if np.isinf(end) else cdf(wide, zero + end)
 
-    @property
-    def _mass_below(self) -> Tensor:
-        return self._base_cdf(self.transform.z_range[0])
+    def _mass_beyond(self, end: float) -> Tensor:
+        """What the base gives to the side of an end of the range of z that is cut off."""
+        wide, zero = widen(self.base), torch.zeros(self.batch_shape, dtype=torch.float64, device=device_of(self.base))
+        if np.isinf(end):
+            return zero
+        score = normal_score(wide, zero + end)
+        return ndtr(score if end == self.transform.z_range[0] else -score)
 
     @property
     def _mass(self) -> Tensor:
@@ -299,8 +314,12 @@ def _(distribution: Transformed, score: Tensor) -> Tensor:
 @cuts.register
 def _(distribution: Transformed, levels: tuple[float, ...] = (1e-10, 0.5, 1 - 1e-10)) -> Tensor:
     # where the base has its own
-    places = cuts(widen(distribution.base), levels)
-    return distribution._inverse(places)
+    places = distribution._inverse(cuts(widen(distribution.base), levels))
+    if not distribution._is_cut:
+        return places
+    # beyond what is left of the base there are none
+    ends = quantiles(distribution, (min(levels), max(levels)))
+    return torch.minimum(torch.maximum(places, ends[0]), ends[1])
 
 
 @atoms.register
