@@ -115,6 +115,12 @@ def test_bands_are_for_one_exposure(counter, ax):
         PredictiveBandDisplay.from_estimator(counter, X, ax=ax)
     one, three = (PredictiveBandDisplay.from_estimator(counter, X, exposure=e, ax=Figure().subplots()) for e in (1, 3))
     np.testing.assert_allclose(three.mean, 3 * one.mean, rtol=1e-6)
+    words = (
+        "`exposure` must be one number, the exposure that the bands are for on a grid of the feature; got shape "
+        "(120,). Pass a typical one, such as the median of those of the rows."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        PredictiveBandDisplay.from_estimator(counter, X, Y, exposure=EXPOSURE, ax=ax)
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,13 @@ class PredictiveBandDisplay:
             If the estimator does not predict the distribution of a number.
         ValueError
             For a coverage or a feature that does not exist, a feature that is no number, an estimator with several
-            targets, or one that was fitted with exposures if there is none.
+            targets, or one that was fitted with exposures if there is none; for an exposure that is not one number.
         """
+        if exposure is not None and np.ndim(exposure) != 0:
+            raise ValueError(
+                "`exposure` must be one number, the exposure that the bands are for on a grid of the feature; got "
+                f"shape {np.shape(exposure)}. Pass a typical one, such as the median of those of the rows."
+            )
         frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(as_numbers(X, "X")))
         position = _position(frame, feature)
         x_data = _feature_values(frame, position)
@@ -139,7 +144,7 @@ class PredictiveBandDisplay:
             column = frame.iloc[:, place]
             held = pd.Series([_held(column)] * resolution, dtype=None if is_numeric_dtype(column) else column.dtype)
             grid.isetitem(place, x if place == position else held.array)
-        exposures = None if exposure is None else np.full(resolution, exposure)
+        exposures = None if exposure is None else np.full(resolution, float(exposure))
         distribution = predicted_number(estimator, grid if frame is X else grid.to_numpy(copy=True), exposures)
         name = str(frame.columns[position]) if frame is X else f"feature {position}" if frame.shape[1] > 1 else "x"
         return cls.from_predictions(
