@@ -1,5 +1,7 @@
 """Recalibrated distributions."""
 
+from typing import ClassVar
+
 import numpy as np
 import pyro
 import pytest
@@ -206,3 +208,33 @@ def test_cuda_gives_what_the_cpu_gives(bent: PITMap, name: str) -> None:
     torch.testing.assert_close(cuda.mean.cpu(), cpu.mean)
     torch.testing.assert_close(cuda.icdf(wide(0.3).cuda()).cpu(), cpu.icdf(wide(0.3)))
     assert cuda.sample((3,)).device.type == "cuda"
+
+
+class Rounded(torch.distributions.Distribution):
+    """A standard exponential whose quantile is infinite from the level 1 - 1e-14 on, where its cdf rounds to 1."""
+
+    arg_constraints: ClassVar[dict] = {}
+    support = torch.distributions.constraints.nonnegative
+
+    def expand(self, batch_shape, _instance=None):
+        return Rounded(torch.Size(batch_shape), validate_args=False)
+
+    def cdf(self, value):
+        p = -torch.expm1(-value.double().clamp(min=0))
+        return torch.where(p >= 1 - 1e-14, 1.0, p).expand(torch.broadcast_shapes(value.shape, self.batch_shape))
+
+    def icdf(self, q):
+        q = q.double().expand(torch.broadcast_shapes(q.shape, self.batch_shape))
+        return torch.where(q >= 1 - 1e-14, torch.inf, -torch.log1p(-q))
+
+    def log_prob(self, value):
+        return -value.double()
+
+
+def test_a_base_whose_last_quantiles_are_infinite_is_cut_at_the_last_finite_one(bent):
+    coarse = Recalibrated(Rounded(torch.Size((2,)), validate_args=False), bent)
+    fine = Recalibrated(Gamma(wide(1.0, 1.0), wide(1.0, 1.0)), bent)
+    y = wide(0.3, 5.0)
+    torch.testing.assert_close(coarse.mean.double(), fine.mean, rtol=1e-6, atol=0)
+    torch.testing.assert_close(coarse.variance.double(), fine.variance, rtol=1e-5, atol=0)
+    torch.testing.assert_close(crps(coarse, y).double(), crps(fine, y), rtol=1e-6, atol=0)

@@ -24,6 +24,7 @@ from probmix.distributions import (
     icdf,
     is_discrete,
 )
+from probmix.distributions.normal_scores import from_normal_score, normal_score
 from probmix.distributions.point_masses import mass_at
 from probmix.plots import FusionDisplay
 from probmix.scores import (
@@ -404,3 +405,32 @@ def test_recalibration_and_conformal_intervals_see_the_zeros():
     interval = conformal.predict_interval(X[1000:], 0.8)
     assert np.mean((interval[:, 0] <= y[1000:]) & (y[1000:] <= interval[:, 1])) > 0.77
     assert (interval[:, 0] >= 0).all()
+
+
+def test_normal_scores_far_out_keep_the_tail_of_the_base():
+    zeros = ZeroAdjusted(LogNormal(wide(0.5).reshape(1), wide(1.5)), gate_logits=torch.logit(wide(0.3)))
+    z = np.array([-3.0, -0.4, 0.0, 2.0, 8.5, 20.0, 35.0])
+    y = torch.from_numpy(np.exp(0.5 + 1.5 * z)).reshape(-1, 1)
+    lower, upper = 0.3 + 0.7 * stats.norm.cdf(z), 0.7 * stats.norm.sf(z)
+    score = np.where(lower < 0.5, stats.norm.ppf(lower), stats.norm.isf(upper))
+    np.testing.assert_allclose(normal_score(zeros, y).squeeze(-1), score, rtol=1e-12)
+    np.testing.assert_allclose(from_normal_score(zeros, normal_score(zeros, y)), y, rtol=1e-10)
+    ends = from_normal_score(zeros, wide(-np.inf, -8.0, stats.norm.ppf(0.3) - 1e-9, np.inf).reshape(-1, 1))
+    assert ends.squeeze(-1).tolist() == [0.0, 0.0, 0.0, np.inf]
+    assert normal_score(zeros, wide(-1.0).reshape(1)).item() == -np.inf
+
+
+@over_names
+def test_recalibrated_moments_are_finite(name):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = np.array([rng.gamma(2, 1, k).sum() for k in rng.poisson(np.exp(0.5 * X[:, 0]))])
+    base = DensityRegressor(name, "erm", max_epochs=3, hidden_layer_sizes=(8,), random_state=0)
+    distribution = RecalibratedRegressor(base, cv=0.3, random_state=0).fit(X, y).predict_dist(X)
+    assert distribution.mean.isfinite().all()
+    assert distribution.variance.isfinite().all()
+    assert crps(distribution, torch.from_numpy(y)).isfinite().all()
+    # the mean of the quantiles at evenly spaced levels
+    levels = ((torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000).reshape(-1, 1)
+    row = distribution.icdf(levels)[:, :5]
+    np.testing.assert_allclose(distribution.mean[:5], row.mean(0), rtol=5e-3)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
+from scipy import special
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily, Normal, constraints
 
@@ -14,7 +15,7 @@ from ..distributions.normal_scores import WIDEST, from_normal_score, from_probab
 from ..distributions.panels import integrate, integrate_with_error
 from ..distributions.parts import device_of, to_dtype_of, widen
 from ..distributions.point_masses import mass_at
-from ..distributions.quadrature import TAIL, cells, cuts, quantiles, step_outside
+from ..distributions.quadrature import TAIL, cells, cuts, step_outside
 from ..distributions.scoring import (
     error_from_cdf,
     generic_crps_with_bound,
@@ -31,6 +32,8 @@ _LOOSER = 10.0
 _BLOCK = 2**22
 # Below this probability a difference of two cdfs has lost too many digits, or the map has none to tell them apart.
 _SMALL = 1e-12
+# Normal score of the mass that a CRPS leaves out on either side, and how closely the last finite quantile is sought.
+_TAIL_SCORE, _HALVINGS = float(-special.ndtri(TAIL)), 50
 
 
 class Recalibrated(dist.TorchDistribution):
@@ -166,6 +169,19 @@ class Recalibrated(dist.TorchDistribution):
         """At levels with a normal score."""
         return from_normal_score(widen(self.base), self.pit_map.inverse_score(score))
 
+    def _finite_quantile(self, score: float) -> Tensor:
+        """That of a normal score; where it is infinite, as of a cdf that rounds to 1, the last one that is not."""
+        zero = torch.zeros(self.batch_shape, dtype=torch.float64, device=device_of(self.base))
+        y = self._quantile(zero + score)
+        if y.isfinite().all():
+            return y
+        inner, outer = zero, zero + score
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (inner + outer)
+            finite = self._quantile(middle).isfinite()
+            inner, outer = torch.where(finite, middle, inner), torch.where(finite, outer, middle)
+        return torch.where(y.isfinite(), y, self._quantile(inner))
+
     def _mean(self) -> Tensor:
         """Mean, float64."""
         wide = widen(self.base)
@@ -195,8 +211,8 @@ class Recalibrated(dist.TorchDistribution):
         .. math:: E(Y - m)_+^j = \int_m^\infty j(y - m)^{j - 1}(1 - H(y))\,dy,\qquad
             E(m - Y)_+^j = \int_{-\infty}^m j(m - y)^{j - 1}H(y)\,dy
         """
-        wide, zero = widen(self.base), torch.zeros(self.batch_shape, dtype=torch.float64, device=device_of(self.base))
-        low, middle, high = (self._quantile(zero + score) for score in (-WIDEST, 0.0, WIDEST))
+        wide = widen(self.base)
+        low, middle, high = (self._finite_quantile(score) for score in (-WIDEST, 0.0, WIDEST))
         knots = self.knots()
         edges = torch.cat([knots, cuts(wide), torch.stack([low, middle, high])])
         # errors count relative to this: the map magnifies the rounding of a cdf close to 1
@@ -289,7 +305,8 @@ def _(distribution: Recalibrated, y: Tensor, lower: Tensor, upper: Tensor) -> Te
 def _window(distribution: Distribution, y: Tensor, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
     """By the general quadrature, cut at the knots of the map as well: ten times as fast as finding them."""
     assert isinstance(distribution, Recalibrated)
-    low, high = quantiles(distribution, (TAIL, 1 - TAIL))
+    with torch.no_grad():
+        low, high = (distribution._finite_quantile(score) for score in (-_TAIL_SCORE, _TAIL_SCORE))
     start, stop, inside = (torch.minimum(torch.maximum(x, low), high) for x in (lower, upper, y))
     # outside the two extreme quantiles F is 0 or 1
     outside = step_outside(y, lower, upper, low, high)

@@ -8,10 +8,12 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid
 
+from .._special import ndtr
 from .inflated import crps_with_zeros, crps_with_zeros_and_bound
 from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
 from .mixture import Mixture
+from .normal_scores import from_normal_score, from_probability, normal_score
 from .parts import widen
 from .point_masses import atoms
 from .quadrature import CUTS, cuts
@@ -131,6 +133,25 @@ def _(distribution: ZeroAdjusted, q: Tensor) -> Tensor:
     level = torch.where(positive, (q - gate) / above, 0.5)
     y = torch.where(positive, icdf(widen(distribution.base_dist), level), 0.0)
     return with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.gate_logits.dtype)
+
+
+@normal_score.register
+def _(distribution: ZeroAdjusted, y: Tensor) -> Tensor:
+    gate, above = _gate(distribution)
+    score = normal_score(widen(distribution.base_dist), y.double().clamp(min=0))
+    # of the smaller tail, which keeps its digits where the other one is rounded to 1
+    lower, upper = gate + above * ndtr(score), above * ndtr(-score)
+    found = torch.where(lower < 0.5, from_probability(lower), -from_probability(upper))
+    return torch.where(y < 0, -torch.inf, found)
+
+
+@from_normal_score.register
+def _(distribution: ZeroAdjusted, score: Tensor) -> Tensor:
+    gate, above = _gate(distribution)
+    lower, upper = (ndtr(score) - gate) / above, ndtr(-score) / above
+    base = torch.where(lower < 0.5, from_probability(lower.clamp(0, 1)), -from_probability(upper.clamp(0, 1)))
+    y = from_normal_score(widen(distribution.base_dist), base)
+    return torch.where(lower > 0, y, 0.0)
 
 
 @cuts.register
