@@ -35,6 +35,13 @@ NORMAL = st.norm(np.zeros(40), 1.0)
     [
         ({}, {}, ValueError, "`models` must hold at least one model or prediction. Pass a dict of name to model."),
         (
+            NORMAL,
+            {},
+            TypeError,
+            "`models` must be a dict of name to model; got rv_continuous_frozen. Of one model pass {'model': model}.",
+        ),
+        ([NORMAL], {}, TypeError, "`models` must be a dict of name to model; got list. Of one model pass {'model'"),
+        (
             {"a": StandardScaler()},
             {"X": Y[:, None]},
             TypeError,
@@ -132,6 +139,8 @@ NORMAL = st.norm(np.zeros(40), 1.0)
     ],
     ids=[
         "none",
+        "no-dict",
+        "list",
         "no-model",
         "no-X",
         "mixed",

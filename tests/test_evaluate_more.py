@@ -100,6 +100,14 @@ def test_several_targets_have_the_mean_of_theirs():
             "the level in 'coverage0' must lie between 0 and 100 %, both excluded. Pass 'coverage90' for",
         ),
         ("interval100", "the level in 'interval100' must lie between 0 and 100 %, both excluded. Pass 'interval90'"),
+        (
+            "coverage0.9",
+            "the level in 'coverage0.9' must be at least 1: levels are in percent. Pass 'coverage90' for 90 %.",
+        ),
+        (
+            "quantile0.975",
+            "the level in 'quantile0.975' must be at least 1: levels are in percent. Pass 'quantile97.5'",
+        ),
         ("interval", "unknown score 'interval'; did you mean 'interval90'?"),
         ("RMSE", "unknown score 'RMSE'; did you mean 'rmse'?"),
         ("accuracy", "the score 'accuracy' is for predictions of classes; there are 'nll', 'crps', 'rmse', 'mae', "),
@@ -164,6 +172,31 @@ def test_a_conformal_regressor_is_a_point_model():
         evaluate({"conformal": conformal}, None, Y)
 
 
+def test_a_column_of_numbers_is_a_point_prediction():
+    class Column:
+        def predict(self, X):
+            return CENTRE[:, None]
+
+    columns = {
+        "array": CENTRE[:, None],
+        "tensor": torch.tensor(CENTRE)[:, None],
+        "frame": pd.DataFrame({"a": CENTRE}),
+        "list": CENTRE[:, None].tolist(),
+        "model": Column(),
+        "line": LinearRegression().fit(CENTRE[:, None], CENTRE[:, None]),
+    }
+    table = evaluate(
+        {"flat": CENTRE} | columns, CENTRE[:, None], Y, scores=["nll", "crps", "rmse", "mae", "interval90"]
+    )
+    for name in columns:
+        found, flat = (table.xs(one, level="model")["mean"] for one in (name, "flat"))
+        np.testing.assert_allclose(found, flat, rtol=1e-12)
+        assert table.attrs["missing"]["nll", name] == MISSING
+    # the targets may be a column, too
+    both = evaluate(columns, CENTRE[:, None], Y[:, None], scores="mae")
+    np.testing.assert_allclose(both["mean"], mean_absolute_error(Y, CENTRE), rtol=1e-12)
+
+
 # -- exposures ---------------------------------------------------------------------------------------------------------
 
 RNG = np.random.default_rng(0)
@@ -204,6 +237,50 @@ def test_models_of_ones_own_are_given_exposures_where_they_take_them():
 
     found = evaluate({"rate": Rate()}, ROWS, COUNTS, exposure=EXPOSURE, scores=["nll"])
     assert found.loc[("nll", "rate"), "mean"] == pytest.approx(-st.poisson(EXPOSURE).logpmf(COUNTS).mean())
+
+
+# -- rows without a score, and equal ones ------------------------------------------------------------------------------
+
+
+def test_means_that_are_nan_for_single_rows_have_a_reason():
+    columns = pd.MultiIndex.from_product([["crps"], ["a", "b", "c"]], names=["score", "model"])
+    rows = pd.DataFrame([[1.0, np.nan, np.inf], [2.0, np.nan, -np.inf], [3.0, 1.0, 0.0]], columns=columns)
+    assert compare_rows(rows).attrs["missing"] == {
+        ("crps", "b"): "the score of 2 of 3 rows is no number",
+        ("crps", "c"): "some rows score inf and others -inf, and their mean is no number",
+    }
+    # rows without weight do not count
+    assert compare_rows(rows, sample_weight=[0, 0, 1]).attrs["missing"] == {}
+    scale = torch.where(torch.arange(40) < 7, torch.nan, 1.0).double()
+    broken = torch.distributions.Normal(torch.tensor(CENTRE), scale, validate_args=False)
+    table = evaluate({"good": st.norm(CENTRE, 1.0), "broken": broken}, None, Y, scores=["nll", "crps"])
+    reason = "the score of 7 of 40 rows is no number"
+    assert table.attrs["missing"] == {("nll", "broken"): reason, ("crps", "broken"): reason}
+
+
+def test_differences_of_rounding_are_none():
+    columns = pd.MultiIndex.from_product([["crps", "rmse"], ["a", "b"]], names=["score", "model"])
+    # one score is near zero by cancellation
+    scores = np.append(np.random.default_rng(0).uniform(0.5, 2.0, 39), 1e-9)
+    rows = np.stack([scores, scores - 7.5e-17 - 2e-16 * scores] * 2, 1)
+    table = compare_rows(pd.DataFrame(rows, columns=columns)).xs("b", level="model")
+    assert (table[["difference", "difference_error"]] == 0).all(axis=None)
+    assert (table["p"] == 1).all()
+    # small differences that are no rounding stay, also beside a score that is huge
+    small = np.stack([scores, scores + 1e-9 * scores] * 2, 1)
+    small[0] = 1e9
+    table = compare_rows(pd.DataFrame(small, columns=columns)).loc[("crps", "b")]
+    assert table["difference"] == pytest.approx((small[:, 1] - small[:, 0]).mean(), rel=1e-12)
+    assert table["p"] < 0.001
+    equal = evaluate({"a": st.norm(CENTRE, 1.0), "b": st.norm(CENTRE, 1.0 + 1e-16)}, None, Y)
+    assert (equal.loc[[("nll", "b"), ("crps", "b")], "p"] == 1).all()
+
+
+def test_a_string_names_one_score():
+    pd.testing.assert_frame_equal(
+        evaluate(models(), None, Y, scores="crps"), evaluate(models(), None, Y, scores=["crps"])
+    )
+    assert list(score_rows(models(), None, Y, scores="nll").columns.levels[0]) == ["nll"]
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

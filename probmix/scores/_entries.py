@@ -44,8 +44,8 @@ class Entry:
             )
 
 
-def entry(name: str, model: Any, X: Any, exposure: Any) -> Entry:
-    """A prediction as it is, a model by what it predicts.
+def entry(name: str, model: Any, X: Any, exposure: Any, target_dim: int) -> Entry:
+    """A prediction as it is, a model by what it predicts; `target_dim` is the number of axes of the targets.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def entry(name: str, model: Any, X: Any, exposure: Any) -> Entry:
         If it is a model that was fitted with exposures, and there are none.
     """
     if _is_point(model):
-        return Entry(_mass_on(as_tensor(model, name)), point=True)
+        return Entry(_mass_on(as_tensor(model, name), target_dim), point=True)
     if is_prediction(model):
         return Entry(as_distribution(model))
     if not hasattr(model, "predict"):
@@ -69,7 +69,7 @@ def entry(name: str, model: Any, X: Any, exposure: Any) -> Entry:
         return Entry(predicted_distribution(model, X, **params))
     predicted = model.predict(X)
     if not hasattr(model, "classes_"):
-        return Entry(_mass_on(as_tensor(predicted, name)), point=True)
+        return Entry(_mass_on(as_tensor(predicted, name), target_dim), point=True)
     index = encoded_targets(predicted, model.classes_)
     certain = torch.nn.functional.one_hot(index, len(model.classes_)).double()
     return Entry(Categorical(logits=certain.log()), point=True)
@@ -85,14 +85,17 @@ def takes_exposure(model: Any) -> bool:
 
 
 def _is_point(prediction: Any) -> bool:
-    if isinstance(prediction, np.ndarray | Tensor):
-        return prediction.ndim == 1
+    """Whether it is (n,) or a column (n, 1), as many models predict a number."""
+    if isinstance(prediction, np.ndarray | Tensor | pd.DataFrame):
+        return tuple(prediction.shape[1:]) in ((), (1,))
     if isinstance(prediction, list | tuple):
-        return len(prediction) > 0 and np.ndim(prediction[0]) == 0
+        return len(prediction) > 0 and tuple(np.shape(prediction[0])) in ((), (1,))
     return isinstance(prediction, pd.Series)
 
 
-def _mass_on(values: Tensor) -> Distribution:
-    """All mass on the numbers (n,) or (n, d)."""
+def _mass_on(values: Tensor, target_dim: int) -> Distribution:
+    """All mass on the numbers (n,) or (n, d); a column (n, 1) is (n,) where the targets are."""
+    if target_dim == 1 and values.dim() == 2 and values.shape[1] == 1:
+        values = values.squeeze(1)
     point = Empirical((values if values.is_floating_point() else values.double()).unsqueeze(-1))
     return Independent(point, 1) if values.dim() == 2 else point

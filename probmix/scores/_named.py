@@ -41,7 +41,7 @@ def named_score(name: str, of_classes: bool) -> Score:
     Raises
     ------
     ValueError
-        If there is none, it is not for such predictions, or its level is no share.
+        If there is none, it is not for such predictions, or its level is no percentage of 1 and above.
     """
     known, other = (_OF_CLASSES, _OF_NUMBERS) if of_classes else (_OF_NUMBERS, _OF_CLASSES)
     level = level_of(name)
@@ -50,6 +50,12 @@ def named_score(name: str, of_classes: bool) -> Score:
         if not 0 < share < 1:
             raise ValueError(
                 f"the level in {name!r} must lie between 0 and 100 %, both excluded. Pass {kind + '90'!r} for 90 %."
+            )
+        if share < 0.01:
+            # 0.9 % is hardly ever meant
+            meant = f"{1e4 * share:g}"
+            raise ValueError(
+                f"the level in {name!r} must be at least 1: levels are in percent. Pass {kind + meant!r} for {meant} %."
             )
         return partial(_AT_LEVEL[kind], level=share)
     if name in known:

@@ -13,6 +13,9 @@ from .._given import checked_weights
 from .._names import unknown_name
 from .table import COLUMNS, ScoreTable
 
+# Scores that differ by no more than this share of their size are equal but for rounding.
+_ROUNDING = 1e-12
+
 
 def compare_rows(
     rows: pd.DataFrame, *, baseline: str | None = None, sample_weight: ArrayLike | None = None
@@ -58,8 +61,23 @@ def compare_rows(
     ]
     table = ScoreTable(lines, rows.columns, COLUMNS)
     table.attrs["baseline"] = baseline
-    table.attrs["missing"] = rows.attrs.get("missing", {})
+    table.attrs["missing"] = _without_mean(kept, table) | rows.attrs.get("missing", {})
     return table
+
+
+def _without_mean(rows: pd.DataFrame, table: ScoreTable) -> dict[tuple[str, str], str]:
+    """Why means over rows are NaN, by score and model."""
+    reasons = {}
+    scores, models = (rows.columns.get_level_values(level) for level in ("score", "model"))
+    means, blanks = table["mean"].to_numpy(), rows.isna().sum().to_numpy()
+    for score, name, mean, blank in zip(scores, models, means, blanks, strict=True):
+        if np.isnan(mean):
+            reasons[str(score), str(name)] = (
+                f"the score of {blank} of {len(rows)} rows is no number"
+                if blank
+                else "some rows score inf and others -inf, and their mean is no number"
+            )
+    return reasons
 
 
 def _line(
@@ -68,9 +86,7 @@ def _line(
     ours = _terms(score, values, weights)
     mean, difference = RowMean.of(ours, weights), RowMean(nan, nan, nan)
     if baseline is not None:
-        # the difference of two infinite scores is NaN
-        with np.errstate(invalid="ignore"):
-            difference = RowMean.of(ours - _terms(score, baseline, weights), weights)
+        difference = RowMean.of(_differences(ours, _terms(score, baseline, weights)), weights)
     return {
         "n": len(ours),
         "mean": mean.mean,
@@ -90,6 +106,20 @@ def _terms(score: str, values: "pd.Series[float]", weights: NDArray[np.float64])
     square = np.average(terms, weights=weights)
     root = np.sqrt(square)
     return root + (terms - square) / (2 * root) if 0 < root < np.inf else np.full_like(terms, root)
+
+
+def _differences(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences row by row; zero where they are rounding, next to the scores of the row or to most scores."""
+    # the difference of two infinite scores is NaN
+    with np.errstate(invalid="ignore"):
+        difference = ours - theirs
+    sizes = np.maximum(np.abs(ours), np.abs(theirs))
+    finite = np.isfinite(difference)
+    if finite.any():
+        # a score near zero, such as an NLL, has the rounding errors of its larger terms
+        rounding = _ROUNDING * np.maximum(sizes, np.median(sizes[finite]))
+        difference[finite & (np.abs(difference) <= rounding)] = 0.0
+    return difference
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def evaluate(
     X: Any,
     y: ArrayLike | Tensor,
     *,
-    scores: Sequence[str] | None = None,
+    scores: str | Sequence[str] | None = None,
     baseline: str | None = None,
     sample_weight: ArrayLike | None = None,
     exposure: ArrayLike | None = None,
@@ -37,13 +37,14 @@ def evaluate(
         Fitted models that `probmix.adapters.adapt` accepts (probmix, NGBoost, skpro, scikit-learn's classifiers,
         pipelines, searches), or predictions for these rows that `probmix.adapters.as_distribution` accepts (torch, Pyro
         and SciPy distributions, arrays (n, m) of draws). Also what predicts only a number or a class, by `predict`, and
-        arrays (n,) of such numbers: all their mass lies on a point, and the CRPS of a point is the absolute error.
+        arrays (n,) or (n, 1) of such numbers: all their mass lies on a point, and the CRPS of a point is the absolute
+        error.
         Either all of numbers or all of classes.
     X : array-like, (n, F), or None
         None if there are predictions only.
     y : array-like, (n,) or (n, targets)
         Numbers, or class labels as in the models' `classes_`.
-    scores : sequence of str, optional
+    scores : str or sequence of str, optional
         For numbers, by default the first three:
 
         - "nll" and "crps";
@@ -53,8 +54,9 @@ def evaluate(
         - "rmse", the root of the mean squared error of the predicted mean, and "mae", the mean absolute error of the
           predicted median. Of a point prediction both are the error of the point.
 
-        Other levels have their names: "coverage50", "interval95", "quantile2.5". For classes "nll", "brier", "rps" (the
-        ranked probability score, for classes in an order) and "accuracy", by default all.
+        Other levels have their names, in percent and at least 1: "coverage50", "interval95", "quantile2.5". For
+        classes "nll", "brier", "rps" (the ranked probability score, for classes in an order) and "accuracy", by default
+        all.
     baseline : str, optional
         Which model the others are compared with; by default the first.
     sample_weight : array-like, (n,), optional
@@ -72,16 +74,17 @@ def evaluate(
         - ``mean`` and ``standard_error`` of the score over rows;
         - ``difference`` to the baseline and ``difference_error``: mean and standard error of the differences row by
           row; below zero the model is better, but for accuracy;
-        - ``p``: of a two-sided paired t-test of no difference; NaN for coverages, which are best near 0.9.
+        - ``p``: of a two-sided paired t-test of no difference; NaN for coverages, which are best near 0.9. A difference
+          that is within 1e-12 of the size of the scores is rounding and counts as zero: equal forecasts have p = 1.
 
         NaN where there is no such thing: differences of the baseline, errors of a single row or of infinite scores, and
-        scores that a prediction cannot have, such as the NLL of points, draws or quantiles, which have no density. The
-        reasons for the latter are in ``attrs["missing"]``, by score and model; ``attrs["baseline"]`` is its name.
+        scores that a prediction cannot have, such as the NLL of points, draws or quantiles, which have no density. Why
+        a mean is NaN is in ``attrs["missing"]``, by score and model; ``attrs["baseline"]`` is its name.
 
     Raises
     ------
     TypeError
-        If something predicts nothing, or needs X and there is none.
+        If `models` is no dict, or something predicts nothing, or needs X and there is none.
     ValueError
         If there are no models, or numbers and classes are mixed; for an unknown score or baseline; if shapes do not
         match, there are no rows, or `y` holds an impossible value; for weights that are negative or all zero; if
@@ -134,7 +137,7 @@ def score_rows(
     X: Any,
     y: ArrayLike | Tensor,
     *,
-    scores: Sequence[str] | None = None,
+    scores: str | Sequence[str] | None = None,
     exposure: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Scores of each row: what `evaluate` takes the means of.
@@ -168,6 +171,11 @@ def score_rows(
     >>> rows.attrs["missing"][("nll", "draws")]
     'draws have no density, so neither log_prob nor NLL. Use `crps`, or fit a density to the draws.'
     """
+    if not isinstance(models, Mapping):
+        raise TypeError(
+            f"`models` must be a dict of name to model; got {type(models).__name__}. "
+            "Of one model pass {'model': model}."
+        )
     if not models:
         raise ValueError("`models` must hold at least one model or prediction. Pass a dict of name to model.")
     if exposure is not None and not any(takes_exposure(model) for model in models.values()):
@@ -175,10 +183,11 @@ def score_rows(
             "`exposure` was passed, and none of the models was fitted with exposures. Fit with them, or leave it out."
         )
     with torch.no_grad():
-        entries = {name: entry(name, model, X, exposure) for name, model in models.items()}
         target = encoded_targets(y, _classes(models))
+        entries = {name: entry(name, model, X, exposure, target.dim()) for name, model in models.items()}
         of_classes = _of_classes(entries)
-        chosen = default_scores(of_classes) if scores is None else tuple(dict.fromkeys(scores))
+        named = (scores,) if isinstance(scores, str) else scores
+        chosen = default_scores(of_classes) if named is None else tuple(dict.fromkeys(named))
         if not chosen:
             raise ValueError(f"`scores` must name at least one score, such as {default_scores(of_classes)[0]!r}.")
         functions = {score: named_score(score, of_classes) for score in chosen}
