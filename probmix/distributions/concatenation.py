@@ -163,10 +163,6 @@ class Joined(dist.TorchDistribution):
         return whole if is_discrete(self.parts[0]) else constraints.real
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
-        return False
-
-    @property
     def mean(self) -> Tensor:
         return self._by_part(lambda part: part.mean, len(self.event_shape))
 
