@@ -76,7 +76,7 @@ CASES = {
     ),
     "no training rows left": (
         {"validation_fraction": 0.99}, X, Y,
-        r"^validation_fraction=0\.99 leaves no training row of 40 sample\(s\) of positive weight\. "
+        r"^validation_fraction=0\.99 leaves no training row of 40 sample\(s\) that differ and have positive weight\. "
         r"Pass more rows or a smaller `validation_fraction`\.$",
     ),
     "n_members": ({"n_members": 0}, X, Y, r"^`n_members` must be an integer of at least 1; got 0\.$"),
