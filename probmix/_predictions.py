@@ -1,4 +1,4 @@
-"""What follows from a predicted distribution, for models that have nothing but that."""
+"""What follows from a predicted distribution."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -17,16 +17,12 @@ from .distributions.parts import device_of
 from .distributions.scoring import marginal_nll
 
 
-class DistributionPredictions(ABC):
-    """The methods of a density regressor that need only its `predict_dist`."""
+class NumberPredictions(ABC):
+    """What is told of the numbers that a predicted distribution stands for."""
 
     @abstractmethod
     def predict_dist(self, X: ArrayLike, exposure: ArrayLike | None = None) -> Distribution:
         """The predicted distribution of each row."""
-
-    def _numerical(self, y: Any) -> NDArray[Any]:
-        """Targets to score, as numbers."""
-        return finite_numbers(y, "y")
 
     def predict(self, X: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:
         """Mean of the predicted distribution: (n, F) -> (n,) or (n, d)."""
@@ -75,6 +71,14 @@ class DistributionPredictions(ABC):
         draws = draws_of(self.predict_dist(X, exposure), n_samples, random_state)
         array: NDArray[np.float64] = draws.double().cpu().numpy()
         return array
+
+
+class DistributionPredictions(NumberPredictions):
+    """The methods of a density regressor that need only its `predict_dist`."""
+
+    def _numerical(self, y: Any) -> NDArray[Any]:
+        """Targets to score, as numbers."""
+        return finite_numbers(y, "y")
 
     @torch.no_grad()
     def log_prob(self, X: ArrayLike, y: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:

@@ -63,7 +63,26 @@ def zero_inflated_log_prob(counted: Tensor, gate_logits: Tensor, y: Tensor) -> T
     return torch.where(y == 0, torch.logaddexp(logsigmoid(gate_logits), from_base), from_base)
 
 
-class Hurdle(Marginals, dist.TorchDistribution):
+class Gated(Marginals, dist.TorchDistribution):
+    """A zero by a gate, else what a base distribution has above zero: `Hurdle` and `ZeroAdjusted`."""
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {"gate_logits": constraints.real}
+
+    def __init__(self, base_dist: Distribution, gate_logits: Tensor, validate_args: bool | None = None) -> None:
+        shape = torch.broadcast_shapes(base_dist.batch_shape, gate_logits.shape)
+        self.base_dist = base_dist.expand(shape)
+        self.gate_logits = gate_logits.expand(shape)
+        super().__init__(shape, validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        new = self._get_checked_instance(type(self), _instance)
+        new.base_dist, new.gate_logits = self.base_dist.expand(batch_shape), self.gate_logits.expand(batch_shape)
+        super(Gated, new).__init__(torch.Size(batch_shape), validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+
+class Hurdle(Gated):
     r"""A zero with probability :math:`\pi`, else a count above zero.
 
     .. math:: P(Y = 0) = \pi,\qquad P(Y = k) = (1 - \pi)\frac{f(k)}{1 - f(0)},\quad k \ge 1
@@ -87,21 +106,7 @@ class Hurdle(Marginals, dist.TorchDistribution):
     tensor(0.5000)
     """
 
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {"gate_logits": constraints.real}
     support = constraints.nonnegative_integer
-
-    def __init__(self, base_dist: Distribution, gate_logits: Tensor, validate_args: bool | None = None) -> None:
-        shape = torch.broadcast_shapes(base_dist.batch_shape, gate_logits.shape)
-        self.base_dist = base_dist.expand(shape)
-        self.gate_logits = gate_logits.expand(shape)
-        super().__init__(shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = self._get_checked_instance(Hurdle, _instance)
-        new.base_dist, new.gate_logits = self.base_dist.expand(batch_shape), self.gate_logits.expand(batch_shape)
-        super(Hurdle, new).__init__(torch.Size(batch_shape), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     @property
     def mean(self) -> Tensor:

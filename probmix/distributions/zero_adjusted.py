@@ -1,17 +1,17 @@
 """Positive variables with exact zeros: a probability at zero beside a density above."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from .._special import ndtr
-from .inflated import crps_with_zeros, crps_with_zeros_and_bound
+from .inflated import Gated, crps_with_zeros, crps_with_zeros_and_bound
 from .inversion import with_ends
-from .marginals import Marginals, cdf, icdf
+from .marginals import cdf, icdf
 from .mixture import Mixture
 from .normal_scores import from_normal_score, from_probability, normal_score
 from .parts import widen
@@ -20,7 +20,7 @@ from .quadrature import CUTS, cuts
 from .scoring import marginal_crps, marginal_crps_with_bound, marginal_nll
 
 
-class ZeroAdjusted(Marginals, dist.TorchDistribution):
+class ZeroAdjusted(Gated):
     r"""A zero with probability :math:`\pi`, else a positive variable with a density.
 
     .. math:: P(Y = 0) = \pi,\qquad p(y) = (1 - \pi) f(y),\quad y > 0
@@ -49,21 +49,7 @@ class ZeroAdjusted(Marginals, dist.TorchDistribution):
     (tensor(1.), tensor([0.0000, 0.0000, 1.6783]))
     """
 
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {"gate_logits": constraints.real}
     support = constraints.nonnegative
-
-    def __init__(self, base_dist: Distribution, gate_logits: Tensor, validate_args: bool | None = None) -> None:
-        shape = torch.broadcast_shapes(base_dist.batch_shape, gate_logits.shape)
-        self.base_dist = base_dist.expand(shape)
-        self.gate_logits = gate_logits.expand(shape)
-        super().__init__(shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = self._get_checked_instance(ZeroAdjusted, _instance)
-        new.base_dist, new.gate_logits = self.base_dist.expand(batch_shape), self.gate_logits.expand(batch_shape)
-        super(ZeroAdjusted, new).__init__(torch.Size(batch_shape), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     @property
     def mean(self) -> Tensor:

@@ -13,15 +13,15 @@ from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from .._answers import draws_of, interval_of, mean_of, quantiles_of
 from .._numbers import as_numbers, cells_named, finite_numbers
+from .._predictions import NumberPredictions
 from ..families import Categorical, Family, canonical_name, get
 from ..mixup import Mixup
 from ..networks import NetworkLike
 from .base import DensityEstimator
 
 
-class DensityRegressor(RegressorMixin, DensityEstimator):
+class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     r"""Conditional density p(y | x) of real, positive or count targets with a neural network.
 
     The network maps x to the parameters of a family, the natural ones where it is exponential, and is trained by
@@ -281,7 +281,7 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
         return finite_numbers(y, name)
 
-    # -- predictions: those that all share, with an exposure, and those of numbers -------------------------------------
+    # -- predictions that all share, with an exposure; those of numbers are inherited ----------------------------------
 
     def predict_natural_params(self, X: ArrayLike, exposure: ArrayLike | None = None) -> Tensor:
         """Natural parameters in the user's units.
@@ -338,53 +338,6 @@ class DensityRegressor(RegressorMixin, DensityEstimator):
         sample_weight, exposure : array-like, (n,), optional
         """
         return self._score(X, y, sample_weight, exposure)
-
-    def predict(self, X: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Mean of the predicted distribution: (n, F) -> (n,) or (n, d)."""
-        return mean_of(self.predict_dist(X, exposure))
-
-    def predict_quantile(
-        self, X: ArrayLike, q: float | ArrayLike, exposure: ArrayLike | None = None
-    ) -> NDArray[np.float64]:
-        """Quantiles of the predicted distribution, target by target.
-
-        Parameters
-        ----------
-        X : array-like, (n, F)
-        q : float, or array-like of Q floats, in (0, 1)
-        exposure : array-like, (n,), optional
-
-        Returns
-        -------
-        ndarray, (n[, d]), or (n, [d,] Q) for an array of levels
-            For counts the smallest y with P(Y <= y) >= q.
-        """
-        return quantiles_of(self.predict_dist(X, exposure), q)
-
-    def predict_interval(
-        self, X: ArrayLike, coverage: float = 0.9, exposure: ArrayLike | None = None
-    ) -> NDArray[np.float64]:
-        """Central prediction interval, target by target.
-
-        Parameters
-        ----------
-        X : array-like, (n, F)
-        coverage : float in (0, 1)
-        exposure : array-like, (n,), optional
-
-        Returns
-        -------
-        ndarray, (n, [d,] 2)
-            Lower and upper end: the quantiles at (1 - coverage) / 2 and (1 + coverage) / 2.
-        """
-        return interval_of(self.predict_dist(X, exposure), coverage)
-
-    def sample(
-        self, X: ArrayLike, n_samples: int = 1, random_state: Any = None, exposure: ArrayLike | None = None
-    ) -> NDArray[np.float64]:
-        """Draws from the predicted distribution: (n, F) -> (n_samples, n[, d])."""
-        draws: NDArray[np.float64] = draws_of(self.predict_dist(X, exposure), n_samples, random_state).cpu().numpy()
-        return draws
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
