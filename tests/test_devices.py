@@ -24,7 +24,7 @@ LOSS_DOOR = DOOR | {
     "mixup/loss._check_rows": "so are weights and partners",
     "mixup/loss._checked_exposure": "and exposures",
     "mixup/loss.mixup_loss": "one of several layers is drawn, or pairs must have weight",
-    "mixup/partners.neighbours": "neighbours are found on the host",
+    "mixup/partners.": "neighbours are found on the host",
 }
 # Iterations end when all rows have converged, which somebody has to ask.
 START = {

@@ -24,7 +24,7 @@ FIT = {
     "training/loop": "whether the data are finite, who has stopped, and the end",
     "training/floors": "which floor of the scale suits the rows that judge, once at the end",
     "training/run.__init__": "the first key",
-    "mixup/partners.neighbours": "neighbours are found on the host",
+    "mixup/partners.": "neighbours are found on the host",
     "families/": "the start, at the marginal distribution",
     "random.": "states of generators are on the host in truth",
 }

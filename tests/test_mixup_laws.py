@@ -48,11 +48,11 @@ def test_neighbours_are_the_nearest_other_rows():
     distance = torch.cdist(x, x)
     distance.fill_diagonal_(float("inf"))
     expected = distance.argsort(1)[:, :5].sort(1).values
-    assert torch.equal(NearestNeighbours(5).neighbours(x).sort(1).values, expected)
+    assert torch.equal(NearestNeighbours(5).table(x).sort(1).values, expected)
 
 
 def test_neighbours_of_equal_rows_are_other_rows():
-    neighbours = NearestNeighbours(2).neighbours(torch.zeros(4, 1))
+    neighbours = NearestNeighbours(2).table(torch.zeros(4, 1))
     assert not bool((neighbours == torch.arange(4).unsqueeze(1)).any())
 
 
@@ -62,21 +62,21 @@ def test_too_few_rows_for_neighbours():
         r"Use a smaller k, more rows, or UniformPartners\(\)\.$"
     )
     with pytest.raises(ValueError, match=message):
-        NearestNeighbours(5).neighbours(torch.zeros(5, 2))
+        NearestNeighbours(5).table(torch.zeros(5, 2))
     with pytest.raises(ValueError, match=r"^`k` of NearestNeighbours must be at least 1; got 0\.$"):
         NearestNeighbours(0)
 
 
 def test_uniform_partners_are_a_permutation():
-    partners = draw_partners(preset("probmix"), torch.zeros(50, 1), uniform())
+    partners = draw_partners(preset("probmix"), torch.zeros(50, 1), torch.zeros(50), uniform())
     assert torch.equal(partners.sort().values, torch.arange(50))
 
 
 def test_drawn_neighbours_are_neighbours_and_all_of_them_occur():
     x = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
     draw = uniform()
-    drawn = torch.stack([draw_partners(preset("local-probmix"), x, draw) for _ in range(200)], 1)
-    for row, neighbours in enumerate(NearestNeighbours(5).neighbours(x)):
+    drawn = torch.stack([draw_partners(preset("local-probmix"), x, x[:, 0], draw) for _ in range(200)], 1)
+    for row, neighbours in enumerate(NearestNeighbours(5).table(x)):
         assert set(drawn[row].tolist()) == set(neighbours.tolist())
 
 

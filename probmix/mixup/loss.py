@@ -105,7 +105,7 @@ def mixup_loss(
     else:
         uniform = generator_uniform(generator, x.device)
         if partners is None:
-            partners = draw_partners(mixup, x, uniform)
+            partners = draw_partners(mixup, x, y, uniform)
         weights = mixup.weights.sample(tuple(partners.shape), uniform)
         pairs = torch.stack(pair_up(y, partners, 0), -1)
         places = mixup.places
@@ -159,13 +159,13 @@ class _Own:
         return at_least_float32(eta)
 
 
-def draw_partners(mixup: Mixup, x: Tensor, uniform: Uniform) -> Tensor:
+def draw_partners(mixup: Mixup, x: Tensor, y: Tensor, uniform: Uniform) -> Tensor:
     """Partners within a batch without member axis: (N, ...) -> (N,)."""
-    neighbours = mixup.partners.neighbours(x)
-    if neighbours is None:
+    law = mixup.partners.prepare([x], [y])
+    if law is None:
         return uniform((len(x),)).argsort()
-    choice = (uniform((len(x), 1)) * neighbours.shape[1]).long().clamp(max=neighbours.shape[1] - 1)
-    return neighbours.gather(1, choice).squeeze(1)
+    rows = torch.arange(len(x), device=x.device).unsqueeze(0)
+    return law.draw(rows, lambda shape: uniform(shape).unsqueeze(0), 1).view(-1)
 
 
 def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Tensor | None) -> None:

@@ -1,5 +1,6 @@
-"""Laws of the partners: who meets whom."""
+"""Laws of the partners: with which rows a row is mixed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -7,13 +8,62 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from ..pairs import take_rows
+from ..random import Uniform
+
+
+class PreparedPartners(Protocol):
+    """A law of partners among the training rows of M members."""
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether partners are rows of the same batch; otherwise they are any rows that train the member."""
+        ...
+
+    def draw(self, rows: Tensor, uniform: Uniform, count: int) -> Tensor:
+        r"""Partners of rows, each drawn independently: (M, B) -> (M, B, count), int64.
+
+        Parameters
+        ----------
+        rows : Tensor, (M, B), int64
+            Positions among the training rows of each member. If `in_batch`, the rows of one batch.
+        uniform : callable
+            Source of uniform numbers: ``uniform(shape)`` has shape (M, \*shape).
+        count : int
+            How many partners each row has.
+
+        Returns
+        -------
+        Tensor, (M, B, count), int64
+            Positions among the training rows; if `in_batch`, positions within the batch, 0 to B - 1.
+        """
+        ...
+
+    def members(self, positions: Tensor) -> "PreparedPartners":
+        """The same for the members at some positions."""
+        ...
+
 
 @runtime_checkable
 class PartnerLaw(Protocol):
-    """Which rows a row may meet."""
+    """With which rows a row may be mixed, and how often with each."""
 
-    def neighbours(self, x: Tensor) -> Tensor | None:
-        """Candidates of each row, (n, K) row numbers, one of which is drawn uniformly; None where all rows are."""
+    def prepare(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> PreparedPartners | None:
+        """What there is to find out before any partner is drawn, for M members at once.
+
+        Parameters
+        ----------
+        x : sequence of Tensor, (n_m, *F)
+            Features of the rows that train member m. Estimators standardise them first; in a training loop of your own
+            that is up to you.
+        y : sequence of Tensor, (n_m,) or (n_m, d)
+            Their targets in training units.
+
+        Returns
+        -------
+        PreparedPartners, or None
+            None: any row of the batch, the row itself included, with equal probability.
+        """
         ...
 
 
@@ -24,8 +74,8 @@ class UniformPartners:
     Within a batch the partners are a random permutation of the rows.
     """
 
-    def neighbours(self, x: Tensor) -> None:
-        return None
+    def prepare(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> None:
+        """Nothing: partners are drawn within the batch."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +93,7 @@ class NearestNeighbours:
     --------
     >>> import torch
     >>> from probmix.mixup import NearestNeighbours
-    >>> NearestNeighbours(k=1).neighbours(torch.tensor([[0.0], [1.0], [5.0]]))
+    >>> NearestNeighbours(k=1).table(torch.tensor([[0.0], [1.0], [5.0]]))
     tensor([[1],
             [0],
             [1]])
@@ -55,7 +105,21 @@ class NearestNeighbours:
         if self.k < 1:
             raise ValueError(f"`k` of NearestNeighbours must be at least 1; got {self.k}.")
 
-    def neighbours(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> PreparedPartners:
+        """The table of each member.
+
+        Raises
+        ------
+        ValueError
+            If a member has not more than K rows.
+        """
+        tables = [self.table(one) for one in x]
+        longest = max(len(one) for one in tables)
+        filled = [torch.cat([one, one[-1:].expand(longest - len(one), -1)]) for one in tables]
+        last = torch.tensor([[len(one) - 1] for one in tables], device=x[0].device)
+        return _Table(torch.stack(filled), last)
+
+    def table(self, x: Tensor) -> Tensor:
         """Row numbers of the K nearest other rows: (n, ...) -> (n, K), on the device of `x`.
 
         Raises
@@ -71,3 +135,27 @@ class NearestNeighbours:
         rows = x.detach().flatten(1).cpu().numpy()
         indices = NearestNeighbors(n_neighbors=self.k).fit(rows).kneighbors(return_distance=False)
         return torch.from_numpy(indices).to(x.device)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Partners from a table with equal probability.
+
+    Attributes
+    ----------
+    candidates : Tensor, (M, n, K)
+    last : Tensor, (M, 1)
+        The last row that a member has: what lies behind it only fills tensors.
+    """
+
+    candidates: Tensor
+    last: Tensor
+    in_batch: bool = False
+
+    def draw(self, rows: Tensor, uniform: Uniform, count: int) -> Tensor:
+        k = self.candidates.shape[-1]
+        choice = (uniform((rows.shape[-1], count)) * k).long().clamp(max=k - 1)
+        return take_rows(self.candidates, rows.minimum(self.last)).gather(-1, choice)
+
+    def members(self, positions: Tensor) -> "_Table":
+        return _Table(self.candidates[positions], self.last[positions], self.in_batch)

@@ -14,6 +14,7 @@ from ..fusion import Noise
 from ..mixup import Mixup
 from ..mixup.meeting import Meeting, pool_pairs, split_meetings
 from ..mixup.objectives import Objective
+from ..mixup.partners import PreparedPartners
 from ..networks import MemberNetwork
 from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
@@ -101,7 +102,7 @@ class BatchSource:
         # would cost as much as the rest of a step, and the place and the turn are those of the one forward pass.
         self._shared = KeyedRandom(member_keys(0, 1).to(data.x.device))
         self._generator = torch.Generator(data.x.device)
-        self._neighbours = None if mixup.at is None else self._find_neighbours(network)
+        self._partners = None if mixup.at is None else self._prepare_partners(network)
 
     def members(self, positions: Tensor) -> "BatchSource":
         """The batches of the members at some positions."""
@@ -110,15 +111,13 @@ class BatchSource:
         part._rows, part._y = self._rows[positions], self._y[positions]
         part._sample_weight = None if self._sample_weight is None else self._sample_weight[positions]
         part._full_x = None if self._full_x is None else self._full_x[positions]
-        part._neighbours = None if self._neighbours is None else self._neighbours[positions]
+        part._partners = None if self._partners is None else self._partners.members(positions)
         return part
 
-    def _find_neighbours(self, network: MemberNetwork) -> Tensor | None:
-        """Partner candidates as positions among a member's training rows, (M, n_train, K)."""
+    def _prepare_partners(self, network: MemberNetwork) -> PreparedPartners | None:
+        """The law of the partners among each member's training rows."""
         features = network.standardize(self._x[self._rows])
-        found = [self._mixup.partners.neighbours(member) for member in self._order.cut(features)]
-        told = [one for one in found if one is not None]
-        return self._order.filled(told) if len(told) == len(found) else None
+        return self._mixup.partners.prepare([*self._order.cut(features)], [*self._order.cut(self._y)])
 
     def epoch(self, epoch: int, random: KeyedRandom) -> Iterator[Batch]:
         """The batches of an epoch, drawn from its own streams of the members' random numbers."""
@@ -171,7 +170,7 @@ class BatchSource:
         if self._is_full:
             yield self._rows
             return
-        parts = [order] if self._neighbours is None else [order, mates]
+        parts = [order] if self._partners is None else [order, mates]
         for batch in zip(*(take_rows(self._rows, part).split(self._sizes, 1) for part in parts), strict=True):
             yield torch.cat(batch, 1)
 
@@ -185,10 +184,8 @@ class BatchSource:
         self, order: Tensor, places: Tensor, turns: list[int], random: KeyedRandom
     ) -> tuple[Tensor, Tensor | None]:
         """Each row's partner as a training row, and as a row of the batch's features unless a turn finds it; (M, n)."""
-        if self._neighbours is not None:
-            k = self._neighbours.shape[-1]
-            choice = (random.uniform((self._n, 1)) * k).long().clamp(max=k - 1)
-            mates = take_rows(self._neighbours, order).gather(2, choice).squeeze(2)
+        if self._partners is not None:
+            mates = self._partners.draw(order, random.uniform, 1).squeeze(2)
             return mates, mates if self._is_full else places - self._start + self._size
         # the rows of a batch are in random order, so turning it by a random number of places pairs them uniformly
         turn = torch.tensor(turns, device=order.device)[self._batch]

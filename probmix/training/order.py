@@ -63,11 +63,6 @@ class Order:
             return values
         return [own[:count] for own, count in zip(values, self._counts.tolist(), strict=True)]
 
-    def filled(self, values: Sequence[Tensor]) -> Tensor:
-        """Values of as many rows as `cut` leaves, with those of the last for what is missing, (M, width, ...)."""
-        missing = (own[-1:].repeat(self._width - len(own), *[1] * (own.ndim - 1)) for own in values)
-        return torch.stack([torch.cat(parts) for parts in zip(values, missing, strict=True)])
-
     def _permutations(self, random: KeyedRandom) -> Tensor:
         if self.is_of_all:
             return random.permutations(self.length)
