@@ -5,21 +5,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .pairs import Partners, shifts_of
 from .pooling import check_weights
 
 
-def check_groups(partners: Tensor | int | None, weights: Tensor | None) -> None:
+def check_groups(partners: Partners | None, weights: Tensor | None) -> None:
     """Raise unless weights are on the simplex, and there is a partner for each but the first."""
     if partners is None or weights is None:
         return
     if weights.ndim not in (2, 3) or not weights.shape[-1]:
         raise ValueError(f"`weights` must have shape (B, K) or (M, B, K); got {tuple(weights.shape)}.")
     *rows, k = weights.shape
-    if isinstance(partners, int):
-        if k != 2:
+    if not isinstance(partners, Tensor):
+        count = len(shifts_of(partners))
+        if k != count + 1:
             raise ValueError(
-                "`weights` must have shape (B, 2) or (M, B, 2) where `partners` is a number; got "
-                f"{tuple(weights.shape)}. Name the partners of larger groups by their rows."
+                f"`weights` must have shape (B, {count + 1}) or (M, B, {count + 1}) where `partners` is "
+                f"{partners!r}, with a column for the row itself and one for each number; got {tuple(weights.shape)}."
             )
     else:
         shapes = [(*rows, k - 1)] + ([tuple(rows)] if k == 2 else [])
@@ -36,7 +38,7 @@ def check_groups(partners: Tensor | int | None, weights: Tensor | None) -> None:
         torch._assert_async(off & (weights >= 0).all(), "`weights` must lie on the simplex over the last axis.")
 
 
-def check_within(partners: Tensor | int | None, n: int) -> None:
+def check_within(partners: Partners | None, n: int) -> None:
     """Raise unless partners are among n rows."""
     if not isinstance(partners, Tensor):
         return

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ._group_checks import check_groups, check_within
 from ._names import unknown_name
-from .pairs import draw, meet_partners
+from .pairs import Partners, draw, mix_rows
 
 # Precision of an embedding from its mean and from the input of the module, such as a `GaussianEmbedding`.
 Embedding = Callable[[Tensor, Any], Tensor]
@@ -68,7 +68,7 @@ def _name_in(module: nn.Module, layer: nn.Module) -> str:
 def fuse_at(
     module: nn.Module,
     layer: str | nn.Module,
-    partners: Tensor | int | None,
+    partners: Partners | None,
     weights: Tensor | None,
     *,
     embedding: Embedding | None = None,
@@ -95,9 +95,9 @@ def fuse_at(
     layer : str or nn.Module
         "input" (the first argument), "output", a dotted name as in `module.get_submodule`, or the submodule itself.
         A name may carry the element, as in "rnn[0]".
-    partners : Tensor, (B, K - 1), int64, or int, or None
+    partners : Tensor, (B, K - 1), int64, or int or tuple of K - 1 int, or None
         The first B <= N rows are mixed with these rows; for pairs (B,) will do. With a member axis (M, B, K - 1) or
-        (M, B), for outputs (M, N, ...). A number means the row so many places further on, cyclically, which is quicker.
+        (M, B), for outputs (M, N, ...). Numbers mean the rows so many places further on, cyclically, which is quicker.
         None: rows are not mixed, a draw from the `embedding` of each goes on.
     weights : Tensor, (B, K) or (M, B, K), or None
         Of a row and of its partners, on the simplex over the last axis; None where `partners` is.
@@ -177,7 +177,7 @@ def fuse_at(
 def fuse_unchecked(
     module: nn.Module,
     layer: str | nn.Module,
-    partners: Tensor | int | None,
+    partners: Partners | None,
     weights: Tensor | None,
     *,
     embedding: Embedding | None = None,
@@ -185,7 +185,7 @@ def fuse_unchecked(
     element: int | str | None = None,
     call: int | None = None,
     batch_dim: int = 0,
-    within: Callable[[Tensor | int | None, int], None] | None = None,
+    within: Callable[[Partners | None, int], None] | None = None,
 ) -> Iterator[None]:
     """`fuse_at` of partners and weights that are known to be right, in every step of a training."""
     target = find_layer(module, layer)
@@ -215,7 +215,7 @@ def fuse_unchecked(
         if embedding is not None:
             met = draw(rows, embedding(rows, given).expand_as(rows), partners, weights, noise)
         elif partners is not None and weights is not None:
-            met = meet_partners(rows, partners, weights)
+            met = mix_rows(rows, partners, weights)
         return met.movedim(0, batch_dim) if batch_dim else met
 
     def before_pass(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:

@@ -1,10 +1,14 @@
 """The arithmetic of rows that are mixed, in pairs or in groups: as points, or as Gaussian densities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+
+# The K - 1 partners of the first B rows: numbers of rows, (*L, B, K - 1), of pairs also (*L, B); or how many places
+# further on each of them stands, cyclically, one number for all rows, which is quicker.
+Partners = Tensor | int | tuple[int, ...]
 
 
 def take_rows(values: Tensor, index: Tensor) -> Tensor:
@@ -21,51 +25,48 @@ def take_rows(values: Tensor, index: Tensor) -> Tensor:
     return taken.view(*index.shape, *values.shape[2:])
 
 
-def pair_up(values: Tensor, partners: Tensor | int, row_dim: int) -> tuple[Tensor, Tensor]:
-    """The first B rows, and their partners: (*L, N, *F), (*L, B) -> two of (*L, B, *F).
+def columns(values: Tensor, partners: Partners, row_dim: int) -> Iterator[Tensor]:
+    """The first B rows, then their first partners, their second ones, ...: (*L, N, *F) -> K times (*L, B, *F).
 
-    As a number, `partners` says how many places further on, cyclically, every row has its partner.
+    One after the other: all K at once would take the memory of all.
     """
-    if isinstance(partners, int):
-        return values, values.roll(-partners, row_dim)
-    return values.narrow(row_dim, 0, partners.shape[-1]), take_rows(values, partners)
+    if isinstance(partners, Tensor):
+        yield values.narrow(row_dim, 0, partners.shape[row_dim])
+        for rows in (partners,) if partners.ndim == row_dim + 1 else partners.unbind(-1):
+            yield take_rows(values, rows)
+    else:
+        yield values
+        for shift in shifts_of(partners):
+            yield values.roll(-shift, row_dim)
 
 
-def meet(one: Tensor, other: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of two points, (*L, B, *F) twice and (*L, B, 2) -> (*L, B, *F), exact where they are equal."""
-    return torch.lerp(one, other, _share(weights, one))
+def shifts_of(partners: int | tuple[int, ...]) -> tuple[int, ...]:
+    """How many places further on, cyclically, each of the K - 1 partners of a row stands."""
+    return (partners,) if isinstance(partners, int) else partners
 
 
-def meet_partners(values: Tensor, partners: Tensor | int, weights: Tensor) -> Tensor:
-    """The weighted mean of rows and their partners, (*L, N, *F) -> (*L, B, *F).
+def mix_rows(values: Tensor, partners: Partners, weights: Tensor) -> Tensor:
+    """The weighted mean of the rows of groups, (*L, N, *F), weights (*L, B, K) -> (*L, B, *F).
 
-    Of pairs: partners (*L, B) or int, weights (*L, B, 2). Of groups of K: partners (*L, B, K - 1), weights (*L, B, K).
+    Of pairs it is exact where both rows are equal.
     """
-    row_dim = weights.ndim - 2
-    if not isinstance(partners, int) and partners.ndim == weights.ndim:
-        if partners.shape[-1] != 1:
-            return _meet_groups(values, partners, weights)
-        partners = partners.squeeze(-1)
-    return meet(*pair_up(values, partners, row_dim), weights)
-
-
-def _meet_groups(values: Tensor, partners: Tensor, weights: Tensor) -> Tensor:
-    row_dim = weights.ndim - 2
-    mean = _share(weights, values, 0) * values.narrow(row_dim, 0, partners.shape[row_dim])
-    # one after the other: to stack them would take the memory of all
-    for k, column in enumerate(partners.unbind(-1), start=1):
-        mean = torch.addcmul(mean, _share(weights, values, k), take_rows(values, column))
+    of_group = columns(values, partners, weights.ndim - 2)
+    if weights.shape[-1] == 2:
+        return torch.lerp(next(of_group), next(of_group), _share(weights, values, 1))
+    mean = _share(weights, values, 0) * next(of_group)
+    for k, rows in enumerate(of_group, start=1):
+        mean = torch.addcmul(mean, _share(weights, values, k), rows)
     return mean
 
 
-def _share(weights: Tensor, values: Tensor, k: int = 1) -> Tensor:
-    """The weight of a partner, broadcast against values."""
+def _share(weights: Tensor, values: Tensor, k: int) -> Tensor:
+    """The weight of the k-th row of a group, broadcast against values."""
     share = weights[..., k].to(values.dtype)
     return share.reshape(share.shape + (1,) * (values.ndim - share.ndim))
 
 
-class _TurnedDraw(torch.autograd.Function):
-    r"""`draw` for partners that stand `turn` places further on, in half the passes that autograd would take.
+class _ShiftedDraw(torch.autograd.Function):
+    r"""`draw` for partners that stand `shift` places further on, in half the passes that autograd would take.
 
     With :math:`q = \tilde p^{-1/2}`, :math:`t = q\,(w_1 p_b\mu_b + w_2 p_{j(b)}\mu_{j(b)})` and noise e the draw is
     :math:`z = q\,(t + e)`, so that for a gradient g the pooled :math:`p\mu` has the gradient :math:`g q^2`, and the
@@ -73,11 +74,11 @@ class _TurnedDraw(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(context: Any, mean: Tensor, precision: Tensor, turn: int, share: Tensor, noise: Tensor) -> Tensor:
-        scale = _turned(precision, turn, share).rsqrt_()
-        centre = _turned(precision * mean, turn, share).mul_(scale)
+    def forward(context: Any, mean: Tensor, precision: Tensor, shift: int, share: Tensor, noise: Tensor) -> Tensor:
+        scale = _mixed_with_shifted(precision, shift, share).rsqrt_()
+        centre = _mixed_with_shifted(precision * mean, shift, share).mul_(scale)
         sum_ = centre + noise
-        context.turn = turn
+        context.shift = shift
         context.save_for_backward(mean, precision, share, scale, centre, sum_)
         return scale * sum_
 
@@ -86,38 +87,38 @@ class _TurnedDraw(torch.autograd.Function):
         mean, precision, share, scale, centre, sum_ = context.saved_tensors
         weighted = (gradients[0] * scale).mul_(scale)
         pooled = (sum_ + centre).mul_(weighted).mul_(scale)
-        weighted = _turned_back(weighted, context.turn, share)
-        pooled = _turned_back(pooled, context.turn, share, -0.5)
+        weighted = _gradient_of_shifted(weighted, context.shift, share)
+        pooled = _gradient_of_shifted(pooled, context.shift, share, -0.5)
         return weighted * precision, pooled.addcmul_(weighted, mean), None, None, None
 
 
-def _turned(values: Tensor, turn: int, share: Tensor) -> Tensor:
+def _mixed_with_shifted(values: Tensor, shift: int, share: Tensor) -> Tensor:
     """Means of rows (M, N, *F) and of those so many places further on."""
-    met = torch.empty_like(values)
-    for here, there in _turns(values.shape[1], turn):
-        torch.lerp(values[:, here], values[:, there], share[:, here], out=met[:, here])
-    return met
+    mixed = torch.empty_like(values)
+    for here, there in _slices(values.shape[1], shift):
+        torch.lerp(values[:, here], values[:, there], share[:, here], out=mixed[:, here])
+    return mixed
 
 
-def _turned_back(gradient: Tensor, turn: int, share: Tensor, factor: float = 1.0) -> Tensor:
-    """The gradient of `_turned`, times a factor."""
+def _gradient_of_shifted(gradient: Tensor, shift: int, share: Tensor, factor: float = 1.0) -> Tensor:
+    """The gradient of `_mixed_with_shifted`, times a factor."""
     result = gradient * (factor * (1 - share))
-    for here, there in _turns(gradient.shape[1], turn):
+    for here, there in _slices(gradient.shape[1], shift):
         result[:, there].addcmul_(gradient[:, here], share[:, here], value=factor)
     return result
 
 
-def _turns(n: int, turn: int) -> tuple[tuple[slice, slice], ...]:
+def _slices(n: int, shift: int) -> tuple[tuple[slice, slice], ...]:
     """Rows, and those so many places further on, cyclically, as slices."""
-    turn %= n
-    pieces = (slice(0, n - turn), slice(turn, n)), (slice(n - turn, n), slice(0, turn))
-    return pieces if turn else pieces[:1]
+    shift %= n
+    pieces = (slice(0, n - shift), slice(shift, n)), (slice(n - shift, n), slice(0, shift))
+    return pieces if shift else pieces[:1]
 
 
 def draw(
     mean: Tensor,
     precision: Tensor,
-    partners: Tensor | int | None,
+    partners: Partners | None,
     weights: Tensor | None,
     noise: Callable[[torch.Size], Tensor] | None,
 ) -> Tensor:
@@ -129,7 +130,7 @@ def draw(
     Parameters
     ----------
     mean, precision : Tensor, (*L, N, *F)
-    partners : Tensor, (*L, B) or (*L, B, K - 1), or int, or None
+    partners : Partners or None
         None: each draw is from the density of its own row.
     weights : Tensor, (*L, B, K), or None
     noise : callable
@@ -144,12 +145,12 @@ def draw(
     wide = torch.promote_types(torch.promote_types(kind, precision.dtype), torch.float32)
     mean, precision = mean.to(wide), precision.to(wide)
     if partners is not None and weights is not None:
-        if isinstance(partners, int) and weights.ndim == 3 and noise is not None:
-            numbers, share = noise(mean.shape).to(mean), _share(weights, mean)
-            drawn: Tensor = _TurnedDraw.apply(mean, precision, partners, share, numbers)
+        if not isinstance(partners, Tensor) and weights.ndim == 3 and weights.shape[-1] == 2 and noise is not None:
+            numbers, share = noise(mean.shape).to(mean), _share(weights, mean, 1)
+            drawn: Tensor = _ShiftedDraw.apply(mean, precision, *shifts_of(partners), share, numbers)
             return drawn.to(kind)
-        weighted = meet_partners(precision * mean, partners, weights)
-        precision = meet_partners(precision, partners, weights)
+        weighted = mix_rows(precision * mean, partners, weights)
+        precision = mix_rows(precision, partners, weights)
         mean = weighted / precision
     drawn = mean if noise is None else torch.addcmul(mean, precision.rsqrt(), noise(mean.shape).to(mean))
     return drawn.to(kind)

@@ -9,7 +9,7 @@ from torch.distributions import Normal
 
 from probmix import fuse_at, log_linear_pool
 from probmix.families import Gaussian
-from probmix.pairs import draw, meet_partners
+from probmix.pairs import draw, mix_rows
 
 N, B, MEMBERS = 7, 4, 3
 
@@ -50,7 +50,7 @@ def test_the_output_is_the_weighted_mean_of_the_group(k, leading, trailing, dtyp
 def test_groups_of_two_are_pairs_bit_for_bit(leading):
     partners, weights = groups(2, leading, torch.float32)
     values = torch.randn(*leading, N, 2, generator=generator(2))
-    assert torch.equal(meet_partners(values, partners, weights), meet_partners(values, partners.squeeze(-1), weights))
+    assert torch.equal(mix_rows(values, partners, weights), mix_rows(values, partners.squeeze(-1), weights))
     precision = values.exp()
     results = [draw(values, precision, which, weights, torch.ones) for which in (partners, partners.squeeze(-1))]
     assert torch.equal(*results)
@@ -92,7 +92,7 @@ def test_gradients_are_those_of_finite_differences():
     weights = weights.requires_grad_()
     mean = torch.randn(N, 2, generator=generator(2), dtype=torch.float64, requires_grad=True)
     precision = torch.rand(N, 2, generator=generator(3), dtype=torch.float64).add_(0.5).requires_grad_()
-    assert torch.autograd.gradcheck(lambda m, w: meet_partners(m, partners, w), (mean, weights))
+    assert torch.autograd.gradcheck(lambda m, w: mix_rows(m, partners, w), (mean, weights))
     assert torch.autograd.gradcheck(lambda m, p, w: draw(m, p, partners, w, torch.ones), (mean, precision, weights))
 
 
@@ -126,8 +126,9 @@ HALVES = torch.tensor([[0.5, 0.5], [0.5, 0.5]])
          r"the row's own; got torch.int64 of shape \(3, 1\)\."),
         (PAIRS.int(), HALVES, r"got torch.int32 of shape \(2,\)\.$"),
         (1, torch.tensor([[0.2, 0.3, 0.5]]),
-         r"`weights` must have shape \(B, 2\) or \(M, B, 2\) where `partners` is a number; got \(1, 3\)\. Name the "
-         r"partners of larger groups by their rows\."),
+         r"`weights` must have shape \(B, 2\) or \(M, B, 2\) where `partners` is 1, with a column for the row itself "
+         r"and one for each number; got \(1, 3\)\."),
+        ((1, 2), HALVES, r"`weights` must have shape \(B, 3\) or \(M, B, 3\) where `partners` is \(1, 2\), with a"),
         (PAIRS, torch.tensor([0.5, 0.5]), r"`weights` must have shape \(B, K\) or \(M, B, K\); got \(2,\)\."),
         (PAIRS, 2 * HALVES, r"`weights` must sum to 1 over dim -1; largest \|sum - 1\| was 1\. Pass softmax\(w\)\."),
         (PAIRS, torch.tensor([[1.5, -0.5], [1.0, 0.0]]), r"`weights` must be non-negative; smallest was -0\.5\."),
@@ -160,3 +161,21 @@ def test_weights_inside_vmap_are_not_looked_at():
     values, weights = torch.randn(4, 3, 2, generator=generator()), groups(3, dtype=torch.float32)[1].unsqueeze(1)
     expected = torch.stack([fused(*one) for one in zip(values, weights, strict=True)])
     torch.testing.assert_close(torch.vmap(fused)(values, weights), expected)
+
+
+@pytest.mark.parametrize("shifts", [3, (3,), (1, 4), (2, 2, 0)])
+@pytest.mark.parametrize("members", [(), (3,)])
+def test_shifts_are_the_rows_so_many_places_further_on(shifts, members):
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(*members, 5, 2, generator=generator, dtype=torch.float64)
+    places = torch.tensor([shifts] if isinstance(shifts, int) else shifts)
+    partners = ((torch.arange(5).unsqueeze(-1) + places) % 5).expand(*members, 5, -1)
+    weights = torch.rand(*members, 5, len(places) + 1, generator=generator, dtype=torch.float64).softmax(-1)
+    assert torch.equal(mix_rows(values, shifts, weights), mix_rows(values, partners, weights))
+    precision, noise = values.square() + 0.1, torch.randn(values.shape, generator=generator, dtype=torch.float64)
+    for source in (None, lambda _: noise):
+        drawn = draw(values, precision, shifts, weights, source)
+        torch.testing.assert_close(drawn, draw(values, precision, partners, weights, source), rtol=1e-13, atol=1e-13)
+    identity = nn.Identity()
+    with fuse_at(identity, "output", shifts, weights):
+        assert torch.equal(identity(values), mix_rows(values, partners, weights))

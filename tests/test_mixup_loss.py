@@ -267,7 +267,7 @@ def test_predictions_that_do_not_fit_the_targets_are_an_error(name):
 def test_no_positive_weight_is_an_error():
     x, y = torch.randn(2, 1), torch.randn(2)
     with pytest.raises(
-        ValueError, match=r"^`sample_weight` must leave a row, or a pair of rows that meet, of positive"
+        ValueError, match=r"^`sample_weight` must leave a row, or a group of rows that are mixed, of positive"
     ):
         mixup_loss(true_model, "gaussian", x, y, partners=torch.tensor([1, 0]), sample_weight=torch.tensor([0.0, 1.0]))
 

@@ -119,7 +119,7 @@ def test_weights_make_no_epoch_longer(noise, monkeypatch):
     weight = np.random.default_rng(0).integers(1, 9, 400)
     seen, loss = [], Task.loss
     monkeypatch.setattr(
-        Task, "loss", lambda task, network, batch: seen.append(batch.x.shape) or loss(task, network, batch)
+        Task, "loss", lambda task, network, batch: seen.append(batch.inputs.x.shape) or loss(task, network, batch)
     )
     for weights in (None, weight, 0.1 * weight):
         DensityRegressor("gaussian", "probmix", max_epochs=2, random_state=0).fit(X[:400], y[:400], weights)
@@ -136,7 +136,7 @@ def test_copies_of_a_row_are_not_its_neighbours(problem):
 
 
 def test_a_row_meets_itself_as_often_as_it_weighs():
-    """The pairs of a full batch, over all turns: those of a table with every row as many times as it weighs."""
+    """The pairs of a full batch, over all shifts: those of a table with every row as many times as it weighs."""
     weight = torch.tensor([3.0, 1.0, 1.0, 1.0], dtype=torch.float64)
     x, rows = torch.arange(4.0, dtype=torch.float64).unsqueeze(1), torch.arange(4).unsqueeze(0)
     data = TrainingData(x, x[:, 0], weight, rows, rows[:, :0], rows)
@@ -149,10 +149,12 @@ def test_a_row_meets_itself_as_often_as_it_weighs():
     )
     for epoch in range(1, 30):
         (batch,) = source.epoch(epoch, KeyedRandom(member_keys(0, 1)))
-        own = batch.x[0, :, 0]
-        met = own.roll(-batch.target.partners)
-        expected = weight[own.long()] * torch.where(own == met, torch.ones(4), weight[met.long()])
-        assert batch.row_weight[0].tolist() == pytest.approx((expected / 1.5 ** torch.where(own == met, 1, 2)).tolist())
+        (term,) = batch.terms
+        own = batch.inputs.x[0, :, 0]
+        partner = own.roll([-shift for shift in term.groups.partners])
+        is_own = own == partner
+        expected = weight[own.long()] * torch.where(is_own, torch.ones(4), weight[partner.long()])
+        assert term.row_weight[0].tolist() == pytest.approx((expected / 1.5 ** torch.where(is_own, 1, 2)).tolist())
 
 
 @pytest.mark.parametrize("mixup", ["erm", "probmix", "mixup"])

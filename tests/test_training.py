@@ -13,7 +13,7 @@ from probmix.fusion import fuse_at
 from probmix.mixup import Mixup, preset, preset_names
 from probmix.mixup.objectives import objective
 from probmix.networks import MLP, DensityNetwork
-from probmix.pairs import pair_up
+from probmix.pairs import columns
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import checkpoint
 from probmix.training.batches import BatchSource
@@ -204,10 +204,11 @@ def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(ba
     for batch in source.epoch(1, KeyedRandom(member_keys(0, MEMBERS))):
         for m in range(MEMBERS):
             rows = network.standardize(data.x[data.train_rows[m]].expand(MEMBERS, -1, -1))[m]
-            size = batch.target.partners.shape[1]
-            chosen = network.standardize(batch.x)[m]
+            (term,) = batch.terms
+            size = term.groups.partners.shape[1]
+            chosen = network.standardize(batch.inputs.x)[m]
             distance = torch.cdist(chosen[:size], rows).sort(1).values
-            to_partner = (chosen[:size] - chosen[batch.target.partners[m]]).norm(dim=1)
+            to_partner = (chosen[:size] - chosen[term.groups.partners[m].squeeze(-1)]).norm(dim=1)
             assert (to_partner > 0).all()
             assert (to_partner <= distance[:, 5] * (1 + 1e-4)).all()
 
@@ -219,22 +220,23 @@ def test_uniform_partners_stay_in_their_batch_and_every_row_is_one(batch_size):
     network = DensityNetwork(family, FEATURES, (), None, MEMBERS)
     random = KeyedRandom(member_keys(0, MEMBERS))
     source = BatchSource(data, objective("nll", family), network, scaler, preset("probmix"), batch_size, random)
-    sizes, turns = [], set()
+    sizes, shifts = [], set()
     for epoch in range(1, 40):
         for batch in source.epoch(epoch, KeyedRandom(member_keys(0, MEMBERS))):
-            sizes.append(batch.x.shape[1])
-            _, partners = pair_up(batch.x, batch.target.partners, 1)
+            x, (term,) = batch.inputs.x, batch.terms
+            sizes.append(x.shape[1])
+            _, partners = columns(x, term.groups.partners, 1)
             for m in range(MEMBERS):
-                assert torch.equal(partners[m].unique(dim=0), batch.x[m].unique(dim=0))
+                assert torch.equal(partners[m].unique(dim=0), x[m].unique(dim=0))
                 # targets and features of a row and of its partner belong together
-                known = {tuple(x.tolist()): y.item() for x, y in zip(data.x, data.y, strict=True)}
-                rows = torch.stack([batch.x[m], partners[m]], 1)
-                pairs = batch.target.pairs[m] * scaler.scale[m] + scaler.loc[m]
-                expected = [[known[tuple(x.tolist())] for x in pair] for pair in rows]
+                known = {tuple(one.tolist()): y.item() for one, y in zip(data.x, data.y, strict=True)}
+                rows = torch.stack([x[m], partners[m]], 1)
+                pairs = term.targets[m] * scaler.scale[m] + scaler.loc[m]
+                expected = [[known[tuple(one.tolist())] for one in pair] for pair in rows]
                 torch.testing.assert_close(pairs, torch.tensor(expected, dtype=torch.float64))
-            turns.add(batch.target.partners)
+            shifts.update(term.groups.partners)
         assert set(sizes) == ({70} if batch_size is None else {14})
-    assert turns == set(range(14)) if batch_size else len(turns) > 25
+    assert shifts == set(range(14)) if batch_size else len(shifts) > 25
 
 
 class Killed(BaseException):

@@ -96,7 +96,7 @@ def test_members_whose_parts_differ_by_a_row_see_all_of_theirs(mixup, batch_size
     number = {tuple(row): n for n, row in enumerate(data.x.tolist())}
     seen = [set() for _ in range(4)]
     for epoch in range(1, 20):
-        batches = [batch.x for batch in source.epoch(epoch, random)]
+        batches = [batch.inputs.x for batch in source.epoch(epoch, random)]
         if mixup == "local-probmix":  # partners are under them
             batches = [x[:, : x.shape[1] // 2] for x in batches]
         rows = torch.cat(batches, 1).tolist()

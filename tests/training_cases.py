@@ -32,7 +32,7 @@ def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(Non
     keys = member_keys(0, MEMBERS)[members]
     targets = data.y.shape[1] if data.y.ndim == 2 else None
     mixup = mixup if isinstance(mixup, Mixup) else preset(mixup)
-    place = mixup.places[0] if mixup.places else "embedding"
+    place = mixup.layers[0] if mixup.layers else "embedding"
     network = DensityNetwork(family, FEATURES, (16, 8), targets, len(keys), mixup.embedding, place)
     device = data.x.device
     scaler, result = train(network.to(device), objective(loss, family), data, mixup, options, keys.to(device))

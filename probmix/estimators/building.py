@@ -26,14 +26,14 @@ def build_network(
     ValueError
         If the mixup names a layer that the network does not have, with the near misses.
     """
-    place = mixup.places[0] if mixup.places else EMBEDDING
+    place = mixup.layers[0] if mixup.layers else EMBEDDING
     network: MemberNetwork
     if own is not None:
         network = StackedNetwork(family, own, input_shape, num_targets, keys, mixup.embedding, place)
     else:
         in_features, members = input_shape[0], len(keys)
         network = DensityNetwork(family, in_features, hidden_layer_sizes, num_targets, members, mixup.embedding, place)
-    for place in mixup.places:
+    for place in mixup.layers:
         if place not in ENDS:
             network.check_place(place)
     return network

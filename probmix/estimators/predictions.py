@@ -17,7 +17,7 @@ from .._numbers import as_numpy
 from ..distributions import Independent
 from ..families import Family, TargetScaler
 from ..mixup import Mixup
-from ..mixup.meeting import exposed
+from ..mixup.terms import with_exposure
 from ..networks import MemberNetwork
 from ..pooling import linear_pool
 from ..random import member_keys
@@ -77,7 +77,7 @@ class Predictions(ABC):
             return eta
         # what the network learned are rates per mean exposure
         units = (np.zeros(1) if log_exposure is None else log_exposure) - (self.log_exposure_unit_ or 0.0)
-        return exposed(self.family_, eta, torch.from_numpy(units).to(eta).expand(eta.shape[:3]))
+        return with_exposure(self.family_, eta, torch.from_numpy(units).to(eta).expand(eta.shape[:3]))
 
     @property
     def _has_draws(self) -> bool:

@@ -90,7 +90,7 @@ class Mixup:
     criterion: Criterion = "expected-log"
 
     def __post_init__(self) -> None:
-        if self.at is not None and not (self.places and all(isinstance(one, str) and one for one in self.places)):
+        if self.at is not None and not (self.layers and all(isinstance(one, str) and one for one in self.layers)):
             raise ValueError(f"`at` must be 'output', 'input', names of layers, or None; got {self.at!r}.")
         choices: dict[str, tuple[str, Any]] = {
             "label pool": (self.label_pool, LabelPool),
@@ -101,7 +101,7 @@ class Mixup:
         for kind, (name, known) in choices.items():
             if name not in get_args(known):
                 raise unknown_name(kind, name, get_args(known))
-        if self.embedding != "point" and (len(self.places) != 1 or self.places[0] in ENDS):
+        if self.embedding != "point" and (len(self.layers) != 1 or self.layers[0] in ENDS):
             raise ValueError(
                 f"as densities rows meet at one layer, by its name; got at={self.at!r} with "
                 f"embedding={self.embedding!r}. Name the layer, or use embedding='point'."
@@ -117,8 +117,8 @@ class Mixup:
                 raise TypeError(f"`{name}` must be a {law.__name__}; got {value!r}.")
 
     @property
-    def places(self) -> tuple[str, ...]:
-        """The places at which rows may meet; empty if they do not."""
+    def layers(self) -> tuple[str, ...]:
+        """The layers at which rows may be mixed, with the ends; empty if they are not."""
         if self.at is None:
             return ()
         return self.at if isinstance(self.at, tuple) else (self.at,)

@@ -1,6 +1,7 @@
 """The loss of a batch, for a network and a training loop of one's own."""
 
 from collections.abc import Callable
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +10,11 @@ from .._precision import at_least_float32
 from ..families import Family, get
 from ..fusion import Embedding, Noise, fuse_unchecked
 from ..networks import EMBEDDING
-from ..pairs import meet_partners, pair_up
+from ..pairs import Partners, columns, mix_rows
 from ..random import Uniform, generator_uniform
 from .config import Mixup, as_mixup
-from .meeting import Meeting, check_params, exposed, fused_loss, pool_pairs
-from .objectives import objective, sum_targets
+from .objectives import objective
+from .terms import Groups, Inputs, Losses, Term, pool_targets
 
 
 def mixup_loss(
@@ -95,32 +96,29 @@ def mixup_loss(
     network = _Own(module, mixup, embedding)
     log_exposure = None if exposure is None else _checked_exposure(exposure, x)
 
+    def noise(shape: torch.Size) -> Tensor:
+        return torch.randn(shape, generator=generator, device=x.device)
+
     if mixup.at is None:
         rows = len(x) if partners is None else len(partners)
-        eta = network(x[:rows])
-        check_params(family, eta, y[:rows].shape)
-        eta = exposed(family, eta, None if log_exposure is None else log_exposure[:rows])
-        losses = sum_targets(goal.losses(eta, goal.point_label(y[:rows])), 1)
+        term = Term(y[:rows].unsqueeze(-1), goal.point_label(y[:rows]))
         weight = None if sample_weight is None else sample_weight[:rows]
     else:
         uniform = generator_uniform(generator, x.device)
         if partners is None:
             partners = draw_partners(mixup, x, y, uniform)
         weights = mixup.weights.sample(tuple(partners.shape), uniform)
-        pairs = torch.stack(pair_up(y, partners, 0), -1)
-        places = mixup.places
-        place = places[0] if len(places) == 1 else places[int(len(places) * uniform((1,)).item())]
-        meeting = Meeting(place, partners, weights, pairs, pool_pairs(goal, mixup, pairs, weights))
-
-        def noise(shape: torch.Size) -> Tensor:
-            return torch.randn(shape, generator=generator, device=x.device)
-
-        losses = fused_loss(network, goal, mixup, x, meeting, noise, log_exposure)
-        weight = None if sample_weight is None else torch.mul(*pair_up(sample_weight, partners, 0))
+        targets = torch.stack(list(columns(y, partners, 0)), -1)
+        layers = mixup.layers
+        layer = layers[0] if len(layers) == 1 else layers[int(len(layers) * uniform((1,)).item())]
+        groups = Groups(layer, partners, weights)
+        term = Term(targets, pool_targets(goal, mixup, targets, weights), groups)
+        weight = None if sample_weight is None else reduce(torch.mul, columns(sample_weight, partners, 0))
+    losses = Losses(network, goal, mixup, Inputs(x, 0, noise, log_exposure)).of(term)
     if weight is None:
         return losses.mean()
     if not bool(weight.sum() > 0):
-        raise ValueError("`sample_weight` must leave a row, or a pair of rows that meet, of positive weight.")
+        raise ValueError("`sample_weight` must leave a row, or a group of rows that are mixed, of positive weight.")
     return (weight * losses).sum() / weight.sum()
 
 
@@ -140,13 +138,13 @@ class _Own:
         return at_least_float32(self._module(x))
 
     def fused(
-        self, x: Tensor, place: str, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
+        self, x: Tensor, place: str, partners: Partners | None, weights: Tensor | None, noise: Noise | None
     ) -> Tensor:
         module = self._module
         if place == "input":
             assert partners is not None  # alone, a row has nothing to mix with
             assert weights is not None
-            return module(meet_partners(x, partners, weights))
+            return module(mix_rows(x, partners, weights))
         if not isinstance(module, nn.Module):
             raise TypeError(f"`module` must be an nn.Module for rows to meet at its layer {place!r}; got {module!r}.")
         if place == EMBEDDING and EMBEDDING not in dict(module.named_modules()):

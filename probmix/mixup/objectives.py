@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal, get_args
 
 import torch
@@ -35,7 +36,7 @@ class Objective(ABC):
 
     @abstractmethod
     def pool_labels(self, y: Tensor, weights: Tensor, mixup: Mixup) -> Label | None:
-        """The label of points that meet, (*B, M), (*B, M); None for calibrated ones, which depend on predictions."""
+        """The label of points that are pooled, (*B, M), (*B, M); None for calibrated ones, not known yet."""
 
     @abstractmethod
     def losses(self, eta: Tensor, label: Label) -> Tensor:
@@ -43,9 +44,9 @@ class Objective(ABC):
 
     @abstractmethod
     def mixture_losses(
-        self, points: tuple[Tensor, Tensor], weights: Tensor, label: Label, spread: float, row_ndim: int
+        self, points: tuple[Tensor, ...], weights: Tensor, label: Label, spread: float, row_ndim: int
     ) -> Tensor:
-        """Loss of the mixture of two densities, summed over targets: (*L, B, [d,] K), (*L, B, 2) -> (*L, B)."""
+        """Loss of the mixture of C densities, summed over targets: C times (*L, B, [d,] K), (*L, B, C) -> (*L, B)."""
 
     @abstractmethod
     def over_draws(self, losses: Tensor, dim: int, mixup: Mixup) -> Tensor:
@@ -89,20 +90,22 @@ class NegativeLogLikelihood(Objective):
         return self.family.expected_nll(eta, label)
 
     def mixture_losses(
-        self, points: tuple[Tensor, Tensor], weights: Tensor, label: Label, spread: float, row_ndim: int
+        self, points: tuple[Tensor, ...], weights: Tensor, label: Label, spread: float, row_ndim: int
     ) -> Tensor:
-        weights = weights.to(points[0].dtype)
-        log_weights = weights.log().unbind(-1)
+        log_weights = weights.to(points[0].dtype).log().unbind(-1)
 
         def nll(label: Label) -> Tensor:
-            first, second = (sum_targets(self.family.expected_nll(one, label), row_ndim) for one in points)
-            return -torch.logaddexp(log_weights[0] - first, log_weights[1] - second)
+            single = (sum_targets(self.family.expected_nll(one, label), row_ndim) for one in points)
+            # two at a time: of pairs it is one step
+            return -reduce(torch.logaddexp, map(torch.sub, log_weights, single))
 
         if label.weights is None:
             return nll(label)
+        of_labels = label.weights.to(points[0].dtype)
+        of_labels = of_labels.squeeze(-2) if of_labels.ndim > weights.ndim else of_labels
         alone = torch.ones_like(label.value[..., :1])
-        kernels = [self.family.pool_labels(label.value[..., k : k + 1], alone, spread) for k in range(2)]
-        return (weights * torch.stack([nll(kernel) for kernel in kernels], -1)).sum(-1)
+        kernels = [self.family.pool_labels(one.unsqueeze(-1), alone, spread) for one in label.value.unbind(-1)]
+        return (of_labels * torch.stack([nll(kernel) for kernel in kernels], -1)).sum(-1)
 
     def over_draws(self, losses: Tensor, dim: int, mixup: Mixup) -> Tensor:
         return losses.mean(dim) if mixup.criterion == "expected-log" else _nll_of_mean(losses, dim)
@@ -173,7 +176,7 @@ class RankedProbability(Objective):
 
     @in_full_precision
     def mixture_losses(
-        self, points: tuple[Tensor, Tensor], weights: Tensor, label: Label, spread: float, row_ndim: int
+        self, points: tuple[Tensor, ...], weights: Tensor, label: Label, spread: float, row_ndim: int
     ) -> Tensor:
         eta = torch.stack(points, -2)
         weights = weights if eta.ndim == row_ndim + 2 else weights.unsqueeze(-2)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..families import Family
 from ..fusion import find_layer, fuse_unchecked, layer_shape
 from ..heads import marginal_bias
+from ..pairs import Partners
 from ..random import KeyedRandom
 from .embedding import EmbeddingKind, GaussianEmbedding
 from .members import EMBEDDING, MemberNetwork
@@ -92,16 +93,16 @@ class DensityNetwork(MemberNetwork):
         self,
         x: Tensor,
         place: str | None = None,
-        partners: Tensor | int | None = None,
+        partners: Partners | None = None,
         weights: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
-        meeting: AbstractContextManager[None] = nullcontext()
+        fusing: AbstractContextManager[None] = nullcontext()
         if place is not None:
             layer = self._layer(place) if self.embedding is not None else self._narrower(self._layer(place))
             source = None if noise is None else lambda _: noise
-            meeting = fuse_unchecked(self.mlp, layer, partners, weights, embedding=self.embedding, noise=source)
-        with meeting:
+            fusing = fuse_unchecked(self.mlp, layer, partners, weights, embedding=self.embedding, noise=source)
+        with fusing:
             raw: Tensor = self.mlp(x)
         return raw
 

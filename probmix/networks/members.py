@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..families import Family
 from ..fusion import Noise
 from ..heads import natural_params_from
-from ..pairs import meet_partners
+from ..pairs import Partners, mix_rows
 from ..random import KeyedRandom
 from .inputs import InputUnits, smooth_clip
 from .vectorize import Vectorizer
@@ -123,7 +123,7 @@ class MemberNetwork(nn.Module, ABC):
         self,
         x: Tensor,
         place: str | None = None,
-        partners: Tensor | int | None = None,
+        partners: Partners | None = None,
         weights: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
@@ -192,7 +192,7 @@ class MemberNetwork(nn.Module, ABC):
         return self._natural_params(self._evaluate(self.standardize(x)))
 
     def fused(
-        self, x: Tensor, place: str, partners: Tensor | int | None, weights: Tensor | None, noise: Noise | None
+        self, x: Tensor, place: str, partners: Partners | None, weights: Tensor | None, noise: Noise | None
     ) -> Tensor:
         """Natural parameters of rows that meet at a layer: (M, N, *F) -> (M, B, [d,] K); see `fuse_at`.
 
@@ -203,7 +203,7 @@ class MemberNetwork(nn.Module, ABC):
         if place == INPUT:
             assert partners is not None  # alone, a row has nothing to mix with
             assert weights is not None
-            return self._natural_params(self._evaluate(meet_partners(standardized, partners, weights)))
+            return self._natural_params(self._evaluate(mix_rows(standardized, partners, weights)))
         drawn = None
         if self.density_place is not None and noise is not None:
             rows = x.shape[1] if weights is None else weights.shape[1]

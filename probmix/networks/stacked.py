@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from ..families import Family
 from ..fusion import fuse_unchecked
 from ..heads import NaturalHead, marginal_bias
+from ..pairs import Partners
 from ..random import KeyedRandom, seeded
 from .decay import decaying
 from .embedding import EmbeddingKind, GaussianEmbedding
@@ -242,7 +243,7 @@ class StackedNetwork(MemberNetwork):
         self,
         x: Tensor,
         place: str | None = None,
-        partners: Tensor | int | None = None,
+        partners: Partners | None = None,
         weights: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
@@ -250,7 +251,7 @@ class StackedNetwork(MemberNetwork):
         if place is None:
             return self._by_member(member, _call, (x,))
         layer = self._layer(place)
-        turn, rows = (partners, None) if isinstance(partners, int) else (None, partners)
+        shifts, rows = (None, partners) if isinstance(partners, Tensor) else (partners, None)
 
         def evaluate(
             member: _Headed,
@@ -260,8 +261,8 @@ class StackedNetwork(MemberNetwork):
             weights: Tensor | None,
             noise: Tensor | None,
         ) -> Tensor:
-            whom, source = partners if turn is None else turn, None if noise is None else lambda _: noise
-            with fuse_unchecked(member, layer, whom, weights, embedding=member.embedding, noise=source):
+            mixed_with, source = partners if shifts is None else shifts, None if noise is None else lambda _: noise
+            with fuse_unchecked(member, layer, mixed_with, weights, embedding=member.embedding, noise=source):
                 return _call(member, tensors, x)
 
         if noise is not None:

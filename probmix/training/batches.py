@@ -9,12 +9,11 @@ from random import Random
 import torch
 from torch import Tensor
 
-from ..families import Label, TargetScaler
-from ..fusion import Noise
+from ..families import TargetScaler
 from ..mixup import Mixup
-from ..mixup.meeting import Meeting, pool_pairs, split_meetings
 from ..mixup.objectives import Objective
 from ..mixup.partners import PreparedPartners
+from ..mixup.terms import Groups, Inputs, Term, group_weights, pool_targets
 from ..networks import MemberNetwork
 from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
@@ -31,22 +30,15 @@ class Batch:
 
     Attributes
     ----------
-    x : Tensor, (M, N, *F)
-        In the user's units.
-    target : Label or Meeting
-        The labels of the rows where they meet nobody, else who meets whom; in training units.
-    row_weight : Tensor, (M, B), or None
-        Weight of a row, or of the pair in which it meets its partner.
-    noise : callable
-        Source of the draws of Gaussian embeddings, (B, *feature_shape), for all members alike.
-    log_exposure : Tensor, (M, N), or None
+    inputs : Inputs
+        Rows in the user's units, (M, N, *F), and the source of the draws of Gaussian embeddings, (B, *feature_shape),
+        which are those of all members alike.
+    terms : sequence of Term
+        Of the loss; targets in training units.
     """
 
-    x: Tensor
-    target: Label | Meeting
-    row_weight: Tensor | None
-    noise: Noise
-    log_exposure: Tensor | None
+    inputs: Inputs
+    terms: Sequence[Term]
 
 
 class BatchSource:
@@ -79,7 +71,7 @@ class BatchSource:
         self._x = data.x
         self._order = Order([train for train, _, _ in data.sizes_of_members()], data.epoch_rows, data.x.device)
         self._n = self._order.length
-        # in random order, so that full batches, which keep it, are paired at random by turning them as well
+        # in random order, so that full batches, which keep it, are paired at random by shifting them as well
         self._rows = self._order.shuffled(data.train_rows, random.stream(_ORDER_STREAM))
         self._objective = objective
         self._log_exposure = data.log_exposure
@@ -99,7 +91,7 @@ class BatchSource:
         self._start, self._size = device_bounds[:-1][self._batch], device_bounds.diff()[self._batch]
         self._full_x = self._x[self._rows] if self._is_full else None
         # What members and seeds draw in common, since their rows have orders of their own: weights and noise for each
-        # would cost as much as the rest of a step, and the place and the turn are those of the one forward pass.
+        # would cost as much as the rest of a step, and the layer and the shift are those of the one forward pass.
         self._shared = KeyedRandom(member_keys(0, 1).to(data.x.device))
         self._generator = torch.Generator(data.x.device)
         self._partners = None if mixup.at is None else self._prepare_partners(network)
@@ -123,54 +115,54 @@ class BatchSource:
         """The batches of an epoch, drawn from its own streams of the members' random numbers."""
         random, host = random.stream(epoch), Random(epoch)
         self._generator.manual_seed(epoch)
-        places = torch.arange(self._n, device=self._rows.device).expand(len(self._rows), -1)
-        order = places if self._is_full else self._order.draw(random)
+        positions = torch.arange(self._n, device=self._rows.device).expand(len(self._rows), -1)
+        order = positions if self._is_full else self._order.draw(random)
         if self._mixup.at is None:
-            mates, targets = order, self._labels(order)
+            groups, terms = order.unsqueeze(-1), self._single_rows(order)
         else:
-            mates, targets = self._meetings(epoch, order, places, host, random)
-        weights = self._row_weights(order, mates)
-        for rows, target, weight in zip(self._batch_rows(order, mates), targets, weights, strict=True):
+            groups, terms = self._groups(epoch, order, positions, host, random)
+        for rows, *of_batch in zip(self._batch_rows(groups), *terms, strict=True):
             exposure = None if self._log_exposure is None else self._log_exposure[rows]
-            yield Batch(self._inputs(rows), target, weight, self._noise, exposure)
+            yield Batch(Inputs(self._inputs(rows), 1, self._noise, exposure), of_batch)
 
-    def _labels(self, order: Tensor) -> Sequence[Label | Meeting]:
-        return self._objective.point_label(take_rows(self._y, order)).split(1, self._sizes)
+    def _single_rows(self, order: Tensor) -> list[list[Term]]:
+        """The terms of rows that are not mixed, batch by batch."""
+        y = take_rows(self._y, order)
+        term = Term(y.unsqueeze(-1), self._objective.point_label(y), row_weight=self._row_weight(order.unsqueeze(-1)))
+        return [term.split(self._sizes, [None] * len(self._sizes))]
 
-    def _meetings(
-        self, epoch: int, order: Tensor, places: Tensor, host: Random, random: KeyedRandom
-    ) -> tuple[Tensor, Sequence[Label | Meeting]]:
-        """Each row's partner as a training row, (M, n), and who meets whom in each batch."""
-        turns = [host.randrange(size) for size in self._sizes]
-        mates, partners = self._draw_partners(order, places, turns, random)
+    def _groups(
+        self, epoch: int, order: Tensor, positions: Tensor, host: Random, random: KeyedRandom
+    ) -> tuple[Tensor, list[list[Term]]]:
+        """The rows of each group as training rows, (M, n, K), and the terms of mixed rows, batch by batch."""
+        shifts = [(host.randrange(size),) for size in self._sizes]
+        groups, partners = self._draw_partners(order, positions, shifts, random)
         weights = self._mixup.weights.sample((self._n,), self._shared.stream(epoch).uniform)
         weights = weights.expand(len(order), -1, -1)
-        pairs = torch.stack([take_rows(self._y, order), take_rows(self._y, mates)], -1)
-        label = pool_pairs(self._objective, self._mixup, pairs, weights)
-        layers = [host.choice(self._mixup.places) for _ in self._sizes]
-        whom = turns if partners is None else partners.split(self._sizes, 1)
-        return mates, split_meetings(self._sizes, layers, whom, weights, pairs, label)
+        targets = torch.stack([take_rows(self._y, rows) for rows in groups.unbind(-1)], -1)
+        label = pool_targets(self._objective, self._mixup, targets, weights)
+        layers = [host.choice(self._mixup.layers) for _ in self._sizes]
+        of_batches = shifts if partners is None else partners.split(self._sizes, 1)
+        mixed = map(Groups, layers, of_batches, weights.split(self._sizes, 1))
+        return groups, [Term(targets, label, row_weight=self._row_weight(groups)).split(self._sizes, list(mixed))]
 
-    def _row_weights(self, order: Tensor, mates: Tensor) -> Sequence[Tensor | None]:
-        """Of a pair: as often as they would meet if every row were there as many times as it weighs."""
+    def _row_weight(self, groups: Tensor) -> Tensor | None:
+        """Sample weights of groups, (M, n, K) -> (M, n)."""
         if self._sample_weight is None:
-            return [None] * len(self._sizes)
-        weights = take_rows(self._sample_weight, order)
-        if self._mixup.at is not None:
-            # a row meets itself once in a batch, and that as many times as it weighs
-            weights = torch.where(mates == order, weights, weights * take_rows(self._sample_weight, mates))
-        batches: tuple[Tensor, ...] = weights.split(self._sizes, 1)
-        return batches
+            return None
+        own = [take_rows(self._sample_weight, rows) for rows in groups.unbind(-1)]
+        return group_weights(torch.stack(own, -1), groups)
 
     def _noise(self, shape: torch.Size) -> Tensor:
         return torch.randn(shape, generator=self._generator, device=self._x.device)
 
-    def _batch_rows(self, order: Tensor, mates: Tensor) -> Iterator[Tensor]:
+    def _batch_rows(self, groups: Tensor) -> Iterator[Tensor]:
         """Rows of the data in each batch, (M, N), with their partners under them if these may be elsewhere."""
         if self._is_full:
             yield self._rows
             return
-        parts = [order] if self._partners is None else [order, mates]
+        are_outside = self._partners is not None and not self._partners.in_batch
+        parts = groups.unbind(-1) if are_outside else groups[..., :1].unbind(-1)
         for batch in zip(*(take_rows(self._rows, part).split(self._sizes, 1) for part in parts), strict=True):
             yield torch.cat(batch, 1)
 
@@ -181,12 +173,27 @@ class BatchSource:
         return self._x.index_select(0, rows.flatten()).view(*rows.shape, *self._x.shape[1:])
 
     def _draw_partners(
-        self, order: Tensor, places: Tensor, turns: list[int], random: KeyedRandom
+        self, order: Tensor, positions: Tensor, shifts: Sequence[tuple[int, ...]], random: KeyedRandom
     ) -> tuple[Tensor, Tensor | None]:
-        """Each row's partner as a training row, and as a row of the batch's features unless a turn finds it; (M, n)."""
-        if self._partners is not None:
-            mates = self._partners.draw(order, random.uniform, 1).squeeze(2)
-            return mates, mates if self._is_full else places - self._start + self._size
-        # the rows of a batch are in random order, so turning it by a random number of places pairs them uniformly
-        turn = torch.tensor(turns, device=order.device)[self._batch]
-        return order[:, self._start + (places[0] - self._start + turn) % self._size], None
+        """The groups, (M, n, K), and their partners as rows of a batch, (M, n, K - 1), unless shifts tell."""
+        if self._partners is None:
+            # the rows of a batch are in random order: shifted by a random number of places, pairs are uniform
+            columns = [order]
+            for shifts_of_batches in zip(*shifts, strict=True):
+                shift = torch.tensor(shifts_of_batches, device=order.device)[self._batch]
+                columns.append(order[:, self._start + (positions[0] - self._start + shift) % self._size])
+            return torch.stack(columns, -1), None
+        count = len(shifts[0])
+        if self._partners.in_batch:
+            of_batches = order.split(self._sizes, 1)
+            partners = torch.cat([self._partners.draw(rows, random.uniform, count) for rows in of_batches], 1)
+            chosen = self._start.unsqueeze(-1) + partners
+            rows = take_rows(order, chosen.flatten(1)).view_as(chosen)
+            return torch.cat([order.unsqueeze(-1), rows], -1), partners
+        rows = self._partners.draw(order, random.uniform, count)
+        groups = torch.cat([order.unsqueeze(-1), rows], -1)
+        if self._is_full:
+            return groups, rows
+        # the first partners of a batch stand under its rows, the second ones under them
+        under = self._size * torch.arange(1, count + 1, device=order.device).unsqueeze(-1)
+        return groups, (positions - self._start + under.unsqueeze(1)).permute(1, 2, 0)

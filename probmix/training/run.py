@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..families import Label, TargetScaler
+from ..families import TargetScaler
 from ..mixup import Mixup
-from ..mixup.meeting import exposed, fused_loss
-from ..mixup.objectives import Objective, sum_targets
+from ..mixup.objectives import Objective
+from ..mixup.terms import batch_loss, with_exposure
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
 from .batches import Batch, BatchSource
@@ -62,13 +62,7 @@ class Task:
 
     def loss(self, network: MemberNetwork, batch: Batch) -> Tensor:
         """Sum over members of the mean loss of their rows; no gradient crosses from one member to another."""
-        objective = self.objective
-        if isinstance(batch.target, Label):
-            eta = exposed(objective.family, network(batch.x), batch.log_exposure)
-            losses = sum_targets(objective.losses(eta, batch.target), 2)
-        else:
-            losses = fused_loss(network, objective, self.mixup, batch.x, batch.target, batch.noise, batch.log_exposure)
-        return (losses if batch.row_weight is None else batch.row_weight * losses).mean(1).sum()
+        return batch_loss(network, self.objective, self.mixup, batch.inputs, batch.terms)
 
     @torch.no_grad()
     def validation_loss(self, network: MemberNetwork, noise: Tensor | None) -> Tensor:
@@ -86,12 +80,14 @@ class Task:
             rows = data.validation_rows[:, start : start + step]
             y, log_exposure = self.scaler.transform(data.y[rows]), data.log_exposures(rows)
             if noise is None:
-                eta = exposed(objective.family, network(data.x[rows]), log_exposure)
+                eta = with_exposure(objective.family, network(data.x[rows]), log_exposure)
                 losses = objective.validation(eta, y, self.scaler)
             else:
                 eta = network.draws(data.x[rows], noise)
                 log_exposure = None if log_exposure is None else log_exposure.unsqueeze(1).expand(eta.shape[:3])
-                losses = objective.validation_of_draws(exposed(objective.family, eta, log_exposure), y, self.scaler)
+                losses = objective.validation_of_draws(
+                    with_exposure(objective.family, eta, log_exposure), y, self.scaler
+                )
             total += (losses if weights is None else weights[:, start : start + step] * losses).sum(1)
         return total / n
 
