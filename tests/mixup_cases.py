@@ -11,10 +11,13 @@ GAUSSIAN = families.get("gaussian")
 
 @dataclass(frozen=True)
 class FixedWeights:
+    """All of the first, and the rest of the others in equal shares."""
+
     first: float
 
-    def sample(self, shape, uniform):
-        return torch.tensor([self.first, 1 - self.first], dtype=torch.float64).expand(*shape, 2)
+    def sample(self, shape, uniform, order=2):
+        rest = (1 - self.first) / (order - 1)
+        return torch.tensor([self.first] + [rest] * (order - 1), dtype=torch.float64).expand(*shape, order)
 
 
 def generator(seed=0):

@@ -35,7 +35,7 @@ class Law:
     def __init__(self, first):
         self.first = first
 
-    def sample(self, shape, uniform):
+    def sample(self, shape, uniform, order=2):
         return torch.tensor([self.first, 1 - self.first]).expand(*shape, 2)
 
 

@@ -23,7 +23,8 @@ DOOR = {"families/tools.check_support": "targets are checked before they are use
 LOSS_DOOR = DOOR | {
     "mixup/loss._check_rows": "so are weights and partners",
     "mixup/loss._checked_exposure": "and exposures",
-    "mixup/loss.mixup_loss": "one of several layers is drawn, or pairs must have weight",
+    "mixup/loss.mixup_loss": "one of several layers is drawn",
+    "mixup/loss._mean": "groups must have weight",
     "mixup/partners.": "neighbours are found on the host",
 }
 # Iterations end when all rows have converged, which somebody has to ask.

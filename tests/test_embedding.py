@@ -233,7 +233,7 @@ def test_points_do_not_look_at_a_variance_network():
 
 def test_densities_need_a_variance_network():
     x, y = batch()
-    with pytest.raises(ValueError, match=r"^rows that meet as densities, embedding='gaussian', need a variance"):
+    with pytest.raises(ValueError, match=r"^rows that are mixed as densities, embedding='gaussian', need a variance"):
         mixup_loss(seeded(Residual), "gaussian", x, y, preset("m-probmix", at="first"))
     with pytest.raises(ValueError, match=r"^rows meet at the embedding, which is a layer only for the networks of an"):
         mixup_loss(seeded(Residual), "gaussian", x, y, "m-probmix", embedding=GaussianEmbedding(FEATURES))
@@ -245,9 +245,9 @@ def test_densities_need_a_variance_network():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"at": "input"}, r"^as densities rows meet at one layer, by its name; got at='input' with"),
-        ({"at": ("first", "block")}, r"^as densities rows meet at one layer"),
-        ({"at": None}, r"^as densities rows meet at one layer"),
+        ({"at": "input"}, r"^as densities rows are mixed at one layer, by its name; got at='input' with"),
+        ({"at": ("first", "block")}, r"^as densities rows are mixed at one layer"),
+        ({"at": None}, r"^as densities rows are mixed at one layer"),
         ({"embedding": "gauss"}, r"^unknown embedding 'gauss'; did you mean 'gaussian'"),
         ({"pool": "log"}, r"^unknown pool 'log'; known are 'linear', 'log-linear'\.$"),
         ({"criterion": "log"}, r"^unknown criterion 'log'; known are 'expected-log', 'log-expected'\.$"),

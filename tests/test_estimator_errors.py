@@ -86,7 +86,7 @@ CASES = {
         {"batch_size": 1},
         X,
         Y,
-        r"^`batch_size` must be at least 2 for rows to meet; got 1\. Use mixup='erm' for single rows\.$",
+        r"^`batch_size` must be at least 2 for rows to be mixed; got 1\. Use mixup='erm' for single rows\.$",
     ),
     "patience": ({"patience": 0}, X, Y, r"^`patience` must be an integer of at least 1; got 0\.$"),
     "learning_rate": ({"learning_rate": 0}, X, Y, r"^`learning_rate` must be a number in \(0, inf\); got 0\.$"),

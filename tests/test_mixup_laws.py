@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from probmix.mixup import BetaWeights, Mixup, NearestNeighbours, UniformPartners, preset, preset_names
-from probmix.mixup.loss import draw_partners
+from probmix.mixup.drawing import draw_partners
 from probmix.random import generator_uniform
 
 
@@ -69,13 +69,13 @@ def test_too_few_rows_for_neighbours():
 
 def test_uniform_partners_are_a_permutation():
     partners = draw_partners(preset("probmix"), torch.zeros(50, 1), torch.zeros(50), uniform())
-    assert torch.equal(partners.sort().values, torch.arange(50))
+    assert torch.equal(partners.squeeze(-1).sort().values, torch.arange(50))
 
 
 def test_drawn_neighbours_are_neighbours_and_all_of_them_occur():
     x = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
     draw = uniform()
-    drawn = torch.stack([draw_partners(preset("local-probmix"), x, x[:, 0], draw) for _ in range(200)], 1)
+    drawn = torch.stack([draw_partners(preset("local-probmix"), x, x[:, 0], draw).squeeze(-1) for _ in range(200)], 1)
     for row, neighbours in enumerate(NearestNeighbours(5).table(x)):
         assert set(drawn[row].tolist()) == set(neighbours.tolist())
 
@@ -106,7 +106,7 @@ def test_presets_are_what_the_papers_call_them():
 
 def test_rows_of_erm_meet_nowhere():
     with pytest.raises(
-        ValueError, match=r"^under the preset 'erm' rows meet nowhere; got at='2'\. Use another preset\.$"
+        ValueError, match=r"^under the preset 'erm' rows are not mixed; got at='2'\. Use another preset\.$"
     ):
         preset("erm", at="2")
 

@@ -231,7 +231,7 @@ def test_errors_come_before_any_work():
     with pytest.raises(ValueError, match=r"^`sample_weight` must be non-negative\.$"):
         mixup_loss(model, "gaussian", x, y, sample_weight=torch.tensor([1.0, 1.0, 1.0, -1.0]))
     with pytest.raises(
-        ValueError, match=r"^`partners` must be an int64 vector of at most 4 row numbers from 0 to 3; got"
+        ValueError, match=r"^`partners` must be int64 row numbers from 0 to 3, for at most 4 rows one each; got"
     ):
         mixup_loss(model, "gaussian", x, y, partners=torch.tensor([4]))
     with pytest.raises(ValueError, match=r"^unknown family 'gausian'; did you mean 'gaussian' or "):
@@ -242,7 +242,7 @@ def test_errors_come_before_any_work():
         ValueError, match=r"^Poisson targets must be non-negative integers; got -1 at row 1\. Use counts"
     ):
         mixup_loss(model, "poisson", x, torch.tensor([0.0, -1.0, 1.0, 2.0]))
-    with pytest.raises(ValueError, match=r"^`partners` must be an int64 vector"):
+    with pytest.raises(ValueError, match=r"^`partners` must be int64 row numbers"):
         mixup_loss(model, "gaussian", x, y, partners=torch.tensor([-1]))
     with pytest.raises(ValueError, match=r"^`sample_weight` must be a vector; got shape \(4, 1\)\.$"):
         mixup_loss(model, "gaussian", x, y, sample_weight=torch.ones(4, 1))

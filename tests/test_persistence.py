@@ -68,7 +68,7 @@ def test_a_generator_as_random_state_comes_back_as_none(tmp_path):
 
 
 class MyWeights:
-    def sample(self, shape, uniform):
+    def sample(self, shape, uniform, order=2):
         return torch.full((*uniform((*shape, 1)).shape[:-1], 2), 0.5)
 
 

@@ -252,7 +252,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         self.log_exposure_unit_ = problem.log_exposure_unit
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
-        self.best_epoch_, self.n_epochs_ = result.best_epoch, result.n_epochs
+        self.best_epoch_, self.n_epochs_, self.mixup_until_ = result.best_epoch, result.n_epochs, result.mixup_until
         self.params_ = {
             "batch_size": problem.options.batch_size,
             "patience": problem.options.patience,
@@ -296,7 +296,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         mixup = as_mixup(self.mixup)
         if mixup.at is not None and self.batch_size == 1:
             raise ValueError(
-                "`batch_size` must be at least 2 for rows to meet; got 1. Use mixup='erm' for single rows."
+                "`batch_size` must be at least 2 for rows to be mixed; got 1. Use mixup='erm' for single rows."
             )
         check_automatic("patience", self.patience)
         check_real("learning_rate", self.learning_rate, 0.0, open_low=True)

@@ -46,6 +46,7 @@ class FittedEstimator(Protocol):
     validation_curve_: NDArray[np.float64]
     best_epoch_: NDArray[np.int64]
     n_epochs_: NDArray[np.int64]
+    mixup_until_: NDArray[np.int64] | None
     out_of_fold_: OutOfFold
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -67,6 +68,8 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         "best_epoch": torch.from_numpy(estimator.best_epoch_),
         "n_epochs": torch.from_numpy(estimator.n_epochs_),
     }
+    if estimator.mixup_until_ is not None:
+        tensors["mixup_until"] = torch.from_numpy(estimator.mixup_until_)
     if isinstance(found := getattr(estimator, "out_of_fold_", None), OutOfFold):
         tensors |= {"oof.eta": found.eta, "oof.place": torch.from_numpy(found.place)}
         tensors["oof.log_prob"] = torch.from_numpy(found.log_prob)
@@ -137,6 +140,7 @@ def restore(
     estimator.best_epoch_ = tensors["best_epoch"].numpy()
     if "n_epochs" in tensors:
         estimator.n_epochs_ = tensors["n_epochs"].numpy()
+    estimator.mixup_until_ = tensors["mixup_until"].numpy() if "mixup_until" in tensors else None
     estimator.network_ = network.eval()
     estimator.network_.settle(network.density_place is not None and estimator.mixup_.draws > 0)
     if found := _under("oof.", tensors):

@@ -117,6 +117,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     n_epochs_ : ndarray, (n_members,)
         Epochs until each member stopped. Ctrl-C stops all: the estimator is fitted with the best weights so far. In a
         search it ends the fit that runs, and a second one the search.
+    mixup_until_ : ndarray, (n_members,), or None
+        The last epoch in which each member mixed its rows, with ``until`` of a `Mixup`; None without.
     params_ : dict
         What was chosen by size: "batch_size", "patience" and "n_threads", which is one for small networks.
     oof_log_prob_ : ndarray, (n,)

@@ -117,9 +117,7 @@ def _fit_group(fits: list[Estimator], problems: list[Problem]) -> None:
         alone = fit._build(problem)
         alone.load_state_dict({name: tensor[start:stop] for name, tensor in state.items()})
         units = TargetScaler(scaler.loc[start:stop], scaler.scale[start:stop])
-        fit._take_over(
-            problem, alone.to(problem.device), units, _result_alone(result, start, stop, first.options.patience)
-        )
+        fit._take_over(problem, alone.to(problem.device), units, _result_alone(result, start, stop))
 
 
 def _join(parts: list[TrainingData]) -> TrainingData:
@@ -145,9 +143,13 @@ def _join(parts: list[TrainingData]) -> TrainingData:
     )
 
 
-def _result_alone(result: TrainingResult, start: int, stop: int, patience: int | None) -> TrainingResult:
+def _result_alone(result: TrainingResult, start: int, stop: int) -> TrainingResult:
     """The course of some members, which alone would have ended when the last of them had stopped."""
-    curve, best = result.validation_curve[:, start:stop], result.best_epoch[start:stop]
-    if patience is not None and curve.shape[1]:
-        curve = curve[: int(best.max()) + patience]
-    return replace(result, validation_curve=curve, best_epoch=best, n_epochs=result.n_epochs[start:stop])
+    last = result.n_epochs[start:stop]
+    return replace(
+        result,
+        validation_curve=result.validation_curve[: int(last.max()), start:stop],
+        best_epoch=result.best_epoch[start:stop],
+        n_epochs=last,
+        mixup_until=None if result.mixup_until is None else result.mixup_until[start:stop],
+    )

@@ -1,8 +1,9 @@
-"""Mixup: where inputs meet, with whom, with what weight, and the loss of the meeting."""
+"""Mixup: where rows are mixed, with which others, with what weights, and the loss of what comes of it."""
 
-from .config import Mixup, as_mixup, preset, preset_names
+from .config import Mixup
 from .loss import mixup_loss
 from .partners import NearestNeighbours, PartnerLaw, UniformPartners
+from .presets import as_mixup, preset, preset_names
 from .weights import BetaWeights, WeightLaw
 
 __all__ = [

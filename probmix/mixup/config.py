@@ -1,13 +1,16 @@
-"""What mixup is done: one dataclass, and its presets."""
+"""What mixup is done: one dataclass."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal, get_args
+
+import torch
 
 from .._names import unknown_name
 from ..families import LabelPool
-from ..networks import EMBEDDING, EmbeddingKind
-from .partners import NearestNeighbours, PartnerLaw, UniformPartners
+from ..networks import EmbeddingKind
+from .partners import PartnerLaw, UniformPartners
 from .weights import BetaWeights, WeightLaw
 
 Pool = Literal["log-linear", "linear"]
@@ -19,46 +22,58 @@ ENDS = ("input", "output")
 
 @dataclass(frozen=True)
 class Mixup:
-    r"""Where inputs meet while a network trains, whom they meet, and what label the meeting has.
+    r"""Where rows are mixed while a network trains, with which others, how much of each, and what label they have.
 
     Parameters
     ----------
     at : str, tuple of str, or None
-        "output": the natural parameters of the points are pooled log-linearly (ProbMix); densities of a family that is
-        no exponential one meet there as a mixture, see `probmix.families.Family`. "input": the inputs are
-        averaged (plain mixup). The dotted name of a layer: its outputs are averaged (manifold mixup). In an estimator
+        "output": the natural parameters of the rows are pooled log-linearly (ProbMix); densities of a family that is
+        no exponential one are pooled linearly there, see `probmix.families.Family`. "input": the inputs are averaged
+        (plain mixup). The dotted name of a layer: its outputs are averaged (manifold mixup). In an estimator
         "embedding" is the first hidden layer of the built-in perceptron, whose layers are "hidden.0", "hidden.1", ...;
         of a network of your own it is the output, on which the head sits. For a layer that returns a tuple or a dict
-        say which element meets, "rnn[0]". Several places: one is drawn for every batch. None: rows do not meet
+        say which element is mixed, "rnn[0]". Several layers: one is drawn for every batch. None: rows are not mixed
         (empirical risk minimisation).
-    embedding : {"point", "gaussian", "gaussian-separate", "gaussian-constant"}
-        As what rows meet at a layer: as its outputs, or as Gaussian densities around them (M-ProbMix), from which the
-        rest of the network sees a draw. The variance comes from a linear layer on the layer's output, from a network of
-        its own (M-ProbMix*; the first hidden layer of the built-in perceptron is then half as wide), or is one learned
-        number per feature; see `probmix.GaussianEmbedding`.
-    pool : {"log-linear", "linear"}
-        How the densities of the rows are pooled. The linear pool is the mixture :math:`\sum_k w_k\,p(y \mid x_k)`
-        wherever it is taken, since mixing at a layer and at the output commute; its likelihood is the loss.
     weights : WeightLaw
-        The law of the mixing weights.
+        The law of the weights of a group.
     partners : PartnerLaw
-        `UniformPartners()` or `NearestNeighbours(k)`.
+        With which rows a row is mixed: `UniformPartners()`, `NearestNeighbours(k)`, ...
     label_pool : {"log-linear", "linear", "average", "calibrated"}
         How the labels are pooled; see `ExponentialFamily.pool_labels` and, for "calibrated", which removes the variance
         bias of the others, `ExponentialFamily.calibrated_label`.
     label_spread : float, non-negative
         Width beta of the label kernel, in training units (standardised targets) and as a variance.
+    embedding : {"point", "gaussian", "gaussian-separate", "gaussian-constant"}
+        As what rows are mixed at a layer: as its outputs, or as Gaussian densities around them (M-ProbMix), from which
+        the rest of the network sees a draw. The variance comes from a linear layer on the layer's output, from a
+        network of its own (M-ProbMix*; the first hidden layer of the built-in perceptron is then half as wide), or is
+        one learned number per feature; see `probmix.GaussianEmbedding`.
+    pool : {"log-linear", "linear"}
+        How the densities of the rows are pooled. The linear pool is the mixture :math:`\sum_k w_k\,p(y \mid x_k)`
+        wherever it is taken, since mixing at a layer and at the output commute; its likelihood is the loss.
     draws : int, non-negative
         Draws of a Gaussian embedding in the loss; 0 passes the mean of the pooled density on instead.
     criterion : {"expected-log", "log-expected"}
         The mean over draws of the negative log-likelihood, or the negative logarithm of the mean likelihood, which is
         never larger. They agree for one draw.
+    order : int, at least 2
+        How many rows are mixed, K: a row and its K - 1 partners.
+    label_weights : WeightLaw, optional
+        The law of the weights with which labels are pooled; by default they are those of the rows. Both laws see the
+        same uniform numbers: two Beta laws agree which row is the heavier one.
+    clean : float, at least 0 and below 1
+        Share of the loss of the rows as they are in the whole (RegMixup). At the output it costs no second pass.
+    until : float in (0, 1] or "validation", optional
+        How long rows are mixed; afterwards members train on rows as they are (early-stopped mixup). A share of
+        ``max_epochs``; or until a member's validation loss has not gained for ``patience`` epochs, after which it has
+        as many to gain anew. By default to the end.
 
     Raises
     ------
     ValueError
-        For a value that is none of the above, for densities that meet at an end or at several places, and for
-        calibrated labels of a linear pool.
+        For a value that is none of the above, and for settings that have no meaning together: densities that are mixed
+        at an end or at several layers, calibrated labels of a linear pool or with weights of their own, a law of pairs
+        for larger groups, and any of the last four where rows are not mixed.
 
     Notes
     -----
@@ -71,6 +86,9 @@ class Mixup:
     El-Laham et al. (2025), Mixup Regularization: A Probabilistic Perspective, UAI; the criteria are in its appendix B.
     Zhang et al. (2018), mixup: Beyond Empirical Risk Minimization, ICLR.
     Verma et al. (2019), Manifold Mixup: Better Representations by Interpolating Hidden States, ICML.
+    Pinto et al. (2022), RegMixup: Mixup as a Regularizer Can Surprisingly Improve Accuracy and Out Distribution
+    Robustness, NeurIPS.
+    Zou et al. (2023), The Benefits of Mixup for Feature Learning, ICML: weights of the labels, and stopping early.
 
     Examples
     --------
@@ -88,6 +106,10 @@ class Mixup:
     pool: Pool = "log-linear"
     draws: int = 1
     criterion: Criterion = "expected-log"
+    order: int = 2
+    label_weights: WeightLaw | None = None
+    clean: float = 0.0
+    until: float | str | None = None
 
     def __post_init__(self) -> None:
         if self.at is not None and not (self.layers and all(isinstance(one, str) and one for one in self.layers)):
@@ -103,18 +125,61 @@ class Mixup:
                 raise unknown_name(kind, name, get_args(known))
         if self.embedding != "point" and (len(self.layers) != 1 or self.layers[0] in ENDS):
             raise ValueError(
-                f"as densities rows meet at one layer, by its name; got at={self.at!r} with "
+                f"as densities rows are mixed at one layer, by its name; got at={self.at!r} with "
                 f"embedding={self.embedding!r}. Name the layer, or use embedding='point'."
             )
         if self.pool == "linear" and self.label_pool == "calibrated":
             raise ValueError("calibrated labels belong to log-linear pools; choose another `label_pool` or `pool`.")
-        if not isinstance(self.draws, int) or isinstance(self.draws, bool) or self.draws < 0:
-            raise ValueError(f"`draws` must be a non-negative integer; got {self.draws!r}.")
+        self._check_numbers()
+        self._check_that_rows_are_mixed()
+        self._check_laws()
+
+    def _check_numbers(self) -> None:
+        for name, least in (("draws", 0), ("order", 2)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                rule = "a non-negative integer" if not least else f"an integer of at least {least}"
+                raise ValueError(f"`{name}` must be {rule}; got {value!r}.")
         if not (math.isfinite(self.label_spread) and self.label_spread >= 0):
             raise ValueError(f"`label_spread` must be non-negative and finite; got {self.label_spread}.")
-        for name, value, law in (("weights", self.weights, WeightLaw), ("partners", self.partners, PartnerLaw)):
+        if not _is_real(self.clean) or not 0 <= self.clean < 1:
+            raise ValueError(
+                f"`clean` must be a share of the loss, at least 0 and below 1; got {self.clean!r}. Use the preset "
+                "'erm' for clean rows only."
+            )
+        until: Any = self.until
+        if not (until is None or until == "validation" or (_is_real(until) and 0 < until <= 1)):
+            raise ValueError(
+                f"`until` must be a share of the epochs above 0 and up to 1, 'validation', or None; got {self.until!r}."
+            )
+
+    def _check_laws(self) -> None:
+        laws: list[tuple[str, Any, type]] = [
+            ("weights", self.weights, WeightLaw),
+            ("partners", self.partners, PartnerLaw),
+        ]
+        if self.label_weights is not None:
+            laws.append(("label_weights", self.label_weights, WeightLaw))
+            if self.label_pool == "calibrated":
+                raise ValueError(
+                    "calibrated labels have the weights of the rows, and no `label_weights`; leave these out, or "
+                    "choose another `label_pool`."
+                )
+        for name, value, law in laws:
             if not isinstance(value, law):
                 raise TypeError(f"`{name}` must be a {law.__name__}; got {value!r}.")
+            if self.order > 2 and law is WeightLaw:
+                _check_order(value, self.order)
+
+    def _check_that_rows_are_mixed(self) -> None:
+        if self.at is not None:
+            return
+        for name, nothing in (("order", 2), ("label_weights", None), ("clean", 0), ("until", None)):
+            value = getattr(self, name)
+            if value != nothing:
+                raise ValueError(
+                    f"where rows are not mixed, at=None, `{name}` has no meaning; got {value!r}. Leave it out."
+                )
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -124,60 +189,11 @@ class Mixup:
         return self.at if isinstance(self.at, tuple) else (self.at,)
 
 
-_PRESETS = {
-    "erm": Mixup(at=None),
-    "mixup": Mixup(at="input", label_pool="average"),
-    "local-mixup": Mixup(at="input", label_pool="average", partners=NearestNeighbours()),
-    "manifold-mixup": Mixup(at=EMBEDDING, label_pool="average"),
-    "local-manifold-mixup": Mixup(at=EMBEDDING, label_pool="average", partners=NearestNeighbours()),
-    "probmix": Mixup(at="output"),
-    "local-probmix": Mixup(at="output", partners=NearestNeighbours()),
-    "m-probmix": Mixup(at=EMBEDDING, embedding="gaussian"),
-    "local-m-probmix": Mixup(at=EMBEDDING, embedding="gaussian", partners=NearestNeighbours()),
-    "m-probmix-star": Mixup(at=EMBEDDING, embedding="gaussian-separate"),
-    "local-m-probmix-star": Mixup(at=EMBEDDING, embedding="gaussian-separate", partners=NearestNeighbours()),
-}
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def preset_names() -> list[str]:
-    """Names of the presets, sorted."""
-    return sorted(_PRESETS)
-
-
-def preset(name: str, *, alpha: float | None = None, **changes: Any) -> Mixup:
-    """A method of the papers by its name, with changes.
-
-    Parameters
-    ----------
-    name : str
-        "erm"; "mixup", "manifold-mixup", "probmix", "m-probmix", "m-probmix-star"; or one of these five with nearest
-        neighbours, "local-mixup", ... In an estimator the manifold and m-probmix presets meet at the embedding (see
-        `Mixup`); in a training loop of your own name the layer, ``preset("manifold-mixup", at="encoder.2")``.
-    alpha : float, optional
-        Short for ``weights=BetaWeights(alpha)``; the presets have alpha = 0.2.
-    **changes
-        Other fields of `Mixup`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, with the near misses, and for a place where rows of "erm" should meet.
-
-    Examples
-    --------
-    >>> from probmix.mixup import preset
-    >>> preset("local-probmix", alpha=0.5, label_pool="calibrated").weights
-    BetaWeights(alpha=0.5)
-    """
-    if name not in _PRESETS:
-        raise unknown_name("mixup preset", name, _PRESETS)
-    if name == "erm" and changes.get("at") is not None:
-        raise ValueError(f"under the preset 'erm' rows meet nowhere; got at={changes['at']!r}. Use another preset.")
-    if alpha is not None:
-        changes["weights"] = BetaWeights(alpha)
-    return replace(_PRESETS[name], **changes)
-
-
-def as_mixup(mixup: str | Mixup) -> Mixup:
-    """A `Mixup` as it is, or the preset of that name."""
-    return mixup if isinstance(mixup, Mixup) else preset(mixup)
+def _check_order(law: Any, order: int) -> None:
+    """Let a law of pairs raise, before any work."""
+    distances = {"distances": torch.ones(1)} if getattr(law, "needs_distances", False) else {}
+    law.sample((1,), lambda shape: torch.full(shape, 0.5), order, **distances)

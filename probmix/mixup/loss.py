@@ -1,7 +1,7 @@
 """The loss of a batch, for a network and a training loop of one's own."""
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,14 @@ from ..families import Family, get
 from ..fusion import Embedding, Noise, fuse_unchecked
 from ..networks import EMBEDDING
 from ..pairs import Partners, columns, mix_rows
-from ..random import Uniform, generator_uniform
-from .config import Mixup, as_mixup
+from ..random import generator_uniform
+from .config import Mixup
+from .drawing import distances_of_pairs, draw_partners, draw_weights
 from .objectives import objective
-from .terms import Groups, Inputs, Losses, Term, pool_targets
+from .presets import as_mixup
+from .terms import Groups, Inputs, Losses, Term, group_weights, pool_targets
+
+_NO_WEIGHT = "`sample_weight` must leave a row, or a group of rows that are mixed, of positive weight."
 
 
 def mixup_loss(
@@ -29,6 +33,7 @@ def mixup_loss(
     sample_weight: Tensor | None = None,
     exposure: Tensor | None = None,
     loss: str = "nll",
+    progress: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Mean loss of a batch under a mixup, for people with their own network and training loop.
@@ -49,16 +54,19 @@ def mixup_loss(
     embedding : callable, optional
         Where rows meet as densities: the precision of the layer's output, such as a `GaussianEmbedding`, whose
         parameters the optimiser must have as well. Where they meet as points it is not looked at.
-    partners : Tensor, (B,), int64, optional
-        Row numbers: the first B <= N rows meet these rows. By default all rows meet and partners are drawn within the
-        batch. Stack partners from outside the batch under it and name their rows here.
+    partners : Tensor, (B,) or (B, K - 1), int64, optional
+        Row numbers: the first B <= N rows are mixed with these rows; of groups of K (B, K - 1). By default all rows are
+        mixed, with partners from the batch. Stack partners from outside the batch under it and name their rows here.
     sample_weight : Tensor, (N,), optional
-        Non-negative; a pair weighs the product of its points' weights, as often as it would be met if every row were
-        there as many times as it weighs. (Their mean would pull the fit towards the unweighted one.)
+        Non-negative; a group weighs the product of the weights of its rows, each taken once: as often as it would be
+        drawn if every row were there as many times as it weighs. (Their mean would pull the fit towards the unweighted
+        one.)
     exposure : Tensor, (N,), optional
         Positive, for counts: what they were counted over. The module predicts for an exposure of one.
     loss : {"nll", "crps"}
         The expected negative log-likelihood, or the expected CRPS.
+    progress : float, optional
+        Share of the training that is done, from 0 to 1, for a mixup that ends early, ``until=0.5``.
     generator : torch.Generator, optional
         On the device of `x`. Without it the draws come from torch's own generator.
 
@@ -91,7 +99,7 @@ def mixup_loss(
     family, mixup = get(family), as_mixup(mixup)
     goal = objective(loss, family)
     goal.check(mixup)
-    _check_rows(x, y, sample_weight, partners)
+    _check_rows(x, y, sample_weight, partners, mixup.order)
     family.check_targets(y.detach())
     network = _Own(module, mixup, embedding)
     log_exposure = None if exposure is None else _checked_exposure(exposure, x)
@@ -99,27 +107,64 @@ def mixup_loss(
     def noise(shape: torch.Size) -> Tensor:
         return torch.randn(shape, generator=generator, device=x.device)
 
-    if mixup.at is None:
-        rows = len(x) if partners is None else len(partners)
-        term = Term(y[:rows].unsqueeze(-1), goal.point_label(y[:rows]))
-        weight = None if sample_weight is None else sample_weight[:rows]
-    else:
+    inputs, terms = Inputs(x, 0, noise, log_exposure), []
+    is_mixed = mixup.at is not None and not _is_over(mixup, progress)
+    layer, rows = None, len(x) if partners is None else len(partners)
+    if is_mixed:
         uniform = generator_uniform(generator, x.device)
         if partners is None:
             partners = draw_partners(mixup, x, y, uniform)
-        weights = mixup.weights.sample(tuple(partners.shape), uniform)
+        partners = partners.view(rows, -1)
+        far = partial(_distances, x, partners)
+        weights, of_labels = draw_weights(mixup, (rows,), uniform, far)
         targets = torch.stack(list(columns(y, partners, 0)), -1)
         layers = mixup.layers
         layer = layers[0] if len(layers) == 1 else layers[int(len(layers) * uniform((1,)).item())]
-        groups = Groups(layer, partners, weights)
-        term = Term(targets, pool_targets(goal, mixup, targets, weights), groups)
-        weight = None if sample_weight is None else reduce(torch.mul, columns(sample_weight, partners, 0))
-    losses = Losses(network, goal, mixup, Inputs(x, 0, noise, log_exposure)).of(term)
+        weight = None
+        if sample_weight is not None:
+            groups = torch.cat([torch.arange(rows, device=x.device).unsqueeze(-1), partners], -1)
+            # in units of their mean, as a row that is its own partner counts once and others as a product
+            weight = group_weights((sample_weight / sample_weight.mean())[groups], groups)
+        label = pool_targets(goal, mixup, targets, of_labels)
+        terms.append(Term(targets, label, Groups(layer, partners, weights), None, weight, 1 - mixup.clean))
+    if mixup.clean or not is_mixed:
+        drawn_at = None if mixup.embedding == "point" else mixup.layers[0]
+        weight = None if sample_weight is None else sample_weight[:rows]
+        label, share = goal.point_label(y[:rows]), mixup.clean if is_mixed else 1.0
+        terms.append(Term(y[:rows].unsqueeze(-1), label, None, drawn_at, weight, share))
+    losses = Losses(network, goal, mixup, inputs)
+    return sum(term.share * _mean(losses.of(term), term.row_weight) for term in terms)  # type: ignore[return-value]
+
+
+def _mean(losses: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return losses.mean()
     if not bool(weight.sum() > 0):
-        raise ValueError("`sample_weight` must leave a row, or a group of rows that are mixed, of positive weight.")
+        raise ValueError(_NO_WEIGHT)
     return (weight * losses).sum() / weight.sum()
+
+
+def _is_over(mixup: Mixup, progress: float | None) -> bool:
+    """Whether rows are no longer mixed."""
+    if mixup.until is None:
+        return False
+    if mixup.until == "validation":
+        raise ValueError(
+            "until='validation' is the estimators': a loop of your own knows its validation loss. Pass "
+            "preset('erm'), or the same mixup with at=None, once it stops falling."
+        )
+    if progress is None or not 0 <= progress <= 1:
+        raise ValueError(
+            f"until={mixup.until} needs `progress`, the share of the training that is done, from 0 to 1; got "
+            f"{progress!r}."
+        )
+    return progress >= float(mixup.until)
+
+
+def _distances(x: Tensor, partners: Tensor) -> Tensor:
+    """Of the rows and their partners, one each: (N, *F), (B, 1) -> (B,)."""
+    own, other = columns(x.detach(), partners, 0)
+    return distances_of_pairs(own, other, 0)
 
 
 class _Own:
@@ -128,7 +173,7 @@ class _Own:
     def __init__(self, module: Callable[[Tensor], Tensor], mixup: Mixup, embedding: Embedding | None) -> None:
         if mixup.embedding != "point" and embedding is None:
             raise ValueError(
-                f"rows that meet as densities, embedding={mixup.embedding!r}, need a variance network: pass "
+                f"rows that are mixed as densities, embedding={mixup.embedding!r}, need a variance network: pass "
                 "`embedding`, such as GaussianEmbedding(features), and its parameters to the optimiser."
             )
         self._module = module
@@ -157,16 +202,7 @@ class _Own:
         return at_least_float32(eta)
 
 
-def draw_partners(mixup: Mixup, x: Tensor, y: Tensor, uniform: Uniform) -> Tensor:
-    """Partners within a batch without member axis: (N, ...) -> (N,)."""
-    law = mixup.partners.prepare([x], [y])
-    if law is None:
-        return uniform((len(x),)).argsort()
-    rows = torch.arange(len(x), device=x.device).unsqueeze(0)
-    return law.draw(rows, lambda shape: uniform(shape).unsqueeze(0), 1).view(-1)
-
-
-def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Tensor | None) -> None:
+def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Tensor | None, order: int) -> None:
     for name, rows in (("y", y), ("sample_weight", sample_weight)):
         if rows is not None and (rows.ndim == 0 or len(rows) != len(x)):
             raise ValueError(f"`{name}` must have as many rows as `x`, {len(x)}; got shape {tuple(rows.shape)}.")
@@ -174,11 +210,20 @@ def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Te
         raise ValueError(f"`sample_weight` must be a vector; got shape {tuple(sample_weight.shape)}.")
     if sample_weight is not None and not bool((sample_weight >= 0).all()):
         raise ValueError("`sample_weight` must be non-negative.")
+    if sample_weight is not None and not bool(sample_weight.sum() > 0):
+        raise ValueError(_NO_WEIGHT)
     if partners is not None:
-        vector = partners.ndim == 1 and len(partners) <= len(x) and partners.dtype == torch.int64
-        if not vector or bool(((partners < 0) | (partners >= len(x))).any()):
+        shape = tuple(partners.shape)
+        fits = shape[1:] == (order - 1,) or (order == 2 and len(shape) == 1)
+        if (
+            not fits
+            or shape[0] > len(x)
+            or partners.dtype != torch.int64
+            or bool(((partners < 0) | (partners >= len(x))).any())
+        ):
             raise ValueError(
-                f"`partners` must be an int64 vector of at most {len(x)} row numbers from 0 to {len(x) - 1}; got "
+                f"`partners` must be int64 row numbers from 0 to {len(x) - 1}, for at most {len(x)} rows "
+                f"{'one' if order == 2 else order - 1} each; got "
                 f"{partners.dtype} of shape {tuple(partners.shape)}. Stack partners from outside the batch under `x`."
             )
 

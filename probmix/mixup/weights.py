@@ -15,10 +15,10 @@ _SMALLEST_ALPHA = 1e-32
 
 @runtime_checkable
 class WeightLaw(Protocol):
-    """How much each of the points that meet counts."""
+    """How much each of the rows of a group counts."""
 
-    def sample(self, shape: tuple[int, ...], uniform: Uniform) -> Tensor:
-        """Draw weights on the simplex: ``uniform(shape).shape + (2,)``."""
+    def sample(self, shape: tuple[int, ...], uniform: Uniform, order: int = 2) -> Tensor:
+        """Draw weights of groups of `order` rows on the simplex: ``uniform(shape).shape + (order,)``."""
         ...
 
 
@@ -61,7 +61,9 @@ class BetaWeights:
                 "Use the preset 'erm' for no mixup."
             )
 
-    def sample(self, shape: tuple[int, ...], uniform: Uniform) -> Tensor:
+    def sample(self, shape: tuple[int, ...], uniform: Uniform, order: int = 2) -> Tensor:
+        if order != 2:
+            raise ValueError(f"BetaWeights are weights of pairs; got order={order}.")
         angle, radius, first, second = uniform((*shape, 4)).unbind(-1)
         # twice Ulrich's variable, less one
         centred = torch.cos(2 * torch.pi * angle) * torch.sqrt(-torch.expm1(radius.log() / (self.alpha + 0.5)))

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from random import Random
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..families import TargetScaler
 from ..mixup import Mixup
+from ..mixup.drawing import distances_of_pairs, draw_weights, needs_distances
 from ..mixup.objectives import Objective
 from ..mixup.partners import PreparedPartners
 from ..mixup.terms import Groups, Inputs, Term, group_weights, pool_targets
@@ -94,6 +96,7 @@ class BatchSource:
         # would cost as much as the rest of a step, and the layer and the shift are those of the one forward pass.
         self._shared = KeyedRandom(member_keys(0, 1).to(data.x.device))
         self._generator = torch.Generator(data.x.device)
+        self._features = network.standardize(data.x[self._rows]) if needs_distances(mixup) else None
         self._partners = None if mixup.at is None else self._prepare_partners(network)
 
     def members(self, positions: Tensor) -> "BatchSource":
@@ -103,6 +106,7 @@ class BatchSource:
         part._rows, part._y = self._rows[positions], self._y[positions]
         part._sample_weight = None if self._sample_weight is None else self._sample_weight[positions]
         part._full_x = None if self._full_x is None else self._full_x[positions]
+        part._features = None if self._features is None else self._features[positions]
         part._partners = None if self._partners is None else self._partners.members(positions)
         return part
 
@@ -111,47 +115,80 @@ class BatchSource:
         features = network.standardize(self._x[self._rows])
         return self._mixup.partners.prepare([*self._order.cut(features)], [*self._order.cut(self._y)])
 
-    def epoch(self, epoch: int, random: KeyedRandom) -> Iterator[Batch]:
-        """The batches of an epoch, drawn from its own streams of the members' random numbers."""
+    def epoch(self, epoch: int, random: KeyedRandom, mixing: Tensor | bool = True) -> Iterator[Batch]:
+        """The batches of an epoch, drawn from its own streams of the members' random numbers.
+
+        Parameters
+        ----------
+        epoch : int
+        random : KeyedRandom
+            Of the members.
+        mixing : Tensor, (M,), bool, or bool
+            Which members mix their rows; the others see them as they are.
+        """
         random, host = random.stream(epoch), Random(epoch)
         self._generator.manual_seed(epoch)
         positions = torch.arange(self._n, device=self._rows.device).expand(len(self._rows), -1)
         order = positions if self._is_full else self._order.draw(random)
-        if self._mixup.at is None:
-            groups, terms = order.unsqueeze(-1), self._single_rows(order)
-        else:
-            groups, terms = self._groups(epoch, order, positions, host, random)
+        groups, terms, clean = order.unsqueeze(-1), [], 1.0
+        if self._mixup.at is not None and mixing is not False:
+            groups, mixed = self._mixed_rows(epoch, order, positions, host, random, mixing)
+            terms.append(mixed)
+            clean = self._mixup.clean
+        if clean:
+            terms.append(self._single_rows(order, clean))
         for rows, *of_batch in zip(self._batch_rows(groups), *terms, strict=True):
             exposure = None if self._log_exposure is None else self._log_exposure[rows]
             yield Batch(Inputs(self._inputs(rows), 1, self._noise, exposure), of_batch)
 
-    def _single_rows(self, order: Tensor) -> list[list[Term]]:
-        """The terms of rows that are not mixed, batch by batch."""
-        y = take_rows(self._y, order)
-        term = Term(y.unsqueeze(-1), self._objective.point_label(y), row_weight=self._row_weight(order.unsqueeze(-1)))
-        return [term.split(self._sizes, [None] * len(self._sizes))]
+    def _single_rows(self, order: Tensor, share: float) -> list[Term]:
+        """The term of the rows as they are, batch by batch."""
+        y, mixup = take_rows(self._y, order), self._mixup
+        drawn_at = None if mixup.embedding == "point" else mixup.layers[0]
+        weight = None if self._sample_weight is None else take_rows(self._sample_weight, order)
+        term = Term(y.unsqueeze(-1), self._objective.point_label(y), None, drawn_at, weight, share)
+        return term.split(self._sizes, [None] * len(self._sizes))
 
-    def _groups(
-        self, epoch: int, order: Tensor, positions: Tensor, host: Random, random: KeyedRandom
-    ) -> tuple[Tensor, list[list[Term]]]:
-        """The rows of each group as training rows, (M, n, K), and the terms of mixed rows, batch by batch."""
-        shifts = [(host.randrange(size),) for size in self._sizes]
+    def _mixed_rows(
+        self, epoch: int, order: Tensor, positions: Tensor, host: Random, random: KeyedRandom, mixing: Tensor | bool
+    ) -> tuple[Tensor, list[Term]]:
+        """The rows of each group as training rows, (M, n, K), and the term of mixed rows, batch by batch."""
+        mixup = self._mixup
+        columns = [[host.randrange(size) for size in self._sizes] for _ in range(mixup.order - 1)]
+        shifts = list(zip(*columns, strict=True))
         groups, partners = self._draw_partners(order, positions, shifts, random)
-        weights = self._mixup.weights.sample((self._n,), self._shared.stream(epoch).uniform)
-        weights = weights.expand(len(order), -1, -1)
+        uniform = self._shared.stream(epoch).uniform
+        drawn = draw_weights(mixup, (self._n,), uniform, partial(self._distances, groups))
+        weights, of_labels = (self._of_mixing(one.expand(len(order), -1, -1), mixing) for one in drawn)
         targets = torch.stack([take_rows(self._y, rows) for rows in groups.unbind(-1)], -1)
-        label = pool_targets(self._objective, self._mixup, targets, weights)
-        layers = [host.choice(self._mixup.layers) for _ in self._sizes]
+        label = pool_targets(self._objective, mixup, targets, of_labels)
+        layers = [host.choice(mixup.layers) for _ in self._sizes]
         of_batches = shifts if partners is None else partners.split(self._sizes, 1)
         mixed = map(Groups, layers, of_batches, weights.split(self._sizes, 1))
-        return groups, [Term(targets, label, row_weight=self._row_weight(groups)).split(self._sizes, list(mixed))]
+        term = Term(targets, label, None, None, self._row_weight(groups, mixing), 1 - mixup.clean)
+        return groups, term.split(self._sizes, list(mixed))
 
-    def _row_weight(self, groups: Tensor) -> Tensor | None:
+    def _of_mixing(self, weights: Tensor, mixing: Tensor | bool) -> Tensor:
+        """Weights of groups, (M, n, K); of members that no longer mix, all is on the row itself."""
+        if isinstance(mixing, bool):
+            return weights
+        alone = torch.zeros_like(weights[0, 0])
+        alone[0] = 1
+        return torch.where(mixing.view(-1, 1, 1), weights, alone)
+
+    def _distances(self, groups: Tensor) -> Tensor:
+        """Of the rows and their partners, in standardised features: (M, n, 2) -> (M, n)."""
+        assert self._features is not None  # a law has asked for them
+        own, other = (take_rows(self._features, rows) for rows in groups.unbind(-1))
+        return distances_of_pairs(own, other, 1)
+
+    def _row_weight(self, groups: Tensor, mixing: Tensor | bool) -> Tensor | None:
         """Sample weights of groups, (M, n, K) -> (M, n)."""
         if self._sample_weight is None:
             return None
-        own = [take_rows(self._sample_weight, rows) for rows in groups.unbind(-1)]
-        return group_weights(torch.stack(own, -1), groups)
+        own = torch.stack([take_rows(self._sample_weight, rows) for rows in groups.unbind(-1)], -1)
+        weights = group_weights(own, groups)
+        return weights if isinstance(mixing, bool) else torch.where(mixing.unsqueeze(1), weights, own[..., 0])
 
     def _noise(self, shape: torch.Size) -> Tensor:
         return torch.randn(shape, generator=self._generator, device=self._x.device)

@@ -67,6 +67,11 @@ def train(
     """
     if (mixup.embedding == "point") != (network.density_place is None):
         raise ValueError(f"the network must be built for the embedding {mixup.embedding!r} of the mixup; it is not.")
+    if mixup.until == "validation" and (options.patience is None or not data.validation_rows.shape[1]):
+        raise ValueError(
+            "until='validation' asks rows that judge when a member has stopped gaining: it needs a `patience` and "
+            "`validation` rows. Pass a share of the epochs, until=0.5, to go without."
+        )
     family = objective.family
     scaler, units = target_scaler(family, data), data.input_units()
     _check_units(scaler, units)
@@ -128,12 +133,15 @@ def _train_groups(
 class _Course:
     """What is known of all members so far: the curve, and the final weights of those that have left."""
 
+    _OWN = ("curve", "best_epoch", "n_epochs", "mixed_until")
+
     def __init__(self, network: MemberNetwork, task: Task) -> None:
         self.network, self.task = network, task
         shape = task.options.max_epochs, network.n_members
         self._curve = torch.full(shape, float("nan"), dtype=torch.float64, device=task.data.x.device)
         self._best_epoch = torch.zeros_like(task.keys)
         self._n_epochs = torch.zeros_like(task.keys)
+        self._mixed_until = torch.zeros_like(task.keys)
         self.interrupted = False
 
     def interrupt(self, run: Run) -> bool:
@@ -166,6 +174,7 @@ class _Course:
         """Take the final weights of those at some positions of a run."""
         members, state = run.members[positions], run.final_state()
         self._best_epoch[members] = run.final_epoch()[positions]
+        self._mixed_until[members] = run.phase.last[positions].clamp(max=run.epoch)
         for name, tensor in self.network.state.items():
             tensor[members] = state[name][positions]
 
@@ -185,7 +194,8 @@ class _Course:
             curve = curve[:, :0]
         else:
             if options.patience is not None:
-                last = torch.minimum(last, best + options.patience)
+                since = torch.maximum(best, self._mixed_until) if self.task.mixup.until is not None else best
+                last = torch.minimum(last, since + options.patience)
             epochs = torch.arange(1, options.max_epochs + 1, device=best.device).unsqueeze(1)
             # those that had stopped may have gone on for a while, until enough of them had
             curve = torch.where(epochs <= last, curve, torch.nan)[: int(last.max())]
@@ -196,19 +206,23 @@ class _Course:
                 "number before it was lower than at the start. Lower `learning_rate`, or look for extreme values in X "
                 "and y."
             )
-        return TrainingResult(curve.cpu().numpy(), best.cpu().numpy(), last.cpu().numpy(), threads, self.interrupted)
+        until = None if self.task.mixup.until is None else torch.minimum(self._mixed_until, last).cpu().numpy()
+        return TrainingResult(
+            curve.cpu().numpy(), best.cpu().numpy(), last.cpu().numpy(), threads, self.interrupted, until
+        )
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to store in a checkpoint."""
         stored = {f"network.{name}": tensor for name, tensor in self.network.state.items()}
-        return stored | {"curve": self._curve, "best_epoch": self._best_epoch, "n_epochs": self._n_epochs}
+        return stored | {name: getattr(self, f"_{name}") for name in self._OWN}
 
     @torch.no_grad()
     def load_(self, stored: dict[str, Tensor]) -> None:
         """Take over what `state` returned."""
         for name, tensor in self.network.state.items():
             tensor.copy_(stored[f"network.{name}"])
-        self._curve, self._best_epoch, self._n_epochs = (stored[name] for name in ("curve", "best_epoch", "n_epochs"))
+        for name in self._OWN:
+            setattr(self, f"_{name}", stored[name])
 
 
 def _tell(bar: "tqdm[NoReturn]", run: Run) -> None:

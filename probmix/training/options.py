@@ -71,6 +71,8 @@ class TrainingResult:
         Of torch.
     interrupted : bool
         Whether the user ended the run.
+    mixup_until : ndarray, (M,), or None
+        The last epoch in which the member mixed its rows, for a mixup that may end before the run.
     """
 
     validation_curve: NDArray[np.float64]
@@ -78,3 +80,4 @@ class TrainingResult:
     n_epochs: NDArray[np.int64]
     n_threads: int
     interrupted: bool
+    mixup_until: NDArray[np.int64] | None = None

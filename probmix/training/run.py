@@ -13,6 +13,7 @@ from ..networks import MemberNetwork
 from ..random import KeyedRandom
 from .batches import Batch, BatchSource
 from .data import TrainingData
+from .mixing import MixingPhase
 from .options import TrainingOptions
 from .stopping import BestWeights
 
@@ -109,6 +110,7 @@ class Run:
     epoch : int
         The last one that was trained, from 1.
     best : BestWeights
+    phase : MixingPhase
     """
 
     def __init__(self, network: MemberNetwork, task: Task, members: Tensor) -> None:
@@ -124,6 +126,9 @@ class Run:
             self._noise = network.draw_noise(task.keys, VALIDATION_DRAWS)
         self._first_key = int(task.keys[0])
         self.best = BestWeights(network.state, task.options.patience)
+        self.phase = MixingPhase(
+            task.mixup, task.options.max_epochs, task.options.patience, len(members), members.device
+        )
         if task.validates:
             # the network starts at the marginal distribution, and nothing worse than that is ever kept
             self.best.update(0, self._validation_loss())
@@ -134,13 +139,15 @@ class Run:
         self.network.train()
         # depends on the epoch and so survives a restart
         with self.network.drawing(self._first_key + self.epoch):
-            for batch in self._batches.epoch(self.epoch, KeyedRandom(self.task.keys)):
+            mixing = self.phase.mixing(self.epoch)
+            for batch in self._batches.epoch(self.epoch, KeyedRandom(self.task.keys), mixing):
                 self._optimizer.zero_grad()
                 self.task.loss(self.network, batch).backward()
                 self._optimizer.step()
         loss = self._validation_loss()
         if self.task.validates:
-            self.best.update(self.epoch, loss)
+            self.best.update(self.epoch, loss, self.phase.since(self.epoch))
+            self.phase.update(self.epoch, self.best.epoch)
         return loss
 
     def _validation_loss(self) -> Tensor:
@@ -168,12 +175,13 @@ class Run:
         self._batches = self._batches.members(positions)
         self._noise = None if self._noise is None else self._noise[positions]
         self.best = self.best.members(positions, self.network.state)
+        self.phase.members_(positions)
         self._optimizer = _adamw(self.network, self.task.options)
         self._load_moments({name: value[positions] if value.ndim else value for name, value in before.items()})
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to store in a checkpoint."""
-        stored = {"epoch": torch.tensor(self.epoch), "members": self.members}
+        stored = {"epoch": torch.tensor(self.epoch), "members": self.members, "mixing": self.phase.last}
         stored |= {f"network.{name}": tensor for name, tensor in self.network.state.items()}
         stored |= {f"optimizer.{name}": tensor for name, tensor in self._moments().items()}
         return stored | {f"best.{name}": tensor for name, tensor in self.best.state().items()}
@@ -184,7 +192,7 @@ class Run:
         left = torch.isin(self.members, stored["members"])
         if not bool(left.all()):
             self.keep(left.nonzero().squeeze(1))
-        self.epoch = int(stored["epoch"])
+        self.epoch, self.phase.last = int(stored["epoch"]), stored["mixing"]
         for name, tensor in self.network.state.items():
             tensor.copy_(stored[f"network.{name}"])
         self._load_moments(with_prefix(stored, "optimizer."))

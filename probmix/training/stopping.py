@@ -35,8 +35,11 @@ class BestWeights:
         self.stopped = torch.zeros(members, dtype=torch.bool, device=first.device)
 
     @torch.no_grad()
-    def update(self, epoch: int, score: Tensor) -> None:
-        """Take the score of an epoch, (M,); a member that has stopped keeps what it has, NaN never improves."""
+    def update(self, epoch: int, score: Tensor, since: Tensor | None = None) -> None:
+        """Take the score of an epoch, (M,); a member that has stopped keeps what it has, NaN never improves.
+
+        Patience counts from the epochs `since`, (M,), at the earliest.
+        """
         improved = (score < self.score) & ~self.stopped
         # where it can be asked without waiting for a GPU
         if improved.is_cuda or bool(improved.any()):
@@ -48,7 +51,8 @@ class BestWeights:
             # all at once, so that whoever interrupts the run finds weights of one epoch
             self.best, self.score, self.epoch = best, score, self.epoch.masked_fill(improved, epoch)
         if self._patience is not None:
-            self.stopped = self.stopped | (epoch - self.epoch >= self._patience)
+            last = self.epoch if since is None else torch.maximum(self.epoch, since)
+            self.stopped = self.stopped | (epoch - last >= self._patience)
 
     def members(self, positions: Tensor, parameters: dict[str, Tensor]) -> "BestWeights":
         """That of the members at some positions, whose live parameters are given."""
