@@ -5,11 +5,11 @@ python examples/own_network.py [--epochs 10] [--seed 0]
 What the estimators do works on any `nn.Module`. On the diabetes data of scikit-learn:
 
 1. A residual network that ends in a `NaturalHead` is trained in a plain loop with `mixup_loss`. Maximum likelihood
-   ("erm"), manifold mixup and M-ProbMix, where rows meet as Gaussian densities at a layer, differ in one argument;
+   ("erm"), manifold mixup and M-ProbMix, where rows are mixed as Gaussian densities at a layer, differ in one argument;
    densities also need a `GaussianEmbedding`, whose parameters the optimiser gets as well.
-2. M-ProbMix predicts the mixture over draws of z from q(z | x), the density of a row that meets nobody.
+2. M-ProbMix predicts the mixture over draws of z from q(z | x), the density of a row that is not mixed.
 3. The same loop with a loss written out by hand shows what `mixup_loss` does with `fuse_at`.
-4. The same network with a Bayesian last layer is a Pyro model, and `fuse_at` around its call makes rows meet there
+4. The same network with a Bayesian last layer is a Pyro model, and `fuse_at` around its call mixes rows there
    too: at a layer, or at the natural parameters (ProbMix).
 
 The table holds test scores in the units of y, as mean and standard error over a few splits of one small data set, with
@@ -51,7 +51,7 @@ METHODS = {
     "manifold-mixup": preset("manifold-mixup", at=LAYER, alpha=ALPHA),
     "m-probmix": preset("m-probmix", at=LAYER, alpha=ALPHA),
 }
-# Where rows meet in the Pyro model.
+# Where rows are mixed in the Pyro model.
 PLACES = {"erm": None, "manifold-mixup": LAYER, "probmix": "output"}
 
 
@@ -145,7 +145,7 @@ def loss_by_hand(
     network: nn.Module, family: ExponentialFamily, x: Tensor, y: Tensor, mixup: Mixup, *,
     embedding: GaussianEmbedding | None, generator: torch.Generator
 ) -> Tensor:  # fmt: skip
-    """What `mixup_loss` does where rows meet at a layer: whom they meet, how much, under what label, in one pass."""
+    """What `mixup_loss` does at a layer: which rows are mixed, how much of each, under what label, in one pass."""
     uniform = generator_uniform(generator, x.device)
     partners = uniform((len(x),)).argsort()
     weights = mixup.weights.sample((len(x),), uniform)
@@ -158,7 +158,7 @@ def loss_by_hand(
 
 
 class BayesianNetwork(PyroModule):
-    """The network with a prior on the weights of its last layer; rows may meet at a place in it."""
+    """The network with a prior on the weights of its last layer; rows may be mixed at a place in it."""
 
     def __init__(self, network: ResidualNetwork, place: str | None) -> None:
         super().__init__()
@@ -168,10 +168,10 @@ class BayesianNetwork(PyroModule):
         for name, weight in list(last.named_parameters()):
             setattr(last, name, PyroSample(dist.Normal(0.0, WIDTH**-0.5).expand(weight.shape).to_event()))
 
-    def forward(self, x: Tensor, y: Tensor | None = None, meeting: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None = None, groups: tuple[Tensor, Tensor] | None = None) -> Tensor:
         fusion = nullcontext()
-        if meeting is not None:
-            partners, weights = meeting
+        if groups is not None:
+            partners, weights = groups
             fusion = fuse_at(self.network, self.place, partners, weights)
             # a site observes points: labels are averaged, which for a Gaussian is also their log-linear pool
             y = FAMILY.pool_labels(torch.stack([y, y[partners]], -1), weights, pool="average").value
@@ -192,8 +192,8 @@ def infer(data: Data, place: str | None, steps: int, seed: int) -> Tensor:
         svi = SVI(model, guide, pyro.optim.Adam({"lr": LEARNING_RATE}), Trace_ELBO())
         for _ in range(steps):
             share = dist.Beta(ALPHA, ALPHA).sample((n,))
-            meeting = None if place is None else (torch.randperm(n), torch.stack([share, 1 - share], -1))
-            svi.step(data.x, data.y, meeting)
+            groups = None if place is None else (torch.randperm(n), torch.stack([share, 1 - share], -1))
+            svi.step(data.x, data.y, groups)
         posterior = Predictive(model, guide=guide, num_samples=DRAWS, return_sites=("_RETURN",))
         return posterior(data.x_test)["_RETURN"].movedim(0, 1)
 

@@ -1,4 +1,4 @@
-"""Making rows meet at a named layer of any module, as points or as densities."""
+"""Mixing rows at a named layer of any module, as points or as densities."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ _ELEMENT = re.compile(r"(.+)\[(-?\w+)\]")
 
 
 def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
-    """The submodule that a place of meeting names; the module itself for "input" and "output".
+    """The submodule that a place names; the module itself for "input" and "output".
 
     Raises
     ------
@@ -36,7 +36,7 @@ def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
     if _COMPILED in layer.split("."):
         raise ValueError(
             f"the layer {layer!r} is inside a compiled module, whose graph knows no new hooks. "
-            f"Meet at 'input' or 'output', or train the original module, `module.{_COMPILED}`."
+            f"Mix at 'input' or 'output', or train the original module, `module.{_COMPILED}`."
         )
     try:
         # quicker than listing all modules, in every step
@@ -108,9 +108,9 @@ def fuse_at(
         A shape to standard normal numbers of that shape or one that broadcasts to it, such as `torch.randn`. Without it
         the mean of the pooled density goes on.
     element : int or str, optional
-        Which element meets, for a layer that returns a tuple, list, dict or dataclass; the others stay as they are.
+        Which element is mixed, for a layer that returns a tuple, list, dict or dataclass; the others stay as they are.
     call : int, optional
-        Which call meets, counted from 0, for a layer that runs several times in one forward pass.
+        Which call is mixed, counted from 0, for a layer that runs several times in one forward pass.
     batch_dim : int
         Axis of the rows in the output, such as 1 for sequence-first recurrent layers. Not with a member axis.
 
@@ -201,22 +201,23 @@ def fuse_unchecked(
         nonlocal fused
         if not isinstance(values, Tensor):
             raise TypeError(
-                f"the layer {name!r} gives {_described(values)}, not a tensor. Say which element meets with `element`."
+                f"the layer {name!r} gives {_described(values)}, not a tensor. Say which element is mixed with "
+                "`element`."
             )
         fused += 1
         rows = values.movedim(batch_dim, 0) if batch_dim else values
         if weights is not None and rows.shape[weights.ndim - 2] < weights.shape[-2]:
             raise ValueError(
                 f"the layer {name!r} gives {rows.shape[weights.ndim - 2]} rows along dim {batch_dim}, fewer than the "
-                f"{weights.shape[-2]} that meet. Set `batch_dim`, or meet at a layer that keeps the rows."
+                f"{weights.shape[-2]} that are mixed. Set `batch_dim`, or mix at a layer that keeps the rows."
             )
         if within is not None:
             within(partners, rows.shape[0 if weights is None else weights.ndim - 2])
         if embedding is not None:
-            met = draw(rows, embedding(rows, given).expand_as(rows), partners, weights, noise)
+            mixed = draw(rows, embedding(rows, given).expand_as(rows), partners, weights, noise)
         elif partners is not None and weights is not None:
-            met = mix_rows(rows, partners, weights)
-        return met.movedim(0, batch_dim) if batch_dim else met
+            mixed = mix_rows(rows, partners, weights)
+        return mixed.movedim(0, batch_dim) if batch_dim else mixed
 
     def before_pass(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
         nonlocal calls, passes, given
@@ -229,7 +230,7 @@ def fuse_unchecked(
         calls += 1
         if call is None and calls > 1:
             raise RuntimeError(
-                f"the layer {name!r} runs more than once in a forward pass; say which call meets with call=0, 1, ..."
+                f"the layer {name!r} runs more than once in a forward pass; say which call is mixed with call=0, 1, ..."
             )
         return None if call is not None and calls - 1 != call else _replace(output, element, fuse)
 
@@ -243,7 +244,7 @@ def fuse_unchecked(
             handle.remove()
     if passes and not fused:
         reached = f"runs {calls} time(s), and call={call} is asked for" if call is not None else "does not run"
-        raise RuntimeError(f"nothing met: the layer {name!r} {reached} in the forward pass.")
+        raise RuntimeError(f"nothing was mixed: the layer {name!r} {reached} in the forward pass.")
 
 
 @torch.no_grad()

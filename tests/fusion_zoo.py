@@ -1,4 +1,4 @@
-"""Architectures at whose layers rows meet."""
+"""Architectures at whose layers rows are mixed."""
 
 from collections import namedtuple
 from dataclasses import dataclass

@@ -196,7 +196,7 @@ def test_predicted_distributions(gpu, name):
 
 
 def loss_of(name, mixing, loss="nll", **given):
-    """The loss of a network with rows that meet, and its gradient, after its forward pass."""
+    """The loss of a network with rows that are mixed, and its gradient, after its forward pass."""
     family, layers = family_of(name), any(word in mixing for word in ("manifold", "m-probmix"))
     mix = preset(mixing, at="0") if layers else preset(mixing)
     network = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), NaturalHead(family, 8)).to("cuda")

@@ -1,4 +1,4 @@
-"""Rows that meet as Gaussian densities: the pool, the draw, the variance networks, and what the theory says of them."""
+"""Rows mixed as Gaussian densities: the pool, the draw, the variance networks, and what the theory says of them."""
 
 import math
 
@@ -44,14 +44,14 @@ def test_a_draw_of_a_row_that_meets_nobody_is_from_its_own_density():
     assert draw(mean, precision, None, None, None) is mean
 
 
-@pytest.mark.parametrize("turn", [0, 1, 5, 7])
-def test_the_quick_draw_of_turned_members_is_the_plain_one(turn):
+@pytest.mark.parametrize("shift", [0, 1, 5, 7])
+def test_the_quick_draw_of_shifted_members_is_the_plain_one(shift):
     mean, precision, weights = densities(members=2)
-    rows = (torch.arange(ROWS) + turn) % ROWS
+    rows = (torch.arange(ROWS) + shift) % ROWS
     noise = torch.randn(1, ROWS, FEATURES, generator=generator(3), dtype=torch.float64)
     gradient = torch.randn(mean.shape, generator=generator(4), dtype=torch.float64)
     results = []
-    for partners in (turn, rows.expand(2, -1)):
+    for partners in (shift, rows.expand(2, -1)):
         leaves = [mean.clone().requires_grad_(), precision.clone().requires_grad_()]
         drawn = draw(*leaves, partners, weights, lambda _: noise)
         results.append([drawn, *torch.autograd.grad(drawn, leaves, gradient)])
@@ -235,7 +235,9 @@ def test_densities_need_a_variance_network():
     x, y = batch()
     with pytest.raises(ValueError, match=r"^rows that are mixed as densities, embedding='gaussian', need a variance"):
         mixup_loss(seeded(Residual), "gaussian", x, y, preset("m-probmix", at="first"))
-    with pytest.raises(ValueError, match=r"^rows meet at the embedding, which is a layer only for the networks of an"):
+    with pytest.raises(
+        ValueError, match=r"^rows are mixed at the embedding, which is a layer only for the networks of an"
+    ):
         mixup_loss(seeded(Residual), "gaussian", x, y, "m-probmix", embedding=GaussianEmbedding(FEATURES))
     message = r"^`partners` and `weights` come together, and only an `embedding` can do"
     with pytest.raises(ValueError, match=message), fuse_at(seeded(Residual), "first", None, None):

@@ -107,21 +107,21 @@ def test_rows_meet_in_the_pyro_model(own, place):
     data = own.split(0)
     x, y, partners = data.x[:ROWS], data.y[:ROWS], torch.arange(ROWS).flip(0)
     share = torch.linspace(0.1, 0.9, ROWS)[:, None]
-    meeting = None if place is None else (partners, torch.cat([1 - share, share], -1))
+    groups = None if place is None else (partners, torch.cat([1 - share, share], -1))
     with own.seeded(0), pyro.get_param_store().scope():
         network = own.ResidualNetwork(x.shape[1])
-        trace = pyro.poutine.trace(own.BayesianNetwork(network, place)).get_trace(x, y, meeting)
+        trace = pyro.poutine.trace(own.BayesianNetwork(network, place)).get_trace(x, y, groups)
     weight, bias = (trace.nodes[f"network.head.linear.{name}"]["value"] for name in ("weight", "bias"))
     assert float(trace.nodes["network.head.linear.weight"]["fn"].base_dist.variance[0, 0]) == pytest.approx(
         1 / own.WIDTH
     )
 
-    def meet(rows, at):
+    def mix(rows, at):
         return rows if at != place else (1 - share) * rows + share * rows[partners]
 
-    hidden = network.blocks.upper(meet(network.blocks.lower(network.stem(x)), "blocks.lower"))
-    eta = meet(own.FAMILY.constrain(hidden @ weight.T + bias), "output")
-    labels = y if place is None else meet(y[:, None], place)[:, 0]
+    hidden = network.blocks.upper(mix(network.blocks.lower(network.stem(x)), "blocks.lower"))
+    eta = mix(own.FAMILY.constrain(hidden @ weight.T + bias), "output")
+    labels = y if place is None else mix(y[:, None], place)[:, 0]
     expected = stats.norm(-0.5 * eta[:, 0].detach() / eta[:, 1].detach(), (-0.5 / eta[:, 1].detach()).sqrt())
     trace.compute_log_prob()
     np.testing.assert_allclose(trace.nodes["y"]["log_prob"].detach(), expected.logpdf(labels), rtol=1e-4)

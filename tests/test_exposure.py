@@ -69,7 +69,7 @@ def test_members_and_joint_fits_with_exposures(mixup):
 
 @pytest.mark.parametrize("method", ["probmix", "mixup"])
 def test_pairs_have_the_mean_of_their_exposures(method):
-    """Counts add up and so do exposures: rates meet as they do without any, over the mean exposure."""
+    """Counts add up and so do exposures: rates are mixed as they are without any, over the mean exposure."""
     draw = torch.Generator().manual_seed(0)
     x, y = torch.randn(10, 2, generator=draw), torch.randint(0, 5, (10,), generator=draw).float()
     exposure = torch.rand(10, generator=draw) + 0.1
@@ -78,8 +78,8 @@ def test_pairs_have_the_mean_of_their_exposures(method):
     loss = mixup_loss(network, "poisson", x, y, method, partners=partners, exposure=exposure, generator=generator)
     w = preset("probmix").weights.sample((10,), lambda s: torch.rand(s, generator=torch.Generator().manual_seed(1)))
     mean_exposure = (w * torch.stack([exposure, exposure[partners]], -1)).sum(-1)
-    met = (w.unsqueeze(-1) * torch.stack([x, x[partners]], 1)).sum(1)
-    rate = network(met).squeeze(-1).exp() * mean_exposure
+    mixed = (w.unsqueeze(-1) * torch.stack([x, x[partners]], 1)).sum(1)
+    rate = network(mixed).squeeze(-1).exp() * mean_exposure
     labels = torch.stack([y, y[partners]], -1)
     if method == "mixup":
         mean = (w * labels).sum(-1)

@@ -1,4 +1,4 @@
-"""fuse_at over a zoo of architectures: the activations at the layer really meet, and nothing else is changed."""
+"""fuse_at over a zoo of architectures: the activations at the layer really are mixed, and nothing else is changed."""
 
 import pytest
 import torch
@@ -179,7 +179,7 @@ def test_a_compiled_module_meets_at_its_ends_only(monkeypatch):
             fused = compiled(x)
         with fuse_at(module, layer, PARTNERS, WEIGHTS):
             torch.testing.assert_close(fused, module(x))
-    message = r"^the layer '_orig_mod\.block' is inside a compiled module, whose graph knows no new hooks\. Meet at"
+    message = r"^the layer '_orig_mod\.block' is inside a compiled module, whose graph knows no new hooks\. Mix at"
     for layer in ("_orig_mod.block", module.block):
         with pytest.raises(ValueError, match=message), fuse_at(compiled, layer, PARTNERS, WEIGHTS):
             pass
@@ -204,12 +204,14 @@ def test_unknown_layers_are_answered_with_near_misses():
 def test_a_layer_must_run_once_or_say_which_call_meets():
     with pytest.raises(RuntimeError, match=r"^the layer 'first' runs more than once in a forward pass; say which"):
         run("first", seeded(Tied))
-    message = r"^nothing met: the layer 'first' runs 2 time\(s\), and call=2 is asked for in the forward pass\.$"
+    message = r"^nothing was mixed: the layer 'first' runs 2 time\(s\), and call=2 is asked for in the forward pass\.$"
     with pytest.raises(RuntimeError, match=message):
         run("first", seeded(Tied), call=2)
     unused = seeded(Residual)
     unused.spare = nn.Linear(1, 1)
-    with pytest.raises(RuntimeError, match=r"^nothing met: the layer 'spare' does not run in the forward pass\.$"):
+    with pytest.raises(
+        RuntimeError, match=r"^nothing was mixed: the layer 'spare' does not run in the forward pass\.$"
+    ):
         run("spare", unused)
 
 
@@ -221,5 +223,7 @@ def test_an_output_that_is_no_tensor_must_say_which_element_meets():
         run("rnn", recurrent, windows, element=2)
     with pytest.raises(TypeError, match=r"^the layer 'inner' gives a dict with the keys 'hidden', 'extra', not a"):
         run("inner", seeded(ZOO["dict output"][0]))
-    with pytest.raises(ValueError, match=r"^the layer 'rnn' gives 6 rows along dim 0, fewer than the 8 that meet\."):
+    with pytest.raises(
+        ValueError, match=r"^the layer 'rnn' gives 6 rows along dim 0, fewer than the 8 that are mixed\."
+    ):
         run("rnn", recurrent, windows, torch.zeros(8, dtype=torch.int64), element=0)

@@ -1,4 +1,4 @@
-"""The linear pool in the loss: the likelihood of the mixture, wherever rows meet."""
+"""The linear pool in the loss: the likelihood of the mixture, wherever rows are mixed."""
 
 import pytest
 import torch

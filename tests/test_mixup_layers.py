@@ -1,4 +1,4 @@
-"""Rows that meet at a layer of a network of one's own."""
+"""Rows that are mixed at a layer of a network of one's own."""
 
 import pytest
 import torch
@@ -75,5 +75,7 @@ def test_layers_belong_to_modules_that_have_them():
     x, y = torch.randn(4, 2), torch.randn(4)
     with pytest.raises(ValueError, match=r"^unknown layer 'encodr'; did you mean 'encoder' or 'encoder\."):
         mixup_loss(own_network(), "gaussian", x, y, preset("manifold-mixup", at="encodr"))
-    with pytest.raises(TypeError, match=r"^`module` must be an nn\.Module for rows to meet at its layer 'encoder'; "):
+    with pytest.raises(
+        TypeError, match=r"^`module` must be an nn\.Module for rows to be mixed at its layer 'encoder'; "
+    ):
         mixup_loss(lambda inputs: inputs, "gaussian", x, y, preset("manifold-mixup", at="encoder"))

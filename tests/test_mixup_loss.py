@@ -1,4 +1,4 @@
-"""The loss of rows that meet: the paper's numbers and theorems, weights, partners, and one forward pass."""
+"""The loss of rows that are mixed: the paper's numbers and theorems, weights, partners, and one forward pass."""
 
 import math
 

@@ -130,7 +130,7 @@ CASES = {
     ),
     "a layer with a tuple": (
         {"network": Recurrent(), "mixup": manifold(at="rnn")}, (6, 3), ValueError,
-        r"^the layer 'rnn' gives a tuple of 2 \(Tensor, tuple\), not a tensor\. Say which element meets with "
+        r"^the layer 'rnn' gives a tuple of 2 \(Tensor, tuple\), not a tensor\. Say which element is mixed with "
         r"`element`\. In a mixup the element is part of the name, as in at='rnn\[0\]'\.$",
     ),
     "the wrong element": (
@@ -143,15 +143,16 @@ CASES = {
     ),
     "a layer that runs twice": (
         {"network": Calls(), "mixup": manifold(at="twice")}, (3,), ValueError,
-        r"^rows meet at a layer that runs once in a forward pass; 'twice' does not\. Name another layer\.$",
+        r"^rows are mixed at a layer that runs once in a forward pass; 'twice' does not\. Name another layer\.$",
     ),
     "a layer that never runs": (
-        {"network": Calls(), "mixup": densities(at="never")}, (3,), ValueError, r"^rows meet at .* 'never' does not\.",
+        {"network": Calls(), "mixup": densities(at="never")}, (3,), ValueError,
+        r"^rows are mixed at .* 'never' does not\.",
     ),
     "rows along another axis": (
         {"network": Calls(), "mixup": manifold(at="turned")}, (3,), ValueError,
-        r"^rows meet at a layer whose output has them along the first axis; 'turned' gives shape \(3, 2\) for 2 rows\. "
-        r"Name another layer\.$",
+        r"^rows are mixed at a layer whose output has them along the first axis; 'turned' gives shape \(3, 2\) for 2 "
+        r"rows\. Name another layer\.$",
     ),
     "as many rows as time steps": (
         {"network": TimeFirst(), "mixup": manifold(at="rnn[0]")}, (2, 3), ValueError,
@@ -159,8 +160,8 @@ CASES = {
     ),
     "densities over a map": (
         {"network": nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten()), "mixup": densities(at="0")}, (2, 5, 6), ValueError,
-        r"^rows meet as densities at layers that give features \(N, d\) or \(N, T, d\); '0' gives \(N, 3, 3, 4\)\. "
-        r"Choose a layer behind the flattening\.$",
+        r"^rows are mixed as densities at layers that give features \(N, d\) or \(N, T, d\); '0' gives \(N, 3, 3, 4\)"
+        r"\. Choose a layer behind the flattening\.$",
     ),
     "rows of three dimensions without a network": (
         {}, (6, 3), ValueError,

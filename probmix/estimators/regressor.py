@@ -25,13 +25,13 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     r"""Conditional density p(y | x) of real, positive or count targets with a neural network.
 
     The network maps x to the parameters of a family, the natural ones where it is exponential, and is trained by
-    maximum likelihood or by the CRPS, with rows that meet under a mixup. Inside, targets are scaled, and so are inputs:
-    columns of a table by median and a robust range, then smoothly clipped at three such units, channels of other inputs
-    by mean and standard deviation; everything that comes out is in the user's units. Predictions stay in proportion to
-    the training targets however far out a row is, see `Family.raw_bounds`, and rows far outside the training range
-    bring a warning. A predicted standard deviation is never below 0.1 % of that of y (for "gamma": of the mean), nor
-    below the rounding error of targets on a lattice, so that no single row can buy an unbounded likelihood; and the
-    rows that judge a member raise this floor, up to 30 %, where that lowers their loss.
+    maximum likelihood or by the CRPS, with rows that are mixed under a mixup. Inside, targets are scaled, and so are
+    inputs: columns of a table by median and a robust range, then smoothly clipped at three such units, channels of
+    other inputs by mean and standard deviation; everything that comes out is in the user's units. Predictions stay in
+    proportion to the training targets however far out a row is, see `Family.raw_bounds`, and rows far outside the
+    training range bring a warning. A predicted standard deviation is never below 0.1 % of that of y (for "gamma": of
+    the mean), nor below the rounding error of targets on a lattice, so that no single row can buy an unbounded
+    likelihood; and the rows that judge a member raise this floor, up to 30 %, where that lowers their loss.
 
     Parameters
     ----------

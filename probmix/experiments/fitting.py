@@ -19,7 +19,7 @@ class Fit:
     candidate: Candidate
 
     def chosen(self) -> dict[str, float]:
-        """Columns of the results: the strengths, where rows meet, and the epoch, all chosen by validation rows."""
+        """Columns of the results: the strengths, where rows are mixed, and the epoch, all chosen by validation rows."""
         strengths = {"chosen_alpha": self.candidate.alpha, "chosen_beta": self.candidate.beta}
         columns = {name: value for name, value in strengths.items() if value is not None}
         return {**columns, "best_epoch": int(self.model.best_epoch_[0])}

@@ -42,7 +42,7 @@ _POOLS = ("log-linear", "linear")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A mixup to be tried, with the alpha and beta it was made of; None where rows do not meet."""
+    """A mixup to be tried, with the alpha and beta it was made of; None where rows are not mixed."""
 
     mixup: Mixup
     alpha: float | None

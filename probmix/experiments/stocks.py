@@ -18,7 +18,7 @@ label kernel in units of the scaled target, and local methods take one of the 5 
 
 Encoders: an LSTM with one layer of 64 units, and a transformer encoder with 2 layers of 64 units and 2 heads. The
 outputs of all steps are compressed linearly to an embedding of 64 numbers, where the manifold methods and M-ProbMix
-meet. The head is Gaussian; M-ProbMix predicts a mixture over draws of the embedding.
+are mixed. The head is Gaussian; M-ProbMix predicts a mixture over draws of the embedding.
 
 Seeds: 0, 1, ...; a seed gives the initial weights and all draws of a fit. The data are the same for all seeds, so
 that standard errors are those of training, not of other years.

@@ -94,7 +94,7 @@ class ToyExperiment(Experiment):
         ]
 
     def job(self, unit: Unit) -> Unit:
-        """All seeds and tests; where rows do not meet, at all strengths, which make no difference then."""
+        """All seeds and tests; where rows are not mixed, at all strengths, which make no difference then."""
         method = {"method": unit["method"]}
         if candidates(str(unit["method"]), 1.0, 0.0)[0].alpha is None:
             return method

@@ -24,10 +24,10 @@ class Family(ABC):
     Most are exponential families, derive from `ExponentialFamily`, and pool log-linearly: eta holds their natural
     parameters, and the pool of several densities is the one at their weighted mean. Others, such as the negative
     binomial with a dispersion that is learned, have no such parameters, and products of their powers leave the family.
-    They **pool linearly**: where densities of theirs meet at the output, ProbMix is the mixture
+    They **pool linearly**: where densities of theirs are pooled at the output, ProbMix is the mixture
     :math:`\sum_k w_k\,p(y; \eta_k)`, the label is each of the observed ones with its weight, and members of an ensemble
-    are mixed. Rows that meet at the input or at a layer are not concerned, for there a network meets and no density of
-    y.
+    are mixed. At the input or at a layer nothing is different, for there it is features that are mixed and no
+    density of y.
 
     Shapes follow one law: parameters have shape ``batch_shape + (num_params,)``, targets ``batch_shape``. Below ``*B``
     stands for everything before the last axis of the parameters. Densities and losses are evaluated in float64 whatever

@@ -39,7 +39,7 @@ class ZeroAdjusted(ExponentialFamily):
 
     `log_prob` is the logarithm of a probability at zero and of a density above.
 
-    Labels of rows that meet are zero with the weight of those that are, else the pool of the positive ones, with the
+    The label of mixed rows is zero with the weight of those that are, else the pool of the positive ones, with the
     label kernel of the base. The logit of :math:`\pi` lies between -20 and 20, other parameters as in the base. Targets
     are scaled as the positive ones among them are in the base. There is no exposure; see `Tweedie`.
 

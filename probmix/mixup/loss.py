@@ -50,10 +50,10 @@ def mixup_loss(
     x, y : Tensor, (N, ...) and (N,) or (N, d)
         Targets in the units in which the network is trained.
     mixup : str or Mixup
-        A preset name or a `Mixup`. Name the layer of your module at which rows meet: ``preset("m-probmix", at="2")``.
+        A preset name or a `Mixup`. Name the layer of your module: ``preset("m-probmix", at="2")``.
     embedding : callable, optional
-        Where rows meet as densities: the precision of the layer's output, such as a `GaussianEmbedding`, whose
-        parameters the optimiser must have as well. Where they meet as points it is not looked at.
+        Where rows are mixed as densities: the precision of the layer's output, such as a `GaussianEmbedding`, whose
+        parameters the optimiser must have as well. Where they are mixed as points it is not looked at.
     partners : Tensor, (B,) or (B, K - 1), int64, optional
         Row numbers: the first B <= N rows are mixed with these rows; of groups of K (B, K - 1). By default all rows are
         mixed, with partners from the batch. Stack partners from outside the batch under it and name their rows here.
@@ -78,9 +78,9 @@ def mixup_loss(
     ------
     ValueError
         For an unknown family, preset, loss or layer, row counts that differ, targets outside the support, densities
-        that meet without an `embedding`, or an exposure of a family that is none of counts.
+        that are mixed without an `embedding`, or an exposure of a family that is none of counts.
     TypeError
-        If rows meet at a layer of something that is no module.
+        If rows are mixed at a layer of something that is no module.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def _distances(x: Tensor, partners: Tensor) -> Tensor:
 
 
 class _Own:
-    """A module of the user's, as rows meet in it."""
+    """A module of the user's, as rows are mixed in it."""
 
     def __init__(self, module: Callable[[Tensor], Tensor], mixup: Mixup, embedding: Embedding | None) -> None:
         if mixup.embedding != "point" and embedding is None:
@@ -191,11 +191,13 @@ class _Own:
             assert weights is not None
             return module(mix_rows(x, partners, weights))
         if not isinstance(module, nn.Module):
-            raise TypeError(f"`module` must be an nn.Module for rows to meet at its layer {place!r}; got {module!r}.")
+            raise TypeError(
+                f"`module` must be an nn.Module for rows to be mixed at its layer {place!r}; got {module!r}."
+            )
         if place == EMBEDDING and EMBEDDING not in dict(module.named_modules()):
             raise ValueError(
-                "rows meet at the embedding, which is a layer only for the networks of an estimator. Name a layer of "
-                "yours: preset('m-probmix', at='encoder.2')."
+                "rows are mixed at the embedding, which is a layer only for the networks of an estimator. Name a layer "
+                "of yours: preset('m-probmix', at='encoder.2')."
             )
         with fuse_unchecked(module, place, partners, weights, embedding=self._embedding, noise=noise):
             eta: Tensor = module(x)

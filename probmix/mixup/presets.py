@@ -36,7 +36,7 @@ def preset(name: str, *, alpha: float | None = None, **changes: Any) -> Mixup:
     ----------
     name : str
         "erm"; "mixup", "manifold-mixup", "probmix", "m-probmix", "m-probmix-star"; or one of these five with nearest
-        neighbours, "local-mixup", ... In an estimator the manifold and m-probmix presets meet at the embedding (see
+        neighbours, "local-mixup", ... In an estimator the manifold and m-probmix presets mix at the embedding (see
         `Mixup`); in a training loop of your own name the layer, ``preset("manifold-mixup", at="encoder.2")``.
     alpha : float, optional
         Short for ``weights=BetaWeights(alpha)``; the presets have alpha = 0.2.
@@ -46,7 +46,7 @@ def preset(name: str, *, alpha: float | None = None, **changes: Any) -> Mixup:
     Raises
     ------
     ValueError
-        For an unknown name, with the near misses, and for a place where rows of "erm" should meet.
+        For an unknown name, with the near misses, and for a place where rows of "erm" should be mixed.
 
     Examples
     --------

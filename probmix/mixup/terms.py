@@ -145,7 +145,7 @@ def pool_targets(objective: Objective, mixup: Mixup, targets: Tensor, weights: T
 
 
 def group_weights(weights: Tensor, rows: Tensor) -> Tensor:
-    """How often groups would be met if every row were there as many times as it weighs, (*L, B, K) twice -> (*L, B).
+    """How often groups would be drawn if every row were there as many times as it weighs, (*L, B, K) twice -> (*L, B).
 
     That is the product of the weights of the distinct rows: a row is its own partner once, and that as many times as it
     weighs.

@@ -34,7 +34,7 @@ class DensityNetwork(MemberNetwork):
         Variance network of the layer `place`. With a separate one the first hidden layer has half its width, since a
         second network of that width stands beside it.
     place : str
-        The layer at which rows meet as densities; "embedding" is the first hidden one, "hidden.0".
+        The layer at which rows are mixed as densities; "embedding" is the first hidden one, "hidden.0".
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class DensityNetwork(MemberNetwork):
     def check_place(self, place: str) -> None:
         if place == EMBEDDING and not len(self.mlp.hidden):
             raise ValueError(
-                "rows meet at the first hidden layer, and this network has none. "
-                "Add hidden layers, or meet at 'input' or 'output'."
+                "rows are mixed at the first hidden layer, and this network has none. "
+                "Add hidden layers, or mix at 'input' or 'output'."
             )
         find_layer(self.mlp, self._layer(place))
 
@@ -121,7 +121,7 @@ class DensityNetwork(MemberNetwork):
         return eta.view(len(eta), noise.shape[1], -1, *eta.shape[2:])
 
     def _narrower(self, layer: str) -> str:
-        """Where points may as well meet: behind the linear layer that follows, if that has fewer numbers to average."""
+        """Where rows may as well be mixed: behind the linear layer that follows, if that has fewer numbers."""
         widths = [*self.mlp.hidden_layer_sizes, self.mlp.output.weight.shape[2]]
         for number, (width, after) in enumerate(pairwise(widths)):
             if layer == f"hidden.{number}" and after < width:

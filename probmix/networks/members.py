@@ -17,7 +17,7 @@ from ..random import KeyedRandom
 from .inputs import InputUnits, smooth_clip
 from .vectorize import Vectorizer
 
-# Name of the layer at which the presets meet, unless a network has a layer of its own by that name.
+# Name of the layer at which the presets mix, unless a network has a layer of its own by that name.
 EMBEDDING = "embedding"
 # Name of the place in front of all layers.
 INPUT = "input"
@@ -55,7 +55,7 @@ class MemberNetwork(nn.Module, ABC):
     raw_low, raw_high : Tensor, (M, 1, [d,] num_raw), float64
         Between which the last layer's output is taken as it is; see `Family.raw_bounds`.
     density_place : str or None
-        The layer at which rows meet as densities, if there is one.
+        The layer at which rows are mixed as densities, if there is one.
     feature_shape : tuple of int
         Shape of a row of that layer's output.
     """
@@ -112,7 +112,7 @@ class MemberNetwork(nn.Module, ABC):
 
     @abstractmethod
     def check_place(self, place: str) -> None:
-        """Raise a ValueError with the near misses unless rows can meet there."""
+        """Raise a ValueError with the near misses unless rows can be mixed there."""
 
     @abstractmethod
     def _initialize_weights_(self, keys: Tensor, marginal: Tensor) -> None:
@@ -194,7 +194,7 @@ class MemberNetwork(nn.Module, ABC):
     def fused(
         self, x: Tensor, place: str, partners: Partners | None, weights: Tensor | None, noise: Noise | None
     ) -> Tensor:
-        """Natural parameters of rows that meet at a layer: (M, N, *F) -> (M, B, [d,] K); see `fuse_at`.
+        """Natural parameters of rows that are mixed at a layer: (M, N, *F) -> (M, B, [d,] K); see `fuse_at`.
 
         At the "input" it is standardised rows that are mixed: what the network sees. The noise of a row is the same in
         all members, which have different rows there.

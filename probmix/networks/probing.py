@@ -61,7 +61,7 @@ def features_of(network: nn.Module, input_shape: tuple[int, ...]) -> int:
 
 
 def meeting_shape(network: nn.Module, place: str, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape, without the axis of the rows, of what a layer gives, at which rows are to meet.
+    """Shape, without the axis of the rows, of what a layer gives, at which rows are to be mixed.
 
     Raises
     ------
@@ -77,11 +77,11 @@ def meeting_shape(network: nn.Module, place: str, input_shape: tuple[int, ...]) 
             raise ValueError(f"{error} In a mixup the element is part of the name, as in at='{layer}[0]'.") from None
         except RuntimeError as error:
             raise ValueError(
-                f"rows meet at a layer that runs once in a forward pass; {place!r} does not. Name another layer."
+                f"rows are mixed at a layer that runs once in a forward pass; {place!r} does not. Name another layer."
             ) from error
         if not shape or shape[0] != count:
             raise ValueError(
-                f"rows meet at a layer whose output has them along the first axis; {place!r} gives shape "
+                f"rows are mixed at a layer whose output has them along the first axis; {place!r} gives shape "
                 f"{tuple(shape)} for {count} rows. Name another layer."
             )
     return tuple(shape[1:])

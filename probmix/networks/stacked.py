@@ -76,7 +76,7 @@ class StackedNetwork(MemberNetwork):
     ------
     ValueError
         If the network does not give a row of features for every row, cannot be copied, is not built alike for all
-        members, or `place` is none of its layers, or none at which rows can meet.
+        members, or `place` is none of its layers, or none at which rows can be mixed.
     TypeError
         If `network` is no module, and does not build one.
     """
@@ -151,7 +151,7 @@ class StackedNetwork(MemberNetwork):
         shape = meeting_shape(module, place, self.input_shape)
         if not 1 <= len(shape) <= 2:
             raise ValueError(
-                f"rows meet as densities at layers that give features (N, d) or (N, T, d); {place!r} gives "
+                f"rows are mixed as densities at layers that give features (N, d) or (N, T, d); {place!r} gives "
                 f"(N, {', '.join(map(str, shape))}). Choose a layer behind the flattening."
             )
         return shape
