@@ -23,7 +23,7 @@ from probmix.mixup import Mixup, preset
 from probmix.mixup.objectives import objective
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
-from probmix.training import TrainingData, TrainingOptions, memory, train
+from probmix.training import Rows, TrainingData, TrainingOptions, memory, train
 from probmix.training.data import target_scaler
 from probmix.training.run import Task
 
@@ -99,7 +99,7 @@ def make_members(
     keys = member_keys(0, members).to(x.device)
     rows = KeyedRandom(keys).permutations(len(x))
     network = DensityNetwork(family, x.shape[1], hidden, None, members, mixup.embedding).to(x.device)
-    return Members(network, family, TrainingData(x, y, None, rows, rows[:, :0], rows), mixup, keys)
+    return Members(network, family, TrainingData(Rows(x=x, y=y), rows, rows[:, :0], rows), mixup, keys)
 
 
 def _options(epochs: int, batch_size: int | None) -> TrainingOptions:

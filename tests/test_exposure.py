@@ -211,5 +211,5 @@ def test_the_start_is_the_rate_of_all_rows_together():
     model.fit(x, y, exposure=exposure)
     assert model.predict(x).mean() == pytest.approx(y.sum() / exposure.sum(), rel=0.1)
     assert model.predict(x).mean() > 1.5 * y.mean()
-    assert make_data("poisson").members(torch.arange(MEMBERS)).log_exposure is None
+    assert make_data("poisson").members(torch.arange(MEMBERS)).rows.log_exposure is None
     assert Poisson().expose(torch.zeros(1, 1), torch.ones(1)).item() == 1.0

@@ -168,7 +168,7 @@ def test_groups_of_four_in_estimators_are_rows_with_their_targets(batch_size, pa
         scaler = target_scaler(families.get("gaussian"), data)
         for m in range(MEMBERS):
             groups = torch.cat([torch.arange(size).unsqueeze(-1), rows[m]], -1)
-            known = {tuple(one.tolist()): y.item() for one, y in zip(data.x, data.y, strict=True)}
+            known = {tuple(one.tolist()): y.item() for one, y in zip(data.rows.x, data.rows.y, strict=True)}
             expected = [[known[tuple(one.tolist())] for one in group] for group in x[m][groups]]
             found = term.targets[m] * scaler.scale[m] + scaler.loc[m]
             torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))

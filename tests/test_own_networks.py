@@ -242,7 +242,7 @@ def test_batch_norm_follows_the_training_rows_of_each_member(n_members):
         ).fit(X, y)
     data, state = captured["data"], model.network_.state
     for m in range(n_members):
-        seen = model.network_.standardize(data.x[data.train_rows[m]])[m].numpy()
+        seen = model.network_.standardize(data.rows.x[data.train_rows[m]])[m].numpy()
         start = 0.9 ** model.best_epoch_[m]
         np.testing.assert_allclose(state["network/0/running_mean"][m], (1 - start) * seen.mean(0), atol=1e-5)
         expected = start + (1 - start) * seen.var(0, ddof=1)

@@ -87,10 +87,13 @@ def test_held_out_rows_are_no_training_rows(monkeypatch):
     data = seen[0]
     for m in range(2):
         for part, expected in ((data.train_rows, slice(0, 70)), (data.validation_rows, slice(70, 100))):
-            assert sorted(data.y[part[m]].tolist()) == sorted(y[expected].tolist())
+            assert sorted(data.rows.y[part[m]].tolist()) == sorted(y[expected].tolist())
         assert torch.equal(data.unit_rows[m], data.train_rows[m])
     known = {target: row for row, target in zip(X, y, strict=True)}
-    assert all(np.array_equal(row, known[target]) for row, target in zip(data.x.numpy(), data.y.tolist(), strict=True))
+    assert all(
+        np.array_equal(row, known[target])
+        for row, target in zip(data.rows.x.numpy(), data.rows.y.tolist(), strict=True)
+    )
 
 
 def test_held_out_rows_of_a_classifier():

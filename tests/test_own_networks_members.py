@@ -7,6 +7,7 @@ import pytest
 import torch
 from own_zoo import Branching, Recurrent, cases, conv1d, flat_mlp, rows
 from torch import nn
+from training_cases import rows_of
 
 from probmix import DensityRegressor, families
 from probmix.estimators.building import build_network
@@ -32,7 +33,7 @@ def run(network, shape, mixup="probmix", members=slice(None), options=OPTIONS):
     X, y = rows(shape, N)
     keys, family, mixup = member_keys(0, MEMBERS)[members], families.get("gaussian"), as_mixup(mixup)
     order = KeyedRandom(member_keys(1, MEMBERS)).permutations(N)[members]
-    data = TrainingData(torch.from_numpy(X), torch.from_numpy(y), None, order[:, 20:], order[:, :20], order)
+    data = TrainingData(rows_of(X, y), order[:, 20:], order[:, :20], order)
     built = build_network(network, (), family, shape, None, keys, mixup)
     _, result = train(built, objective("nll", family), data, mixup, options, keys)
     return built, result

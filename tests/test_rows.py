@@ -1,13 +1,16 @@
 """What rows and weights mean to an estimator."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from training_cases import rows_of
 
 from probmix import DensityClassifier, DensityRegressor, families
 from probmix.estimators.building import build_network
 from probmix.estimators.drawing import split_rows
-from probmix.estimators.rows import Rows, canonical_rows
+from probmix.estimators.rows import canonical_rows
 from probmix.estimators.tables import counted_rows
 from probmix.estimators.validation import judged_parts
 from probmix.mixup import preset, preset_names
@@ -23,9 +26,7 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
 
 def drawn(rows, share, keys, has_classes=False):
     """The data of members that are judged at random."""
-    return judged_parts(
-        rows, "random", share, keys, lambda y: torch.from_numpy(y).long() if has_classes else None
-    ).data()
+    return judged_parts(rows, "random", share, keys, lambda y: y.long() if has_classes else None).data()
 
 
 @pytest.fixture
@@ -68,31 +69,29 @@ def test_the_unit_of_weights_is_irrelevant(problem, mixup):
 
 def test_equal_rows_become_one_whatever_their_order():
     rng = np.random.default_rng(0)
-    base = Rows(rng.normal(size=(30, 2)).round(), rng.normal(size=(30, 2)), rng.random(30), rng.normal(size=30))
+    base = rows_of(rng.normal(size=(30, 2)).round(), rng.normal(size=(30, 2)), log_exposure=rng.normal(size=30))
     numbers = rng.integers(0, 30, 200)
-    many = Rows(
-        base.x[numbers], base.y[numbers], rng.choice([0, 0.1, 0.2, 0.3, 1 / 3], 200), base.log_exposure[numbers]
-    )
+    many = replace(base.take(numbers), weight=torch.from_numpy(rng.choice([0, 0.1, 0.2, 0.3, 1 / 3], 200)))
     rows, place = canonical_rows(many)
-    kept = many.sample_weight > 0
+    kept = many.weight.numpy() > 0
     assert (place[~kept] == -1).all()
     assert len(rows.x) == len(np.unique(numbers[kept])) == place.max() + 1
     for name in ("x", "y", "log_exposure"):
         np.testing.assert_array_equal(getattr(rows, name)[place[kept]], getattr(many, name)[kept])
-    totals = np.bincount(place[kept], many.sample_weight[kept])
-    np.testing.assert_allclose(rows.sample_weight, totals / totals.mean(), rtol=1e-14)
+    totals = np.bincount(place[kept], many.weight[kept])
+    np.testing.assert_allclose(rows.weight, totals / totals.mean(), rtol=1e-14)
     for seed in range(20):
         other, _ = canonical_rows(many.take(np.random.default_rng(seed).permutation(200)))
-        for name in ("x", "y", "sample_weight", "log_exposure"):
+        for name in ("x", "y", "weight", "log_exposure"):
             np.testing.assert_array_equal(getattr(other, name), getattr(rows, name))
 
 
 def test_rows_that_differ_in_target_or_exposure_are_not_equal():
     x, y = np.zeros((4, 1)), np.array([0.0, 0.0, 1.0, 1.0])
-    rows, place = canonical_rows(Rows(x, y))
-    assert (rows.y.tolist(), place.tolist(), rows.sample_weight) == ([0, 1], [0, 0, 1, 1], None)
-    rows, _ = canonical_rows(Rows(x, y, None, np.array([0.0, 1.0, 1.0, 1.0])))
-    assert rows.sample_weight.tolist() == [0.75, 0.75, 1.5]
+    rows, place = canonical_rows(rows_of(x, y))
+    assert (rows.y.tolist(), place.tolist(), rows.weight) == ([0, 1], [0, 0, 1, 1], None)
+    rows, _ = canonical_rows(rows_of(x, y, log_exposure=np.array([0.0, 1.0, 1.0, 1.0])))
+    assert rows.weight.tolist() == [0.75, 0.75, 1.5]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -103,9 +102,9 @@ def test_equal_rows_are_on_one_side(seed):
     y = rng.poisson(np.exp(x[:, 0])).astype(float)
     numbers = rng.integers(0, 80, 300)
     for has_classes in (False, True):
-        rows, _ = canonical_rows(Rows(x[numbers], y[numbers], rng.integers(1, 9, 300).astype(float)))
+        rows, _ = canonical_rows(rows_of(x[numbers], y[numbers], weight=rng.integers(1, 9, 300).astype(float)))
         data = drawn(rows, 0.2, member_keys(seed, 4), has_classes)
-        table = torch.cat([data.x, data.y.unsqueeze(1)], 1)
+        table = torch.cat([data.rows.x, data.rows.y.unsqueeze(1)], 1)
         for train, validation in zip(data.train_rows, data.validation_rows, strict=True):
             sides = [{tuple(row) for row in table[part].tolist()} for part in (train, validation)]
             assert len(sides[0]) == len(train)
@@ -139,7 +138,7 @@ def test_a_row_meets_itself_as_often_as_it_weighs():
     """The pairs of a full batch, over all shifts: those of a table with every row as many times as it weighs."""
     weight = torch.tensor([3.0, 1.0, 1.0, 1.0], dtype=torch.float64)
     x, rows = torch.arange(4.0, dtype=torch.float64).unsqueeze(1), torch.arange(4).unsqueeze(0)
-    data = TrainingData(x, x[:, 0], weight, rows, rows[:, :0], rows)
+    data = TrainingData(rows_of(x, x[:, 0], weight=weight), rows, rows[:, :0], rows)
     family = families.get("gaussian")
     network = build_network(None, (), family, (1,), None, member_keys(0, 1), preset("probmix"))
     network.initialize_(member_keys(0, 1), data.input_units(), torch.zeros(1, 1, 2))
@@ -182,7 +181,7 @@ def cells(counts, share=False):
     """Rows of a table: X is the number of a row of `counts`, y that of a column."""
     x, y = np.indices(np.shape(counts)).reshape(2, -1)
     weight = np.ravel(counts) * (0.37 if share else 1)
-    return Rows(np.repeat(x, 1).astype(float)[:, None], y.astype(float), weight.astype(float))
+    return rows_of(np.repeat(x, 1).astype(float)[:, None], y.astype(float), weight=weight.astype(float))
 
 
 COUNTED = {
@@ -211,10 +210,10 @@ def test_counted_rows_share_their_weight_out(fraction):
     for part, share in ((data.train_rows, 1 - fraction), (data.validation_rows, fraction)):
         for m in range(3):
             found = np.zeros((2, 3))
-            np.add.at(found, (data.x[part[m], 0].long(), data.y[part[m]].long()), data.sample_weight[part[m]])
+            np.add.at(found, (data.rows.x[part[m], 0].long(), data.rows.y[part[m]].long()), data.rows.weight[part[m]])
             np.testing.assert_allclose(found * 3003 / 6, share * np.array([[1187, 313, 2], [441, 1059, 1]]), rtol=1e-12)
     # written out for steps that are as many as those of observations, and as quiet
-    assert data.sample_weight[data.train_rows].max() < 0.02
+    assert data.rows.weight[data.train_rows].max() < 0.02
 
 
 @pytest.mark.parametrize("mixup", ["erm", "probmix"])

@@ -20,6 +20,10 @@ from probmix.training.batches import BatchSource
 from probmix.training.data import target_scaler
 
 
+def with_columns(data, **columns):
+    return dataclasses.replace(data, rows=dataclasses.replace(data.rows, **columns))
+
+
 def test_mlp_members_are_separate_networks():
     mlp = MLP(3, (5, 4), 2, n_members=2)
     mlp.initialize_(KeyedRandom(member_keys(0, 2)), torch.zeros(2, 1, 2))
@@ -49,12 +53,12 @@ def test_a_fresh_network_predicts_the_marginal_distribution():
     network = DensityNetwork(families.get("gaussian"), FEATURES, (), None, MEMBERS)
     family = network.family
     scaler = target_scaler(family, data)
-    marginal = family.marginal_params(scaler.transform(data.y[data.train_rows]), dim=1)
+    marginal = family.marginal_params(scaler.transform(data.rows.y[data.train_rows]), dim=1)
     network.initialize_(member_keys(0, MEMBERS), data.input_units(), marginal)
     nn.init.zeros_(network.mlp.output.weight)
-    predicted = family.distribution(family.rescale(network(data.x[:1]), scaler))
+    predicted = family.distribution(family.rescale(network(data.rows.x[:1]), scaler))
     for m in range(MEMBERS):
-        y = data.y[data.train_rows[m]]
+        y = data.rows.y[data.train_rows[m]]
         assert predicted.mean[m, 0].item() == pytest.approx(y.mean().item(), rel=1e-5)
         assert predicted.stddev[m, 0].item() == pytest.approx(y.std(correction=0).item(), rel=1e-5)
 
@@ -62,11 +66,11 @@ def test_a_fresh_network_predicts_the_marginal_distribution():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_features_are_standardised_over_each_members_rows(weighted):
     data = make_data(sample_weight=weighted)
-    data = dataclasses.replace(data, x=torch.stack([data.x, data.x.flip(0) + 1], 1))
+    data = with_columns(data, x=torch.stack([data.rows.x, data.rows.x.flip(0) + 1], 1))
     units = data.input_units()
     for m in range(MEMBERS):
-        rows = data.x[data.unit_rows[m]]
-        w = torch.ones(len(rows)) if data.sample_weight is None else data.sample_weight[data.unit_rows[m]]
+        rows = data.rows.x[data.unit_rows[m]]
+        w = torch.ones(len(rows)) if data.rows.weight is None else data.rows.weight[data.unit_rows[m]]
         w = (w / w.sum() / 2).view(-1, 1, 1)
         mean = (w * rows).sum((0, 1))
         torch.testing.assert_close(units.loc[m, 0, 0], mean)
@@ -76,7 +80,7 @@ def test_features_are_standardised_over_each_members_rows(weighted):
 
 def test_constant_features_keep_their_unit():
     for shape in ((N, FEATURES), (N, 2, FEATURES)):
-        data = dataclasses.replace(make_data(), x=torch.full(shape, 1e6 + 0.1, dtype=torch.float64))
+        data = with_columns(make_data(), x=torch.full(shape, 1e6 + 0.1, dtype=torch.float64))
         scale = data.input_units().scale
         assert torch.equal(scale, torch.ones_like(scale))
 
@@ -101,16 +105,18 @@ def test_points_may_as_well_meet_behind_the_next_linear_layer(place):
     partners, share = KeyedRandom(member_keys(2, MEMBERS)).permutations(N), torch.rand(MEMBERS, N)
     weights = torch.stack([1 - share, share], -1)
     with fuse_at(network.mlp, "hidden.0" if place == "embedding" else place, partners, weights):
-        expected = network(data.x)
-    torch.testing.assert_close(network.fused(data.x, place, partners, weights, None), expected, rtol=1e-4, atol=1e-4)
+        expected = network(data.rows.x)
+    torch.testing.assert_close(
+        network.fused(data.rows.x, place, partners, weights, None), expected, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_draws_that_go_on_as_rows_are_those_of_single_passes():
     data = make_data()
     network, _, _ = run(data, preset("m-probmix", at="hidden.1"))
     noise = network.draw_noise(member_keys(0, MEMBERS), 5)
-    expected = super(DensityNetwork, network).draws(data.x, noise)
-    torch.testing.assert_close(network.draws(data.x, noise), expected, rtol=1e-4, atol=1e-4)
+    expected = super(DensityNetwork, network).draws(data.rows.x, noise)
+    torch.testing.assert_close(network.draws(data.rows.x, noise), expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(expected[:, 0], expected[:, 1])
     assert not any(module._forward_hooks for module in network.modules())
 
@@ -152,8 +158,8 @@ def test_validation_curve_is_in_the_users_units():
     assert len(learned) >= 2  # the others kept the marginal distribution, from which they started
     for m in learned:
         rows = data.validation_rows[m]
-        eta = family.rescale(network(data.x[rows].expand(MEMBERS, -1, -1)), scaler)[m]
-        nll = -family.distribution(eta).log_prob(data.y[rows]).mean()
+        eta = family.rescale(network(data.rows.x[rows].expand(MEMBERS, -1, -1)), scaler)[m]
+        nll = -family.distribution(eta).log_prob(data.rows.y[rows]).mean()
         assert nll.item() == pytest.approx(result.validation_curve[result.best_epoch[m] - 1, m], abs=1e-4)
 
 
@@ -179,7 +185,7 @@ def test_without_validation_rows_the_last_epoch_counts():
 @pytest.mark.parametrize("mixup", ["erm", "mixup", "probmix"])
 def test_weights_that_are_equal_change_nothing(mixup):
     plain, _, _ = run(make_data(), mixup)
-    data = dataclasses.replace(make_data(), sample_weight=torch.full((N,), 3.0, dtype=torch.float64))
+    data = with_columns(make_data(), weight=torch.full((N,), 3.0, dtype=torch.float64))
     weighted, _, _ = run(data, mixup)
     for a, b in zip(plain.parameters(), weighted.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
@@ -203,7 +209,7 @@ def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(ba
     )
     for batch in source.epoch(1, KeyedRandom(member_keys(0, MEMBERS))):
         for m in range(MEMBERS):
-            rows = network.standardize(data.x[data.train_rows[m]].expand(MEMBERS, -1, -1))[m]
+            rows = network.standardize(data.rows.x[data.train_rows[m]].expand(MEMBERS, -1, -1))[m]
             (term,) = batch.terms
             size = term.groups.partners.shape[1]
             chosen = network.standardize(batch.inputs.x)[m]
@@ -229,7 +235,7 @@ def test_uniform_partners_stay_in_their_batch_and_every_row_is_one(batch_size):
             for m in range(MEMBERS):
                 assert torch.equal(partners[m].unique(dim=0), x[m].unique(dim=0))
                 # targets and features of a row and of its partner belong together
-                known = {tuple(one.tolist()): y.item() for one, y in zip(data.x, data.y, strict=True)}
+                known = {tuple(one.tolist()): y.item() for one, y in zip(data.rows.x, data.rows.y, strict=True)}
                 rows = torch.stack([x[m], partners[m]], 1)
                 pairs = term.targets[m] * scaler.scale[m] + scaler.loc[m]
                 expected = [[known[tuple(one.tolist())] for one in pair] for pair in rows]
@@ -298,23 +304,23 @@ def test_no_epoch_worse_than_the_start_is_kept():
     network, scaler, result = run(make_data(), options=dataclasses.replace(OPTIONS, learning_rate=30.0))
     assert (result.best_epoch == 0).all()
     data = make_data()
-    predicted = network.family.distribution(network.family.rescale(network(data.x), scaler))
-    nll = -predicted.log_prob(data.y).mean(1)
-    marginal = torch.distributions.Normal(data.y.mean(), data.y.std())
-    assert (nll < -marginal.log_prob(data.y).mean() + 0.3).all()
+    predicted = network.family.distribution(network.family.rescale(network(data.rows.x), scaler))
+    nll = -predicted.log_prob(data.rows.y).mean(1)
+    marginal = torch.distributions.Normal(data.rows.y.mean(), data.rows.y.std())
+    assert (nll < -marginal.log_prob(data.rows.y).mean() + 0.3).all()
 
 
 @pytest.mark.parametrize("unit", [1e-150, 1e150])
 def test_features_in_extreme_units(unit):
     data = make_data()
-    network, _, _ = run(dataclasses.replace(data, x=data.x * unit))
+    network, _, _ = run(with_columns(data, x=data.rows.x * unit))
     plain, _, _ = run(data)
-    torch.testing.assert_close(network(data.x * unit), plain(data.x), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(network(data.rows.x * unit), plain(data.rows.x), rtol=1e-3, atol=1e-3)
 
 
 def test_numbers_beyond_float64_are_an_error_before_training():
-    x = make_data().x - 2000
-    data = dataclasses.replace(make_data(), x=x * (1.7e308 / x.abs().max()))
+    x = make_data().rows.x - 2000
+    data = with_columns(make_data(), x=x * (1.7e308 / x.abs().max()))
     with pytest.raises(ValueError, match=r"^X holds numbers whose sum overflows; divide by a power of ten\.$"):
         run(data)
 

@@ -57,7 +57,7 @@ def uneven(weighted, sizes=UNEVEN):
             parts[name].append(torch.cat([rows, rows[-1:].expand(width - len(rows))]))
     joint = {name: torch.stack(rows) for name, rows in parts.items()}
     epoch_rows = 67 if sizes == BY_ONE else None
-    return type(data)(data.x, data.y, data.sample_weight, **joint, sizes=sizes, epoch_rows=epoch_rows)
+    return type(data)(data.rows, **joint, sizes=sizes, epoch_rows=epoch_rows)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -93,7 +93,7 @@ def test_members_whose_parts_differ_by_a_row_see_all_of_theirs(mixup, batch_size
     random, law = KeyedRandom(member_keys(0, 4)), preset(mixup)
     goal = objective("nll", network.family)
     source = BatchSource(data, goal, network, target_scaler(network.family, data), law, batch_size, random)
-    number = {tuple(row): n for n, row in enumerate(data.x.tolist())}
+    number = {tuple(row): n for n, row in enumerate(data.rows.x.tolist())}
     seen = [set() for _ in range(4)]
     for epoch in range(1, 20):
         batches = [batch.inputs.x for batch in source.epoch(epoch, random)]

@@ -1,5 +1,7 @@
 """Which rows train a member and which judge it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,8 @@ from sklearn.model_selection import (
     StratifiedKFold,
     TimeSeriesSplit,
 )
+from training_cases import rows_of
 
-from probmix.estimators.rows import Rows
 from probmix.estimators.validation import judged_parts
 from probmix.random import member_keys
 
@@ -22,14 +24,14 @@ N, MEMBERS = 103, 4
 
 def table(n=N, seed=0):
     rng = np.random.default_rng(seed)
-    return Rows(rng.normal(size=(n, 2)), rng.integers(0, 3, n).astype(float))
+    return rows_of(rng.normal(size=(n, 2)), rng.integers(0, 3, n).astype(float))
 
 
 def parts_of(rows, validation, share=0.2, members=MEMBERS, has_classes=False):
     """The parts of each member as row numbers of the user."""
 
     def strata(y):
-        return torch.from_numpy(y).long() if has_classes else None
+        return y.long() if has_classes else None
 
     parts = judged_parts(rows, validation, share, member_keys(0, members), strata)
     assert all(len(own) == len(own.unique()) for side in (parts.train, parts.validation) for own in side)
@@ -38,8 +40,8 @@ def parts_of(rows, validation, share=0.2, members=MEMBERS, has_classes=False):
     ]
 
 
-def labelled(rows, label):
-    return Rows(rows.x, rows.y, rows.sample_weight, rows.log_exposure, np.asarray(label))
+def grouped(rows, group):
+    return replace(rows, group=torch.as_tensor(group))
 
 
 def repeated(rows, times):
@@ -53,7 +55,7 @@ GROUPS = np.random.default_rng(3).choice(23, N, p=np.arange(1, 24) / 276)
 def test_groups_are_on_one_side(validation):
     # groups in order of time, as far as the last rows judge
     groups = np.sort(GROUPS) if validation == "last" else GROUPS
-    train, judges = parts_of(labelled(table(), groups), validation)
+    train, judges = parts_of(grouped(table(), groups), validation)
     for own, others in zip(train, judges, strict=True):
         assert own
         assert others
@@ -67,7 +69,7 @@ def test_groups_are_on_one_side(validation):
 
 def test_a_share_of_a_few_groups_is_one_of_them():
     for seed in range(10):
-        rows = labelled(table(seed=seed), np.arange(N) // 52)
+        rows = grouped(table(seed=seed), np.arange(N) // 52)
         train, judges = parts_of(rows, "random", 0.01)
         assert {len(one) for one in train + judges} == {51, 52}
 
@@ -89,7 +91,7 @@ def test_classes_have_their_share_of_each_fold():
 
 
 def test_folds_of_groups_have_as_many_rows_as_whole_groups_allow():
-    sizes = np.array([len(fold) for fold in parts_of(labelled(table(), GROUPS), "folds")[1]])
+    sizes = np.array([len(fold) for fold in parts_of(grouped(table(), GROUPS), "folds")[1]])
     best = [len(test) for _, test in GroupKFold(MEMBERS).split(np.zeros(N), groups=GROUPS)]
     assert np.ptp(sizes) <= np.ptp(best)
 
@@ -114,7 +116,7 @@ def test_the_last_rows_judge(share):
 def test_a_weight_of_the_last_rows_is_the_row_so_many_times():
     rng = np.random.default_rng(1)
     rows, times = table(60), rng.integers(0, 5, 60)
-    weighted = Rows(rows.x, rows.y, times / 3.0)
+    weighted = replace(rows, weight=torch.from_numpy(times / 3.0))
     where = np.repeat(np.arange(60), times)
     expected = parts_of(rows.take(where), "last", 0.3)
     for found, copies in zip(parts_of(weighted, "last", 0.3), expected, strict=True):
@@ -123,11 +125,11 @@ def test_a_weight_of_the_last_rows_is_the_row_so_many_times():
 
 def test_groups_that_judge_last_do_not_train():
     label = np.arange(N) // 10
-    train, judges = parts_of(labelled(table(), label), "last")
+    train, judges = parts_of(grouped(table(), label), "last")
     assert judges[0] == set(range(82, N))
     assert train[0] == set(range(80))
     with pytest.raises(ValueError, match="'last'") as error:
-        parts_of(labelled(table(), np.arange(N) % 5), "last")
+        parts_of(grouped(table(), np.arange(N) % 5), "last")
     assert str(error.value) == (
         "`validation` is 'last', and no sample(s) of positive weight that are of other groups are left for training in "
         "front of the share 0.2 that judges. Pass more rows or a smaller `validation_fraction`."
@@ -155,7 +157,7 @@ SPLITTERS = {
 def test_members_take_the_splits_of_a_splitter(name):
     splitter, rows = SPLITTERS[name], table()
     splits = splitter if isinstance(splitter, list) else list(splitter.split(rows.x, rows.y, groups_for(name)))
-    rows = rows if groups_for(name) is None else labelled(rows, groups_for(name))
+    rows = rows if groups_for(name) is None else grouped(rows, groups_for(name))
     train, judges = parts_of(rows, splitter)
     for m in range(MEMBERS):
         own, others = (set(np.arange(N)[np.asarray(part)]) for part in splits[m % len(splits)])
@@ -173,7 +175,7 @@ def test_copies_count_only_where_a_split_has_them():
     copies = rows.take(np.r_[np.arange(20), 5, 5])
     splits = [(np.r_[0:10, 20], [15]), (np.r_[0:5, 6:10], [21]), (np.r_[0:10, 20, 21], [11])]
     parts = judged_parts(copies, splits, 0.2, member_keys(0, 3), lambda _: None)
-    weight = parts.rows.sample_weight / parts.rows.sample_weight.min()
+    weight = parts.rows.weight / parts.rows.weight.min()
     is_copy = (parts.rows.x == rows.x[5]).all(1)
     for side, expected in ((parts.train, [2, 0, 3]), (parts.validation, [0, 1, 0])):
         assert [weight[own][is_copy[own]].sum() for own in side] == expected
@@ -213,7 +215,7 @@ def test_too_few_rows_or_groups():
     )
     for validation, least in (("folds", 4), ("random", 2)):
         with pytest.raises(ValueError, match="`groups`") as error:
-            parts_of(labelled(table(), np.arange(N) % (least - 1)), validation)
+            parts_of(grouped(table(), np.arange(N) % (least - 1)), validation)
         assert str(error.value) == (
             f"`groups` must name at least {least} different groups among the rows of positive weight, of which some "
             f"train a member and others judge it; got {least - 1}. Pass more groups, or fewer `n_members`."
@@ -224,18 +226,18 @@ def test_observations_of_a_table_are_in_all_folds():
     """A table of four different rows: those of the user are spread over the folds, and each fold is like the whole."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, (2000, 1)).astype(float)
-    rows = Rows(x, (rng.random(2000) < 0.2 + 0.5 * x[:, 0]).astype(float))
+    rows = rows_of(x, (rng.random(2000) < 0.2 + 0.5 * x[:, 0]).astype(float))
     parts = judged_parts(rows, "folds", 0.2, member_keys(0, MEMBERS), lambda _: None)
     assert len(parts.rows.x) == pytest.approx(1000, abs=5)
     fold = np.empty(len(parts.rows.x), dtype=int)
     for m in range(MEMBERS):
         own = parts.validation[m].numpy()
         fold[own] = m
-        weight = parts.rows.sample_weight[own]
+        weight = parts.rows.weight[own]
         for a in (0, 1):
             here = parts.rows.x[own, 0] == a
-            share = np.average(parts.rows.y[own][here], weights=weight[here])
-            assert share == pytest.approx(rows.y[x[:, 0] == a].mean(), abs=0.01)
+            share = np.average(parts.rows.y[own][here].numpy(), weights=weight[here].numpy())
+            assert share == pytest.approx(rows.y[x[:, 0] == a].mean().item(), abs=0.01)
     assert np.bincount(fold[parts.place]).min() > 400
     np.testing.assert_array_equal(parts.rows.x[parts.place], rows.x)
     np.testing.assert_array_equal(parts.rows.y[parts.place], rows.y)

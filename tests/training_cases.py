@@ -7,10 +7,15 @@ from probmix.mixup import Mixup, preset
 from probmix.mixup.objectives import objective
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
-from probmix.training import TrainingData, TrainingOptions, train
+from probmix.training import Rows, TrainingData, TrainingOptions, train
 
 N, FEATURES, MEMBERS = 90, 3, 4
 OPTIONS = TrainingOptions(max_epochs=12, batch_size=16, patience=4)
+
+
+def rows_of(x, y, **columns):
+    """Rows from arrays."""
+    return Rows(**{name: torch.as_tensor(values) for name, values in {"x": x, "y": y, **columns}.items()})
 
 
 def make_data(family="gaussian", members=slice(None), n_validation=20, several=False, sample_weight=False):
@@ -24,16 +29,16 @@ def make_data(family="gaussian", members=slice(None), n_validation=20, several=F
         y = torch.stack([y, 2 * y], 1)
     order = KeyedRandom(member_keys(1, MEMBERS)).permutations(N)[members]
     weight = torch.rand(N, generator=draw, dtype=torch.float64) if sample_weight else None
-    return TrainingData(x, y, weight, order[:, n_validation:], order[:, :n_validation], order)
+    return TrainingData(Rows(x=x, y=y, weight=weight), order[:, n_validation:], order[:, :n_validation], order)
 
 
 def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(None), loss="nll"):
     family = families.get(family)
     keys = member_keys(0, MEMBERS)[members]
-    targets = data.y.shape[1] if data.y.ndim == 2 else None
+    targets = data.rows.y.shape[1] if data.rows.y.ndim == 2 else None
     mixup = mixup if isinstance(mixup, Mixup) else preset(mixup)
     place = mixup.layers[0] if mixup.layers else "embedding"
     network = DensityNetwork(family, FEATURES, (16, 8), targets, len(keys), mixup.embedding, place)
-    device = data.x.device
+    device = data.device
     scaler, result = train(network.to(device), objective(loss, family), data, mixup, options, keys.to(device))
     return network, scaler, result

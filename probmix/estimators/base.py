@@ -21,7 +21,7 @@ from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import objective
 from ..networks import MemberNetwork, NetworkLike
 from ..random import member_keys
-from ..training import TrainingOptions, TrainingResult, batch_size_for, patience_for, train
+from ..training import Rows, TrainingOptions, TrainingResult, batch_size_for, patience_for, train
 from .building import build_network
 from .checks import (
     check_automatic,
@@ -38,7 +38,7 @@ from .endings import warn_of_end
 from .out_of_fold import OutOfFoldPredictions
 from .persistence import save_estimator
 from .problem import Problem, check_held_out, in_units_of_exposure, log_exposure_of_rows, weights_of_rows
-from .rows import Rows, check_rows
+from .rows import as_tensor, check_rows
 from .validation import check_groups, check_validation, held_out_data, judged_parts
 
 
@@ -183,21 +183,21 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         goal.check(mixup)
         family.check_targets(torch.tensor(targets))
         rows = Rows(
-            x,
-            targets,
-            weights_of_rows(sample_weight, len(x), "sample_weight"),
-            log_exposure_of_rows(family, exposure, len(x), "exposure"),
-            check_groups(groups, len(x)),
+            x=as_tensor(x),
+            y=as_tensor(targets),
+            weight=weights_of_rows(sample_weight, len(x), "sample_weight"),
+            log_exposure=log_exposure_of_rows(family, exposure, len(x), "exposure"),
+            group=check_groups(groups, len(x)),
         )
-        warn_beyond_bounds(family, targets, rows.sample_weight)
+        warn_beyond_bounds(family, rows.y, rows.weight)
         held_out = None
         if X_val is not None:
             x_val, targets_val = self._validate_held_out(X_val, y_val, x, targets, family)
             held_out = Rows(
-                x_val,
-                targets_val,
-                weights_of_rows(sample_weight_val, len(x_val), "sample_weight_val"),
-                log_exposure_of_rows(family, exposure_val, len(x_val), "exposure_val"),
+                x=as_tensor(x_val),
+                y=as_tensor(targets_val),
+                weight=weights_of_rows(sample_weight_val, len(x_val), "sample_weight_val"),
+                log_exposure=log_exposure_of_rows(family, exposure_val, len(x_val), "exposure_val"),
             )
             if (held_out.log_exposure is None) != (rows.log_exposure is None):
                 raise ValueError("`exposure` and `exposure_val`: pass both or none with `X_val`.")
@@ -228,10 +228,10 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
 
     def _build(self, problem: Problem) -> MemberNetwork:
         """The untrained network of a problem."""
-        targets = problem.data.y
+        targets = problem.data.rows.y
         # a family of vectors has all targets in one set of parameters
         num_targets = targets.shape[1] if targets.ndim == 2 and not problem.objective.family.event_dim else None
-        sizes, shape = check_layer_sizes(self.hidden_layer_sizes), tuple(problem.data.x.shape[1:])
+        sizes, shape = check_layer_sizes(self.hidden_layer_sizes), tuple(problem.data.rows.x.shape[1:])
         return build_network(
             self.network, sizes, problem.objective.family, shape, num_targets, problem.keys, problem.mixup
         )
@@ -281,7 +281,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             raise ValueError(f"y_val: {error}") from None
         return x_val, y_val
 
-    def _strata(self, y: NDArray[Any]) -> Tensor | None:
+    def _strata(self, y: Tensor) -> Tensor | None:
         """Classes that have their share of the validation rows each; raises if there is just one."""
         return None
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .._checks import check_integer as check_integer
 from .._checks import check_real as check_real
@@ -53,7 +54,7 @@ def check_pool(pool: object, family: Family | None = None) -> None:
         )
 
 
-def check_exposure(exposure: object, rows: int, name: str = "exposure") -> NDArray[np.float64] | None:
+def check_exposure(exposure: object, rows: int, name: str = "exposure") -> Tensor | None:
     """The logarithms of exposures, (n,), if there are any; raises unless they are positive, one for each row."""
     if exposure is None:
         return None
@@ -69,14 +70,14 @@ def check_exposure(exposure: object, rows: int, name: str = "exposure") -> NDArr
         raise ValueError(
             f"`{name}` must be positive and finite; got {values[row]:g} at row {row}. Drop rows that were not exposed."
         )
-    return np.log(values)
+    return torch.from_numpy(np.log(values))
 
 
-def warn_beyond_bounds(family: Family, y: NDArray[np.float64], sample_weight: NDArray[np.float64] | None) -> None:
+def warn_beyond_bounds(family: Family, y: Tensor, weight: Tensor | None) -> None:
     """Warn if the targets by themselves lie beyond the bounds of the family's parameters."""
-    used = slice(None) if sample_weight is None else sample_weight > 0
-    weights = None if sample_weight is None else torch.tensor(sample_weight[used]).reshape(-1, *(1,) * (y.ndim - 1))
-    for found in family.beyond_bounds(torch.tensor(y[used]), weights):
+    if weight is not None:
+        y, weight = y[weight > 0], weight[weight > 0].reshape(-1, *(1,) * (y.ndim - 1))
+    for found in family.beyond_bounds(y, weight):
         warnings.warn(
             f"the family {family.name!r} cannot follow the targets: they have {found}. Another family may.",
             UserWarning,

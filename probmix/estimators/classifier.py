@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
@@ -63,14 +62,14 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
             raise ValueError(f"a classifier needs at least 2 classes in y; got one class, {self.classes_[0]!r}.")
         return x, indices.astype(np.float64), Categorical(len(self.classes_))
 
-    def _strata(self, y: NDArray[Any]) -> Tensor:
-        present = np.unique(y).astype(int)
+    def _strata(self, y: Tensor) -> Tensor:
+        present = y.unique().long().numpy()
         if len(present) < 2:
             raise ValueError(
                 "a classifier needs at least 2 classes in y among the rows of positive weight; "
                 f"got one class, {self.classes_[present[0]]!r}."
             )
-        return torch.from_numpy(y).long()
+        return y.long()
 
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
         labels = class_labels(y, name)

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..random import KeyedRandom
+from ..training import Rows
 from .parts import Numbers, Parts, Strata
-from .rows import Rows, canonical_rows, stacked
+from .rows import canonical_rows
 from .tables import counted_rows, written_out
 
 # Streams of the initial weights and of the epochs are numbered from 0.
@@ -17,7 +18,7 @@ _SPLIT_STREAM = -2
 
 
 def drawn_parts(given: Rows, share: float, keys: Tensor, strata: Strata) -> Parts:
-    """A share of the rows, or of the groups that their labels are, judges each member: drawn for each of its own.
+    """A share of the rows, or of their groups, judges each member: drawn for each of its own.
 
     Raises
     ------
@@ -25,9 +26,9 @@ def drawn_parts(given: Rows, share: float, keys: Tensor, strata: Strata) -> Part
         If there are too few to leave some for training.
     """
     rows, place = canonical_rows(given)
-    classes, random, n = strata(rows.y), KeyedRandom(keys), len(rows.x)
-    if share > 0 and rows.label is not None:
-        chosen = draw_groups(_at_least(2, rows.label), round(share * n), random)
+    classes, random, n = strata(rows.y), KeyedRandom(keys), len(rows)
+    if share > 0 and rows.group is not None:
+        chosen = draw_groups(_at_least(2, rows.group.numpy()), round(share * n), random)
         return Parts(rows, place, *_sides(chosen))
     counted = counted_rows(rows) if share > 0 else np.zeros(n, dtype=bool)
     if not counted.any():
@@ -39,11 +40,11 @@ def drawn_parts(given: Rows, share: float, keys: Tensor, strata: Strata) -> Part
     copies = rows.take(counted)
     rows, origin = written_out(rows, counted)
     is_copy = counted[origin]
-    assert rows.sample_weight is not None  # without weights no row is counted
-    assert copies.sample_weight is not None
-    rows = replace(rows, sample_weight=np.where(is_copy, 1 - share, 1.0) * rows.sample_weight)
-    first, rows = len(rows.x), stacked(rows, replace(copies, sample_weight=share * copies.sample_weight))
-    both = torch.from_numpy(np.flatnonzero(is_copy)), torch.arange(first, len(rows.x))
+    assert rows.weight is not None  # without weights no row is counted
+    assert copies.weight is not None
+    rows = replace(rows, weight=torch.from_numpy(np.where(is_copy, 1 - share, 1.0)) * rows.weight)
+    first, rows = len(rows), Rows.joined([rows, replace(copies, weight=share * copies.weight)])
+    both = torch.from_numpy(np.flatnonzero(is_copy)), torch.arange(first, len(rows))
     train, validation = (
         [torch.cat([rest[own], of_all]) for own in part] for part, of_all in zip(parts, both, strict=True)
     )
@@ -51,7 +52,7 @@ def drawn_parts(given: Rows, share: float, keys: Tensor, strata: Strata) -> Part
 
 
 def fold_parts(given: Rows, keys: Tensor, strata: Strata) -> Parts:
-    """Member m is judged by fold m of the rows, or of the groups that their labels are, and trained by the others.
+    """Member m is judged by fold m of the rows, or of their groups, and trained by the others.
 
     Raises
     ------
@@ -60,22 +61,22 @@ def fold_parts(given: Rows, keys: Tensor, strata: Strata) -> Parts:
     """
     rows, place = canonical_rows(given)
     classes, random, n_folds = strata(rows.y), KeyedRandom(keys[:1]), len(keys)
-    if rows.label is not None:
-        fold = fold_of_groups(_at_least(n_folds, rows.label), n_folds, random)
+    if rows.group is not None:
+        fold = fold_of_groups(_at_least(n_folds, rows.group.numpy()), n_folds, random)
     else:
         counted = counted_rows(rows)
         rows, origin = written_out(rows, counted)
         place = _among_copies(place, origin)
-        if len(rows.x) < n_folds:
+        if len(rows) < n_folds:
             raise ValueError(
-                f"`validation` is 'folds', one for each of {n_folds} members; got {len(rows.x)} different sample(s) of "
+                f"`validation` is 'folds', one for each of {n_folds} members; got {len(rows)} different sample(s) of "
                 "positive weight. Pass more rows or fewer `n_members`."
             )
         if counted.any():
             # of the observations of a row, each fold has its share
             others = torch.zeros(len(counted), dtype=torch.int64) if classes is None else classes
             classes = torch.from_numpy(np.where(counted, -1 - np.arange(len(counted)), others))[origin]
-        fold = fold_of_rows(len(rows.x), n_folds, random, classes)
+        fold = fold_of_rows(len(rows), n_folds, random, classes)
     return Parts(rows, place, *_sides(fold == np.arange(n_folds)[:, None]), is_out_of_fold=True)
 
 

@@ -96,21 +96,19 @@ class OutOfFoldPredictions(Predictions):
 
     def _judge_out_of_fold(self, parts: Parts) -> None:
         """Set `out_of_fold_`, or why there are none."""
-        rows, n = parts.rows, len(parts.rows.x)
+        rows, n = parts.rows, len(parts.rows)
         times = np.bincount(np.concatenate(parts.validation), minlength=n)
         if times.min() != times.max() or times.min() == 0:
             self.out_of_fold_gap_ = _gap(parts.place, times)
             return
         pieces: list[Tensor] = []
         for member, own in enumerate(parts.validation):
-            exposure = None if rows.log_exposure is None else rows.log_exposure[own.numpy()]
-            pieces.append(
-                self._params_of(torch.from_numpy(rows.x)[own], exposure, torch.tensor([member])).squeeze(0).cpu()
-            )
+            exposure = None if rows.log_exposure is None else rows.log_exposure[own]
+            pieces.append(self._params_of(rows.x[own], exposure, torch.tensor([member])).squeeze(0).cpu())
         # rows one after the other, each by all its members
         order = torch.cat(parts.validation).argsort(stable=True)
         eta = torch.cat(pieces, 1)[:, order].unflatten(1, (n, -1)).movedim(2, 0)
-        log_prob = self._pooled(eta).log_prob(torch.from_numpy(rows.y)).numpy()
+        log_prob = self._pooled(eta).log_prob(rows.y).numpy()
         place = parts.place
         self.out_of_fold_ = OutOfFold(eta, place, np.where(place < 0, np.nan, log_prob[place]))
 

@@ -8,12 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..training import TrainingData
-from .rows import Array, Rows
+from ..training import Rows, TrainingData
 
 Numbers = NDArray[np.intp]
 # Classes of targets, (n,), of which each has its share in every part; None where there are none.
-Strata = Callable[[Array], Tensor | None]
+Strata = Callable[[Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -55,19 +54,13 @@ def parts_data(rows: Rows, train: list[Tensor], validation: list[Tensor], units:
     parts = (train, validation, units)
     sizes: Iterable[tuple[int, int, int]] = zip(*([len(own) for own in part] for part in parts), strict=True)
     different = tuple(sizes)
-    weights, exposures = (
-        None if one is None else torch.from_numpy(one) for one in (rows.sample_weight, rows.log_exposure)
-    )
     trains, judges = [len(own) for own in train], [len(own) for own in validation]
     differ_by_one = max(trains) - min(trains) == 1 and max(judges) - min(judges) <= 1
     return TrainingData(
-        torch.from_numpy(rows.x),
-        torch.from_numpy(rows.y),
-        weights,
+        rows.for_training(),
         _filled(train),
         _filled(validation),
         _filled(units),
-        exposures,
         different if len(set(different)) > 1 else None,
         min(trains) if differ_by_one else None,
     )

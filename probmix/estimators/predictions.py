@@ -55,7 +55,7 @@ class Predictions(ABC):
         return self._params_of(torch.tensor(table), check_exposure(exposure, len(table)))
 
     @torch.no_grad()
-    def _params_of(self, x: Tensor, log_exposure: NDArray[np.float64] | None, members: Tensor | None = None) -> Tensor:
+    def _params_of(self, x: Tensor, log_exposure: Tensor | None, members: Tensor | None = None) -> Tensor:
         """Those of checked rows, (n, *F), and of logarithms of exposures, (n,); of all members, or some by number."""
         device = check_device(self.device)
         network, scaler = self.network_.on(device), self.scaler_.to(device)
@@ -76,8 +76,9 @@ class Predictions(ABC):
         if log_exposure is None and not self.log_exposure_unit_:
             return eta
         # what the network learned are rates per mean exposure
-        units = (np.zeros(1) if log_exposure is None else log_exposure) - (self.log_exposure_unit_ or 0.0)
-        return with_exposure(self.family_, eta, torch.from_numpy(units).to(eta).expand(eta.shape[:3]))
+        given = torch.zeros(1, dtype=torch.float64) if log_exposure is None else log_exposure
+        units = given - (self.log_exposure_unit_ or 0.0)
+        return with_exposure(self.family_, eta, units.to(eta).expand(eta.shape[:3]))
 
     @property
     def _has_draws(self) -> bool:

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .._given import checked_weights
@@ -52,16 +50,15 @@ def check_held_out(
         )
 
 
-def weights_of_rows(sample_weight: Any, rows: int, name: str) -> NDArray[np.float64] | None:
+def weights_of_rows(sample_weight: Any, rows: int, name: str) -> Tensor | None:
     """Weights of rows, if there are any."""
     if sample_weight is None:
         return None
     with cells_named(**{name: sample_weight}):
-        weights: NDArray[np.float64] = checked_weights(sample_weight, (rows,), name).cpu().numpy()
-    return weights
+        return checked_weights(sample_weight, (rows,), name).cpu()
 
 
-def log_exposure_of_rows(family: Family, exposure: Any, rows: int, name: str) -> NDArray[np.float64] | None:
+def log_exposure_of_rows(family: Family, exposure: Any, rows: int, name: str) -> Tensor | None:
     """The logarithms of exposures, if there are any; raises also if the family has none."""
     log_exposure = check_exposure(exposure, rows, name)
     if log_exposure is not None:
@@ -71,8 +68,9 @@ def log_exposure_of_rows(family: Family, exposure: Any, rows: int, name: str) ->
 
 def in_units_of_exposure(data: TrainingData) -> tuple[TrainingData, float | None]:
     """The data with exposures whose mean is one: families bound their rates, and the start is that of counts."""
-    if data.log_exposure is None:
+    log_exposure = data.rows.log_exposure
+    if log_exposure is None:
         return data, None
-    highest = data.log_exposure.max()
-    log_unit = (highest + (data.log_exposure - highest).exp().mean().log()).item()
-    return replace(data, log_exposure=data.log_exposure - log_unit), log_unit
+    highest = log_exposure.max()
+    log_unit = (highest + (log_exposure - highest).exp().mean().log()).item()
+    return replace(data, rows=replace(data.rows, log_exposure=log_exposure - log_unit)), log_unit

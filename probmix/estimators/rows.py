@@ -1,43 +1,26 @@
 """Preparing the rows that an estimator was given."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_feature_names, check_array, validate_data
+from torch import Tensor
 
 from .._numbers import as_numbers, cells_named
+from ..training import Rows
 
 Array = NDArray[np.float64]
 # Sums of weights that differ by less are equal.
 _ROUNDING = 1e-12
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows of data.
-
-    Attributes
-    ----------
-    x, y : ndarray, (n, ...) and (n,) or (n, d)
-    sample_weight : ndarray, (n,), non-negative, or None
-    log_exposure : ndarray, (n,), or None
-    label : ndarray of int, (n,), or None
-        Rows of different labels are not equal, whatever else they have in common.
-    """
-
-    x: Array
-    y: Array
-    sample_weight: Array | None = None
-    log_exposure: Array | None = None
-    label: NDArray[np.intp] | None = None
-
-    def take(self, which: NDArray[Any]) -> "Rows":
-        """Some of the rows, by a mask or by their numbers."""
-        rest = (None if one is None else one[which] for one in (self.sample_weight, self.log_exposure, self.label))
-        return Rows(self.x[which], self.y[which], *rest)
+def as_tensor(array: Array) -> Tensor:
+    """An array as a tensor, which shares its memory if torch can read and write it."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def canonical_rows(rows: Rows) -> tuple[Rows, NDArray[np.intp]]:
@@ -54,39 +37,26 @@ def canonical_rows(rows: Rows) -> tuple[Rows, NDArray[np.intp]]:
     place : ndarray, (n,)
         The row that each of the given ones became, -1 for those of weight zero.
     """
-    place = np.full(len(rows.x), -1)
-    kept = np.arange(len(rows.x))
-    if rows.sample_weight is not None:
-        kept = np.flatnonzero(rows.sample_weight)
+    place = np.full(len(rows), -1)
+    kept = np.arange(len(rows))
+    if rows.weight is not None:
+        kept = np.flatnonzero(rows.weight.numpy())
         rows = rows.take(kept)
-    weights = np.ones(len(kept)) if rows.sample_weight is None else scaled(rows.sample_weight)
-    columns: list[NDArray[Any]] = [] if rows.label is None else [rows.label]
-    columns += [*rows.x.reshape(len(kept), -1).T, *np.atleast_2d(rows.y.T)]
-    columns += [] if rows.log_exposure is None else [rows.log_exposure]
+    weights = np.ones(len(kept)) if rows.weight is None else scaled(rows.weight.numpy())
+    keys = sort_keys(rows.telling_apart().values())
     # those of equal rows are added up in one order, whatever that of the rows was
-    order = np.lexsort(columns if rows.sample_weight is None else [weights, *columns])
-    is_new = starts(columns, order)
+    order = np.lexsort(keys if rows.weight is None else [weights, *keys])
+    is_new = starts(keys, order)
     place[kept[order]] = np.cumsum(is_new) - 1
     totals = np.add.reduceat(weights[order], np.flatnonzero(is_new))
     rows = rows.take(order[is_new])
     equal = len(totals) == 0 or np.ptp(totals) <= _ROUNDING * totals.max()
-    return replace(rows, sample_weight=None if equal else totals / totals.mean()), place
+    return replace(rows, weight=None if equal else torch.from_numpy(totals / totals.mean())), place
 
 
-def stacked(rows: Rows, others: Rows) -> Rows:
-    """Rows with others under them; without weights they weigh one each."""
-    weights = None
-    if rows.sample_weight is not None or others.sample_weight is not None:
-        weights = np.concatenate(
-            [np.ones(len(one.x)) if one.sample_weight is None else one.sample_weight for one in (rows, others)]
-        )
-    exposures = [one for one in (rows.log_exposure, others.log_exposure) if one is not None]
-    return Rows(
-        np.concatenate([rows.x, others.x]),
-        np.concatenate([rows.y, others.y]),
-        weights,
-        np.concatenate(exposures) if exposures else None,
-    )
+def sort_keys(columns: Iterable[Tensor]) -> list[NDArray[Any]]:
+    """The numbers of columns, (n, ...), as vectors by which rows can be sorted."""
+    return [key for column in columns for key in column.reshape(len(column), -1).T.numpy()]
 
 
 def starts(columns: Sequence[NDArray[Any]], order: NDArray[np.intp]) -> NDArray[np.bool_]:

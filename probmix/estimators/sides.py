@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
+from torch import Tensor
 
+from ..training import Rows
 from .parts import Numbers, Parts, Strata
-from .rows import Rows, canonical_rows, scaled
+from .rows import canonical_rows, scaled
 from .tables import counted_rows
 
 _TRAINS, _JUDGES = 1, 2
@@ -26,7 +28,7 @@ def last_parts(given: Rows, share: float, n_members: int, strata: Strata) -> Par
     ValueError
         If none are left for training.
     """
-    weights = np.ones(len(given.x)) if given.sample_weight is None else scaled(given.sample_weight)
+    weights = np.ones(len(given)) if given.weight is None else scaled(given.weight.numpy())
     behind = weights[::-1].cumsum()[::-1] - weights
     # rounding must not decide
     judges = behind < share * (1 - 1e-9) * weights.sum()
@@ -35,7 +37,7 @@ def last_parts(given: Rows, share: float, n_members: int, strata: Strata) -> Par
     side = np.where(judges, _JUDGES, _TRAINS)
     parts = _parts_of_sides(given, side[None], n_members, strata, groups_are_whole=True)
     if len(parts.train[0]) == 0:
-        of_groups = "" if given.label is None else " that are of other groups"
+        of_groups = "" if given.group is None else " that are of other groups"
         raise ValueError(
             f"`validation` is 'last', and no sample(s) of positive weight{of_groups} are left for training in front of "
             f"the share {share} that judges. Pass more rows or a smaller `validation_fraction`."
@@ -53,13 +55,13 @@ def splitter_parts(given: Rows, splitter: Any, n_members: int, strata: Strata) -
     ValueError
         If a part is empty, or names a row that is not there or one twice.
     """
-    n = len(given.x)
-    if given.label is None and _splits_groups(splitter):
+    n = len(given)
+    if given.group is None and _splits_groups(splitter):
         raise ValueError(
             f"`validation` is {splitter!r}, which splits groups, and there are none. Pass fit(..., groups=), in a "
             "search by metadata routing, set_fit_request(groups=True)."
         )
-    found = islice(check_cv(splitter).split(given.x, given.y, given.label), n_members)
+    found = islice(check_cv(splitter).split(*_arrays(given.x, given.y, given.group)), n_members)
     sides = []
     for number, split in enumerate(found):
         side = np.zeros(n, dtype=np.int8)
@@ -94,23 +96,29 @@ def _parts_of_sides(
     strata(plain.y)
     free = counted_rows(plain)
     # copies of a row are one as long as no split tells them apart
-    label = np.zeros(len(given.x), dtype=np.intp) if given.label is None else given.label
+    (group,) = _arrays(given.group)
+    told_apart = np.zeros(len(given), dtype=np.intp) if group is None else group
     for side in sides:
-        label = np.unique(3 * label + side, return_inverse=True)[1]
-    rows, place = canonical_rows(replace(given, label=label))
+        told_apart = np.unique(3 * told_apart + side, return_inverse=True)[1]
+    rows, place = canonical_rows(replace(given, group=torch.from_numpy(told_apart)))
     kept = np.flatnonzero(place >= 0)
-    first = np.empty(len(rows.x), dtype=np.intp)
+    first = np.empty(len(rows), dtype=np.intp)
     first[place[kept]] = kept
     train, validation = [], []
     for side in sides[:, first]:
         judges = side == _JUDGES
         is_shut_out = np.isin(identity[first], identity[first][judges]) & ~free[identity[first]]
-        if groups_are_whole and given.label is not None:
-            is_shut_out |= np.isin(given.label[first], given.label[first][judges])
+        if groups_are_whole and group is not None:
+            is_shut_out |= np.isin(group[first], group[first][judges])
         train.append(torch.from_numpy(np.flatnonzero((side == _TRAINS) & ~is_shut_out)))
         validation.append(torch.from_numpy(np.flatnonzero(judges)))
     cycle = [m % len(sides) for m in range(n_members)]
     return Parts(rows, place, [train[m] for m in cycle], [validation[m] for m in cycle])
+
+
+def _arrays(*columns: Tensor | None) -> list[NDArray[Any] | None]:
+    """Columns as arrays."""
+    return [None if one is None else one.numpy() for one in columns]
 
 
 def _checked_numbers(part: Any, n: int, split: int) -> Numbers:

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from .rows import Array, Rows, stacked, starts
+from ..training import Rows
+from .rows import Array, sort_keys, starts
 
 # Rows of one X that a network may know by heart, since they say what is usual there: so many, or such a share of all.
 _MANY, _LARGE = 30, 0.05
@@ -32,12 +34,14 @@ def counted_rows(rows: Rows) -> NDArray[np.bool_]:
     rows : Rows
         In canonical form. Without weights there are none: no row was there more often than others.
     """
-    n, weights = len(rows.x), rows.sample_weight
-    if weights is None:
+    n = len(rows)
+    if rows.weight is None:
         return np.zeros(n, dtype=bool)
-    columns = [*rows.x.reshape(n, -1).T, *([] if rows.log_exposure is None else [rows.log_exposure])]
-    order = np.lexsort(columns)
-    first = starts(columns, order)
+    weights = rows.weight.numpy()
+    columns = rows.telling_apart().items()
+    keys = sort_keys(values for name, values in columns if name not in ("group", "y"))
+    order = np.lexsort(keys)
+    first = starts(keys, order)
     cell = np.empty(n, dtype=np.intp)
     cell[order] = np.cumsum(first) - 1
     totals, sizes = np.bincount(cell, weights), np.bincount(cell)
@@ -60,21 +64,21 @@ def written_out(rows: Rows, counted: NDArray[np.bool_]) -> tuple[Rows, NDArray[n
     origin : ndarray of int
         Which of the given ones each of them is.
     """
-    origin, which = np.arange(len(rows.x)), np.flatnonzero(counted)
+    origin, which = np.arange(len(rows)), np.flatnonzero(counted)
     if len(which) == 0:
         return rows, origin
-    assert rows.sample_weight is not None  # without weights no row is counted
-    counts, heavy = _counts(rows.sample_weight)[which], rows.sample_weight[which]
-    room = max(_WRITTEN_OUT - len(rows.x), round(_MORE * len(rows.x)))
+    assert rows.weight is not None  # without weights no row is counted
+    weights = rows.weight.numpy().copy()
+    counts, heavy = _counts(weights)[which], weights[which]
+    room = max(_WRITTEN_OUT - len(rows), round(_MORE * len(rows)))
     # rounding must not decide
     times = 1 + np.floor(room * heavy / heavy.sum() + 1e-9)
     if counts.any():
         times = np.minimum(times, counts)
-    weights = rows.sample_weight.copy()
     weights[which] /= times
     further = np.repeat(which, times.astype(int) - 1)
-    rows = replace(rows, sample_weight=weights)
-    return stacked(rows, rows.take(further)), np.concatenate([origin, further])
+    rows = replace(rows, weight=torch.from_numpy(weights))
+    return Rows.joined([rows, rows.take(further)]), np.concatenate([origin, further])
 
 
 def _counts(weights: Array) -> Array:

@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing, indexable
 from torch import Tensor
 
 from ..families import TargetScaler
-from ..training import TrainingData, TrainingResult
+from ..training import Rows, TrainingData, TrainingResult
 from .base import DensityEstimator
 from .problem import Problem
 
@@ -93,9 +93,7 @@ def fit_together(
 def _shapes(data: TrainingData) -> tuple[object, ...]:
     """What must agree for problems to be trained as one."""
     return (
-        data.x.shape[1:],
-        data.y.shape[1:],
-        data.sample_weight is None,
+        *((name, column.shape[1:]) for name, column in data.rows.present().items()),
         data.train_rows.shape[1],
         data.validation_rows.shape[1],
         data.unit_rows.shape[1],
@@ -122,22 +120,17 @@ def _fit_group(fits: list[Estimator], problems: list[Problem]) -> None:
 
 def _join(parts: list[TrainingData]) -> TrainingData:
     """The data of all problems one under the other, and the rows of all their members."""
-    offsets = list(accumulate((len(part.x) for part in parts), initial=0))
+    offsets = list(accumulate((len(part.rows) for part in parts), initial=0))
 
     def rows(name: str) -> Tensor:
         return torch.cat([getattr(part, name) + offset for part, offset in zip(parts, offsets, strict=False)])
 
-    weights = [part.sample_weight for part in parts if part.sample_weight is not None]
-    exposures = [part.log_exposure for part in parts if part.log_exposure is not None]
     sizes = [size for part in parts for size in part.sizes_of_members()]
     return TrainingData(
-        torch.cat([part.x for part in parts]),
-        torch.cat([part.y for part in parts]),
-        torch.cat(weights) if weights else None,
+        Rows.joined([part.rows for part in parts]),
         rows("train_rows"),
         rows("validation_rows"),
         rows("unit_rows"),
-        torch.cat(exposures) if exposures else None,
         tuple(sizes) if len(set(sizes)) > 1 else None,
         parts[0].epoch_rows,
     )

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from .._names import unknown_name
 from .._numbers import as_numpy
-from ..training import TrainingData
+from ..training import Rows, TrainingData
 from .drawing import drawn_parts, fold_parts
-from .parts import Numbers, Parts, Strata, parts_data
-from .rows import Rows, canonical_rows, stacked
+from .parts import Parts, Strata, parts_data
+from .rows import canonical_rows
 from .sides import last_parts, splitter_parts
 
 _NAMES = ("random", "folds", "last")
@@ -41,7 +41,7 @@ def check_validation(validation: Any, n_members: int) -> None:
         )
 
 
-def check_groups(groups: Any, rows: int) -> Numbers | None:
+def check_groups(groups: Any, rows: int) -> Tensor | None:
     """Groups of rows by number, if there are any.
 
     Raises
@@ -59,10 +59,10 @@ def check_groups(groups: Any, rows: int) -> Numbers | None:
         row = int(missing.argmax())
         raise ValueError(f"`groups` must have a label in every row; got {labels[row]} at row {row}.")
     try:
-        numbers: Numbers = np.unique(labels, return_inverse=True)[1]
+        numbers = np.unique(labels, return_inverse=True)[1]
     except TypeError as error:
         raise ValueError(f"`groups` must hold labels of one kind, which can be sorted: {error}.") from None
-    return numbers
+    return torch.from_numpy(numbers)
 
 
 def judged_parts(given: Rows, validation: Any, share: float, keys: Tensor, strata: Strata) -> Parts:
@@ -71,7 +71,7 @@ def judged_parts(given: Rows, validation: Any, share: float, keys: Tensor, strat
     Parameters
     ----------
     given : Rows
-        As the user has them, with groups as labels.
+        As the user has them, with their groups.
     validation : str or splitter
         One that `check_validation` lets pass.
     share : float
@@ -98,6 +98,6 @@ def held_out_data(given: Rows, held_out: Rows, n_members: int, strata: Strata) -
     """Rows that all train every member, and others that the user holds out to judge it."""
     rows, _ = canonical_rows(given)
     strata(rows.y)
-    n, rows = len(rows.x), stacked(rows, canonical_rows(held_out)[0])
-    train, validation = ([part] * n_members for part in torch.arange(len(rows.x)).split([n, len(rows.x) - n]))
+    n, rows = len(rows), Rows.joined([rows, canonical_rows(held_out)[0]])
+    train, validation = ([part] * n_members for part in torch.arange(len(rows)).split([n, len(rows) - n]))
     return parts_data(rows, train, validation, train)

@@ -70,17 +70,17 @@ class BatchSource:
         batch_size: int | None,
         random: KeyedRandom,
     ) -> None:
-        self._x = data.x
-        self._order = Order([train for train, _, _ in data.sizes_of_members()], data.epoch_rows, data.x.device)
+        self._x = data.rows.x
+        self._order = Order([train for train, _, _ in data.sizes_of_members()], data.epoch_rows, data.device)
         self._n = self._order.length
         # in random order, so that full batches, which keep it, are paired at random by shifting them as well
         self._rows = self._order.shuffled(data.train_rows, random.stream(_ORDER_STREAM))
         self._objective = objective
-        self._log_exposure = data.log_exposure
-        self._y = scaler.transform(data.y[self._rows])
+        self._log_exposure = data.rows.log_exposure
+        self._y = scaler.transform(data.rows.y[self._rows])
         self._sample_weight = None
-        if data.sample_weight is not None:
-            self._sample_weight = self._order.with_mean_one(data.sample_weight[self._rows])
+        if data.rows.weight is not None:
+            self._sample_weight = self._order.with_mean_one(data.rows.weight[self._rows])
         self._mixup = mixup
         batches = -(-self._n // (batch_size or self._n))
         # of one size, up to a row: a small rest would take a step as long as any other
@@ -88,15 +88,15 @@ class BatchSource:
         self._sizes = [stop - start for start, stop in pairwise(bounds)]
         # always the same rows in the same order
         self._is_full = batches == 1 and self._order.is_of_all
-        device_bounds = torch.tensor(bounds, device=data.x.device)
+        device_bounds = torch.tensor(bounds, device=data.device)
         self._batch = torch.repeat_interleave(device_bounds.diff())
         self._start, self._size = device_bounds[:-1][self._batch], device_bounds.diff()[self._batch]
         self._full_x = self._x[self._rows] if self._is_full else None
         # What members and seeds draw in common, since their rows have orders of their own: weights and noise for each
         # would cost as much as the rest of a step, and the layer and the shift are those of the one forward pass.
-        self._shared = KeyedRandom(member_keys(0, 1).to(data.x.device))
-        self._generator = torch.Generator(data.x.device)
-        self._features = network.standardize(data.x[self._rows]) if needs_distances(mixup) else None
+        self._shared = KeyedRandom(member_keys(0, 1).to(data.device))
+        self._generator = torch.Generator(data.device)
+        self._features = network.standardize(self._x[self._rows]) if needs_distances(mixup) else None
         self._partners = None if mixup.at is None else self._prepare_partners(network)
 
     def members(self, positions: Tensor) -> "BatchSource":

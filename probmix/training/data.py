@@ -8,6 +8,7 @@ from torch import Tensor
 from ..families import Family, TargetScaler
 from ..families.bounds import LEAST_SHARE
 from ..networks import InputUnits, channel_axis
+from .rows import Rows
 from .units import robust_units
 
 
@@ -17,15 +18,11 @@ class TrainingData:
 
     Attributes
     ----------
-    x : Tensor, (n, *F), float64
-    y : Tensor, (n,) or (n, d), float64
-    sample_weight : Tensor, (n,), float64, or None
+    rows : Rows
     train_rows : Tensor, (M, n_train), int64
     validation_rows : Tensor, (M, n_validation), int64
     unit_rows : Tensor, (M, n_units), int64
         Rows from which the units of features and targets come.
-    log_exposure : Tensor, (n,), float64, or None
-        Of counts: the logarithm of what they were counted over.
     sizes : tuple of (int, int, int), or None
         How many training, validation and unit rows each member has, where that differs: behind them stand others, which
         are there to fill the tensors.
@@ -33,34 +30,37 @@ class TrainingData:
         How many of its training rows, drawn anew, a member sees in an epoch, where parts differ by a row; None for all.
     """
 
-    x: Tensor
-    y: Tensor
-    sample_weight: Tensor | None
+    rows: Rows
     train_rows: Tensor
     validation_rows: Tensor
     unit_rows: Tensor
-    log_exposure: Tensor | None = None
     sizes: tuple[tuple[int, int, int], ...] | None = None
     epoch_rows: int | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the data are."""
+        return self.rows.x.device
+
     def to(self, device: torch.device) -> "TrainingData":
         """The data on a device."""
-        weight = None if self.sample_weight is None else self.sample_weight.to(device)
-        exposure = None if self.log_exposure is None else self.log_exposure.to(device)
-        rows = (self.train_rows.to(device), self.validation_rows.to(device), self.unit_rows.to(device))
-        shape = self.sizes, self.epoch_rows
-        return TrainingData(self.x.to(device), self.y.to(device), weight, *rows, exposure, *shape)
+        parts = (self.train_rows.to(device), self.validation_rows.to(device), self.unit_rows.to(device))
+        return TrainingData(self.rows.to(device), *parts, self.sizes, self.epoch_rows)
 
     def members(self, members: Tensor) -> "TrainingData":
         """The same data for some of the members, by number."""
-        rows = (self.train_rows[members], self.validation_rows[members], self.unit_rows[members])
+        parts = (self.train_rows[members], self.validation_rows[members], self.unit_rows[members])
         sizes = None
         if self.sizes is not None:
             sizes = tuple(self.sizes[member] for member in members.tolist())
             train, validation, units = (max(size) for size in zip(*sizes, strict=True))
-            rows = (rows[0][:, :train], rows[1][:, :validation], rows[2][:, :units])
+            parts = (parts[0][:, :train], parts[1][:, :validation], parts[2][:, :units])
             sizes = sizes if len(set(sizes)) > 1 else None
-        return TrainingData(self.x, self.y, self.sample_weight, *rows, self.log_exposure, sizes, self.epoch_rows)
+        return TrainingData(self.rows, *parts, sizes, self.epoch_rows)
+
+    def to_hash(self) -> tuple[Tensor | None, ...]:
+        """What tells these data from any others, for a checkpoint."""
+        return (*self.rows.to_hash(), self.train_rows, self.validation_rows)
 
     def sizes_of_members(self) -> tuple[tuple[int, int, int], ...]:
         """How many training, validation and unit rows each member has."""
@@ -69,7 +69,7 @@ class TrainingData:
 
     def alike(self) -> list[Tensor]:
         """Numbers of the members, in groups that can be trained as one."""
-        numbers = torch.arange(len(self.train_rows), device=self.x.device)
+        numbers = torch.arange(len(self.train_rows), device=self.device)
         if self.sizes is None or self.epoch_rows is not None:
             return [numbers]
         groups: dict[tuple[int, int], list[int]] = {}
@@ -79,9 +79,9 @@ class TrainingData:
 
     def weights(self, rows: Tensor) -> Tensor | None:
         """Sample weights of rows, with mean one in each member: (M, R) -> (M, R)."""
-        if self.sample_weight is None:
+        if self.rows.weight is None:
             return None
-        weights = self.sample_weight[rows]
+        weights = self.rows.weight[rows]
         return weights / weights.mean(1, keepdim=True)
 
     def validation_weights(self) -> Tensor | None:
@@ -97,19 +97,19 @@ class TrainingData:
         weights = self.weights(rows)
         if self.sizes is None:
             return weights
-        count = torch.tensor([size[part] for size in self.sizes], device=self.x.device)
-        own = (torch.arange(rows.shape[1], device=self.x.device) < count.unsqueeze(1)).to(self.x.dtype)
+        count = torch.tensor([size[part] for size in self.sizes], device=self.device)
+        own = (torch.arange(rows.shape[1], device=self.device) < count.unsqueeze(1)).to(self.rows.x.dtype)
         weights = own if weights is None else own * weights
         return weights / weights.mean(1, keepdim=True)
 
     def log_exposures(self, rows: Tensor) -> Tensor | None:
         """Logarithms of the exposures of rows: (M, R) -> (M, R)."""
-        return None if self.log_exposure is None else self.log_exposure[rows]
+        return None if self.rows.log_exposure is None else self.rows.log_exposure[rows]
 
     def input_units(self) -> InputUnits:
         """Units of the inputs over each member's rows: see `robust_units` for tables, which are clipped."""
-        if self.x.ndim == 2:
-            return robust_units(self.x, self._shares())
+        if self.rows.x.ndim == 2:
+            return robust_units(self.rows.x, self._shares())
         loc, scale = self.feature_moments()
         infinite = torch.full_like(loc, torch.inf)
         return InputUnits(loc, scale, infinite, -infinite, infinite)
@@ -117,7 +117,7 @@ class TrainingData:
     def _shares(self) -> Tensor:
         """What each row is of all that tell the units of a member, (M, n)."""
         rows = self.unit_rows
-        share = torch.zeros(len(rows), len(self.x), dtype=self.x.dtype, device=self.x.device)
+        share = torch.zeros(len(rows), len(self.rows.x), dtype=self.rows.x.dtype, device=self.device)
         weights = self.unit_weights()
         share.scatter_add_(1, rows, torch.ones_like(share[:, : rows.shape[1]]) if weights is None else weights)
         return share / rows.shape[1]
@@ -127,8 +127,8 @@ class TrainingData:
 
         Axes of F along which there is one unit, all but the `channel_axis`, have length 1 and are averaged over.
         """
-        axis = channel_axis(tuple(self.x.shape[1:]))
-        x = self.x.movedim(axis + 1, -1).flatten(1, -2)
+        axis = channel_axis(tuple(self.rows.x.shape[1:]))
+        x = self.rows.x.movedim(axis + 1, -1).flatten(1, -2)
         share = self._shares()
         centre = x.mean((0, 1))
         widest = (x - centre).abs().amax((0, 1))
@@ -137,14 +137,14 @@ class TrainingData:
         offset = share @ relative.mean(1)
         variance = share @ relative.square().mean(1) - offset.square()
         scale = widest * torch.where(variance > 1e-24, variance, torch.ones_like(variance)).sqrt()
-        unit = [1] * (self.x.ndim - 1)
+        unit = [1] * (self.rows.x.ndim - 1)
         unit[axis] = len(centre)
         return (centre + widest * offset).view(-1, 1, *unit), scale.view(-1, 1, *unit)
 
 
 def target_scaler(family: Family, data: TrainingData) -> TargetScaler:
     """The family's scaling of each member's targets, (M, 1[, d])."""
-    return family.scaler(data.y[data.unit_rows], _along_targets(data.unit_weights(), data.y), dim=1)
+    return family.scaler(data.rows.y[data.unit_rows], _along_targets(data.unit_weights(), data.rows.y), dim=1)
 
 
 def marginal(family: Family, data: TrainingData, scaler: TargetScaler) -> Tensor:
@@ -166,13 +166,13 @@ def _rates(data: TrainingData, scaler: TargetScaler) -> tuple[Tensor, Tensor | N
     if weights is not None:
         # rows that only fill the tensor weigh nothing, and are no part of a range either
         rows = torch.where(weights > 0, rows, rows[:, :1])
-    y, log_exposure = scaler.transform(data.y[rows]), data.log_exposures(rows)
+    y, log_exposure = scaler.transform(data.rows.y[rows]), data.log_exposures(rows)
     if log_exposure is not None:
         # the rate of all together: the mean of the single rates, weighted by exposure
         exposure = log_exposure.exp()
         y = y / (exposure if y.ndim == exposure.ndim else exposure.unsqueeze(-1))
         weights = exposure if weights is None else weights * exposure
-    return y, _along_targets(weights, data.y)
+    return y, _along_targets(weights, data.rows.y)
 
 
 def _along_targets(weights: Tensor | None, y: Tensor) -> Tensor | None:

@@ -28,7 +28,7 @@ def raise_floors_(network: MemberNetwork, task: Task, size: int) -> None:
     size : int
         How many members to judge at a time.
     """
-    for group in torch.arange(network.n_members, device=task.data.x.device).split(size):
+    for group in torch.arange(network.n_members, device=task.data.device).split(size):
         part, own = network.members(group).eval(), task.members(group)
         noise = part.draw_noise(own.keys, VALIDATION_DRAWS) if task.has_draws(network) else None
         lowest: Tensor | None = None

@@ -79,7 +79,7 @@ def train(
     task = Task(objective, data, scaler, mixup, options, keys)
     course = _Course(network, task)
     checkpoint = None if options.checkpoint is None else _checkpoint(network, task)
-    stored = None if checkpoint is None else checkpoint.load(data.x.device)
+    stored = None if checkpoint is None else checkpoint.load(data.device)
     if stored is not None:
         course.load_(stored)
     size = members_at_once(network, task) if stored is None else int(stored["size"])
@@ -138,7 +138,7 @@ class _Course:
     def __init__(self, network: MemberNetwork, task: Task) -> None:
         self.network, self.task = network, task
         shape = task.options.max_epochs, network.n_members
-        self._curve = torch.full(shape, float("nan"), dtype=torch.float64, device=task.data.x.device)
+        self._curve = torch.full(shape, float("nan"), dtype=torch.float64, device=task.data.device)
         self._best_epoch = torch.zeros_like(task.keys)
         self._n_epochs = torch.zeros_like(task.keys)
         self._mixed_until = torch.zeros_like(task.keys)
@@ -243,11 +243,10 @@ def _checkpoint(network: MemberNetwork, task: Task) -> Checkpoint:
     assert options.checkpoint is not None  # the caller asked
     # where a run may go on is decided by what it computes, not by how long it may take or how it looks
     settings = replace(options, checkpoint=None, verbose=False)
-    rows = (data.x, data.y, data.sample_weight, data.log_exposure, data.train_rows, data.validation_rows)
     try:
         run = description(
             network=network.description, objective=task.objective, mixup=task.mixup, settings=settings, keys=task.keys,
-            rows=rows, state=list(network.state.values()),
+            rows=data.to_hash(), state=list(network.state.values()),
         )  # fmt: skip
     except UndescribableError as error:
         raise ValueError(

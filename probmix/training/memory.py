@@ -28,7 +28,7 @@ def members_at_once(network: MemberNetwork, task: Task) -> int:
     task : Task
         Of its members.
     """
-    device = task.data.x.device
+    device = task.data.device
     if network.n_members == 1:
         return 1
     if device.type == "cuda":
@@ -41,7 +41,7 @@ def members_at_once(network: MemberNetwork, task: Task) -> int:
 
 def _kept_bytes(network: MemberNetwork, task: Task) -> int:
     """What a step of the first member keeps for its backward pass, in bytes, without its weights."""
-    first = torch.zeros(1, dtype=torch.int64, device=task.data.x.device)
+    first = torch.zeros(1, dtype=torch.int64, device=task.data.device)
     network, task = network.members(first), task.members(first)
     # whoever the partners are, the numbers are as many; to look for neighbours would take its time
     task = replace(task, mixup=replace(task.mixup, partners=UniformPartners()))

@@ -75,16 +75,16 @@ class Task:
         data, objective = self.data, self.objective
         members, n = data.validation_rows.shape
         weights = data.validation_weights()
-        total = torch.zeros(members, dtype=torch.float64, device=data.x.device)
+        total = torch.zeros(members, dtype=torch.float64, device=data.device)
         step = network.rows_at_once(1 if noise is None else noise.shape[1])
         for start in range(0, n, step):
             rows = data.validation_rows[:, start : start + step]
-            y, log_exposure = self.scaler.transform(data.y[rows]), data.log_exposures(rows)
+            y, log_exposure = self.scaler.transform(data.rows.y[rows]), data.log_exposures(rows)
             if noise is None:
-                eta = with_exposure(objective.family, network(data.x[rows]), log_exposure)
+                eta = with_exposure(objective.family, network(data.rows.x[rows]), log_exposure)
                 losses = objective.validation(eta, y, self.scaler)
             else:
-                eta = network.draws(data.x[rows], noise)
+                eta = network.draws(data.rows.x[rows], noise)
                 log_exposure = None if log_exposure is None else log_exposure.unsqueeze(1).expand(eta.shape[:3])
                 losses = objective.validation_of_draws(
                     with_exposure(objective.family, eta, log_exposure), y, self.scaler
