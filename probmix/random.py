@@ -102,6 +102,18 @@ def generator_uniform(generator: torch.Generator | None, device: torch.device) -
     return uniform
 
 
+def fine(uniform: Uniform, shape: tuple[int, ...]) -> Tensor:
+    """Uniform numbers in [0, 1) in steps of 2^-46, float64, two of a source for each: to choose among millions."""
+    high, low = uniform((*shape, 2)).double().unbind(-1)
+    return (high + (low - 0.5) * 2.0**-_UNIFORM_BITS).clamp(0.0, 1 - 2.0 ** -(2 * _UNIFORM_BITS + 1))
+
+
+def keys_of_draws(uniform: Uniform, shape: tuple[int, ...]) -> Tensor:
+    """A key for each of many draws, int64, of two numbers of a source: what one uses up is nothing to the others."""
+    high, low = (uniform((*shape, 2)).double() * 2.0**_UNIFORM_BITS).long().unbind(-1)
+    return (high << _UNIFORM_BITS) | low
+
+
 # All threads share torch's own generator: whoever seeds it, or looks at it, keeps the others out meanwhile.
 GENERATOR_LOCK = RLock()
 

@@ -4,6 +4,7 @@ See pretend_device.py. What only a real GPU tells is marked `cuda` elsewhere: th
 """
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,8 +13,19 @@ from torch import nn
 
 from probmix import NaturalHead, families, mixup
 from probmix.distributions import cdf, icdf
-from probmix.mixup import mixup_loss, preset, preset_names
+from probmix.mixup import (
+    BatchNeighbours,
+    ClassBalanced,
+    DistanceKernel,
+    LabelKernel,
+    NearestNeighbours,
+    WithinDistance,
+    mixup_loss,
+    preset,
+    preset_names,
+)
 from probmix.networks import GaussianEmbedding
+from probmix.random import KeyedRandom, member_keys
 
 OPTIONS = {"categorical": {"num_classes": 3}, "multivariate-gaussian": {"num_targets": 2}}
 over_families = pytest.mark.parametrize("name", families.names())
@@ -26,6 +38,10 @@ LOSS_DOOR = DOOR | {
     "mixup/loss.mixup_loss": "one of several layers is drawn",
     "mixup/loss._mean": "groups must have weight",
     "mixup/partners.": "neighbours are found on the host",
+    "mixup/distance_partners.": "these too",
+    "mixup/row_graph.": "and graphs",
+    "mixup/classes.": "which classes there are",
+    "mixup/label_kernel._points": "principal axes of several targets",
 }
 # Iterations end when all rows have converged, which somebody has to ask.
 START = {
@@ -195,10 +211,11 @@ def test_predicted_distributions(gpu, name):
 # -- losses ------------------------------------------------------------------------------------------------------------
 
 
-def loss_of(name, mixing, loss="nll", **given):
+def loss_of(name, mixing, loss="nll", partners_law=None, **given):
     """The loss of a network with rows that are mixed, and its gradient, after its forward pass."""
     family, layers = family_of(name), any(word in mixing for word in ("manifold", "m-probmix"))
     mix = preset(mixing, at="0") if layers else preset(mixing)
+    mix = mix if partners_law is None else replace(mix, partners=partners_law)
     network = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), NaturalHead(family, 8)).to("cuda")
     embedding = None if mix.embedding == "point" else GaussianEmbedding(8).to("cuda")
     x = torch.randn(12, 2).to("cuda")
@@ -225,8 +242,45 @@ def test_the_ranked_probability_stays_on_the_device(gpu, name):
         assert waits(gpu, [*LOSS_DOOR, "distributions/", "pooling.check_weights"]) == [], mixing
 
 
+PARTNERS = [
+    LabelKernel(),
+    DistanceKernel(),
+    WithinDistance(1.0),
+    BatchNeighbours(k=3),
+    BatchNeighbours(radius=1.0),
+]
+
+
+@pytest.mark.parametrize("law", [*PARTNERS, ClassBalanced(), NearestNeighbours(3)], ids=repr)
+def test_partners_are_drawn_on_the_device_without_waiting(gpu, law):
+    x = [torch.randn(n, 2).to("cuda") for n in (40, 41)]
+    y = [one[:, 0].round() for one in x]
+    prepared = law.prepare(x, y)
+    assert waits(gpu, LOSS_DOOR) == []
+    rows = torch.randint(40, (2, 12)).to("cuda")
+    numbers = KeyedRandom(member_keys(0, 2).to("cuda"))
+    assert prepared.draw(rows, numbers.uniform, 3).device == GPU
+    assert prepared.members(torch.tensor([1, 0]).to("cuda")).draw(rows, numbers.uniform, 3).device == GPU
+    assert waits(gpu) == []
+
+
+def test_proposals_of_many_rows_wait_once_a_draw_for_each_round(gpu):
+    y = torch.randn(600).to("cuda")
+    prepared = LabelKernel().prepare([y.unsqueeze(-1)], [y])
+    numbers = KeyedRandom(member_keys(0, 1).to("cuda"))
+    assert prepared.draw(torch.arange(600).unsqueeze(0).to("cuda"), numbers.uniform, 1).device == GPU
+    assert set(waits(gpu, ["mixup/label_kernel._points"])) == {"mixup/label_kernel._draw"}
+
+
+@pytest.mark.parametrize("law", PARTNERS, ids=repr)
+def test_losses_of_every_law_of_partners_wait_at_the_door_only(gpu, law):
+    for name in ("gaussian", "poisson", "categorical"):
+        loss_of(name, "probmix", partners_law=law)
+        assert waits(gpu, LOSS_DOOR) == [], name
+
+
 def test_every_law_of_a_mixup_is_among_the_presets():
-    """A partner or weight law that no preset has would be run by nothing here."""
+    """A partner or weight law that no preset has would be run by nothing here, but for those of partners above."""
     laws = [law for name in preset_names() for law in (preset(name).weights, preset(name).partners)]
-    names = [one for one in mixup.__all__ if one.endswith(("Weights", "Partners", "Neighbours"))]
-    assert {getattr(mixup, one) for one in names} <= {type(law) for law in laws}
+    names = [one for one in mixup.__all__ if one.endswith(("Weights", "Partners", "Neighbours", "Kernel", "Distance"))]
+    assert {getattr(mixup, one) for one in names} <= {type(law) for law in [*laws, *PARTNERS]}

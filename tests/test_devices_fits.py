@@ -11,6 +11,7 @@ from pretend_device import GPU, PretendDevice
 from torch import nn
 
 from probmix import DensityClassifier, DensityRegressor, random
+from probmix.mixup import BatchNeighbours, LabelKernel, preset
 from probmix.training import run
 
 RNG = np.random.default_rng(0)
@@ -25,6 +26,7 @@ FIT = {
     "training/floors": "which floor of the scale suits the rows that judge, once at the end",
     "training/run.__init__": "the first key",
     "mixup/partners.": "neighbours are found on the host",
+    "mixup/classes.": "which classes there are",
     "families/": "the start, at the marginal distribution",
     "random.": "states of generators are on the host in truth",
 }
@@ -79,6 +81,9 @@ CASES = {
     "negative binomial": (DensityRegressor("negative-binomial", "probmix"), Y),
     "zero-inflated": (DensityRegressor("zero-inflated-poisson", "probmix"), Y - 1),
     "crps": (DensityRegressor(loss="crps"), Y),
+    "label kernel": (DensityRegressor(mixup=preset("probmix", partners=LabelKernel()), n_members=2), Y),
+    "label kernel of classes": (DensityClassifier(mixup=preset("mixup", partners=LabelKernel())), (Y > 3).astype(int)),
+    "neighbours of a batch": (DensityRegressor(mixup=preset("probmix", partners=BatchNeighbours(k=3)), n_members=2), Y),
     "classes": (DensityClassifier(mixup="mixup", n_members=2), (Y > 3).astype(int)),
     "own network": (DensityRegressor(network=own_network, n_members=2), Y),
 }

@@ -8,9 +8,12 @@ import pytest
 import torch
 from scipy import stats
 
+from probmix.families import Gaussian
 from probmix.mixup import BetaWeights, Mixup, NearestNeighbours, UniformPartners, preset, preset_names
 from probmix.mixup.drawing import draw_partners
 from probmix.random import generator_uniform
+
+GAUSSIAN = Gaussian()
 
 
 def uniform(seed=0):
@@ -68,14 +71,16 @@ def test_too_few_rows_for_neighbours():
 
 
 def test_uniform_partners_are_a_permutation():
-    partners = draw_partners(preset("probmix"), torch.zeros(50, 1), torch.zeros(50), uniform())
+    partners = draw_partners(preset("probmix"), GAUSSIAN, torch.zeros(50, 1), torch.zeros(50), uniform())
     assert torch.equal(partners.squeeze(-1).sort().values, torch.arange(50))
 
 
 def test_drawn_neighbours_are_neighbours_and_all_of_them_occur():
     x = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
     draw = uniform()
-    drawn = torch.stack([draw_partners(preset("local-probmix"), x, x[:, 0], draw).squeeze(-1) for _ in range(200)], 1)
+    drawn = torch.stack(
+        [draw_partners(preset("local-probmix"), GAUSSIAN, x, x[:, 0], draw).squeeze(-1) for _ in range(200)], 1
+    )
     for row, neighbours in enumerate(NearestNeighbours(5).table(x)):
         assert set(drawn[row].tolist()) == set(neighbours.tolist())
 

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..families import Bernoulli, Categorical, Family
 from ..random import Uniform
 from .config import Mixup
+from .partners import PreparedPartners
 from .weights import WeightLaw
 
 
@@ -69,9 +71,15 @@ class _Recorded:
         return _Recorded(self._uniform, self.drawn)
 
 
-def draw_partners(mixup: Mixup, x: Tensor, y: Tensor, uniform: Uniform) -> Tensor:
+def prepare_partners(mixup: Mixup, family: Family, x: Sequence[Tensor], y: Sequence[Tensor]) -> PreparedPartners | None:
+    """The law of the partners for the rows that train each member; see `PartnerLaw.prepare`."""
+    are_classes = isinstance(family, Bernoulli | Categorical)
+    return mixup.partners.prepare(x, [one.long() if are_classes else one.double() for one in y])
+
+
+def draw_partners(mixup: Mixup, family: Family, x: Tensor, y: Tensor, uniform: Uniform) -> Tensor:
     """Partners within a batch without member axis: (N, ...) -> (N, K - 1)."""
-    prepared, n = mixup.partners.prepare([x], [y]), len(x)
+    prepared, n = prepare_partners(mixup, family, [x], [y]), len(x)
     if prepared is None:
         return torch.stack([uniform((n,)).argsort() for _ in range(mixup.order - 1)], -1)
     rows = torch.arange(n, device=x.device).unsqueeze(0)

@@ -113,7 +113,7 @@ def mixup_loss(
     if is_mixed:
         uniform = generator_uniform(generator, x.device)
         if partners is None:
-            partners = draw_partners(mixup, x, y, uniform)
+            partners = draw_partners(mixup, family, x, y, uniform)
         partners = partners.view(rows, -1)
         far = partial(_distances, x, partners)
         weights, of_labels = draw_weights(mixup, (rows,), uniform, far)

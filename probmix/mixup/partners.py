@@ -57,7 +57,8 @@ class PartnerLaw(Protocol):
             Features of the rows that train member m. Estimators standardise them first; in a training loop of your own
             that is up to you.
         y : sequence of Tensor, (n_m,) or (n_m, d)
-            Their targets in training units.
+            Their targets in training units; classes are integers, and all other targets, also counts, floating-point
+            numbers.
 
         Returns
         -------
@@ -113,11 +114,8 @@ class NearestNeighbours:
         ValueError
             If a member has not more than K rows.
         """
-        tables = [self.table(one) for one in x]
-        longest = max(len(one) for one in tables)
-        filled = [torch.cat([one, one[-1:].expand(longest - len(one), -1)]) for one in tables]
-        last = torch.tensor([[len(one) - 1] for one in tables], device=x[0].device)
-        return _Table(torch.stack(filled), last)
+        last = torch.tensor([[len(one) - 1] for one in x], device=x[0].device)
+        return _Table(stack_filled([self.table(one) for one in x], 0), last)
 
     def table(self, x: Tensor) -> Tensor:
         """Row numbers of the K nearest other rows: (n, ...) -> (n, K), on the device of `x`.
@@ -135,6 +133,13 @@ class NearestNeighbours:
         rows = x.detach().flatten(1).cpu().numpy()
         indices = NearestNeighbors(n_neighbors=self.k).fit(rows).kneighbors(return_distance=False)
         return torch.from_numpy(indices).to(x.device)
+
+
+def stack_filled(values: Sequence[Tensor], filler: float) -> Tensor:
+    """Values of the rows of each member, (n_m, *V), as (M, n, *V), with a filler where a member has fewer."""
+    longest = max(len(one) for one in values)
+    filled = (torch.cat([one, one.new_full((longest - len(one), *one.shape[1:]), filler)]) for one in values)
+    return torch.stack(list(filled))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..families import TargetScaler
 from ..mixup import Mixup
-from ..mixup.drawing import distances_of_pairs, draw_weights, needs_distances
+from ..mixup.drawing import distances_of_pairs, draw_weights, needs_distances, prepare_partners
 from ..mixup.objectives import Objective
 from ..mixup.partners import PreparedPartners
 from ..mixup.terms import Groups, Inputs, Term, group_weights, pool_targets
@@ -113,7 +113,8 @@ class BatchSource:
     def _prepare_partners(self, network: MemberNetwork) -> PreparedPartners | None:
         """The law of the partners among each member's training rows."""
         features = network.standardize(self._x[self._rows])
-        return self._mixup.partners.prepare([*self._order.cut(features)], [*self._order.cut(self._y)])
+        of_members = [*self._order.cut(features)], [*self._order.cut(self._y)]
+        return prepare_partners(self._mixup, self._objective.family, *of_members)
 
     def epoch(self, epoch: int, random: KeyedRandom, mixing: Tensor | bool = True) -> Iterator[Batch]:
         """The batches of an epoch, drawn from its own streams of the members' random numbers.
