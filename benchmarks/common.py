@@ -23,9 +23,7 @@ from probmix.mixup import Mixup, preset
 from probmix.mixup.objectives import objective
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
-from probmix.training import Rows, TrainingData, TrainingOptions, memory, train
-from probmix.training.data import target_scaler
-from probmix.training.run import Task
+from probmix.training import Rows, Task, TrainingData, TrainingOptions, memory, train
 
 FEATURES, HIDDEN, LEARNING_RATE = 13, (128, 32), 5e-3
 # what is done once before the first epoch is no part of a step: epochs are timed by the difference of two runs
@@ -76,14 +74,12 @@ class Members:
 
     def train(self, epochs: int, batch_size: int | None) -> None:
         """Train from the start."""
-        train(
-            self.network, objective("nll", self.family), self.data, self.mixup, _options(epochs, batch_size), self.keys
-        )
+        train(self.network, self.task(batch_size, epochs))
 
-    def task(self, batch_size: int | None) -> Task:
-        """What the engine makes of it."""
-        scaler = target_scaler(self.family, self.data)
-        return Task(objective("nll", self.family), self.data, scaler, self.mixup, _options(1, batch_size), self.keys)
+    def task(self, batch_size: int | None, epochs: int = 1) -> Task:
+        """What they are trained for."""
+        options = TrainingOptions(max_epochs=epochs, batch_size=batch_size, learning_rate=LEARNING_RATE, patience=None)
+        return Task(objective("nll", self.family), self.data, self.mixup, options, self.keys)
 
 
 def make_members(
@@ -100,10 +96,6 @@ def make_members(
     rows = KeyedRandom(keys).permutations(len(x))
     network = DensityNetwork(family, x.shape[1], hidden, None, members, mixup.embedding).to(x.device)
     return Members(network, family, TrainingData(Rows(x=x, y=y), rows, rows[:, :0], rows), mixup, keys)
-
-
-def _options(epochs: int, batch_size: int | None) -> TrainingOptions:
-    return TrainingOptions(max_epochs=epochs, batch_size=batch_size, learning_rate=LEARNING_RATE, patience=None)
 
 
 @contextmanager

@@ -3,16 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from training_cases import OPTIONS, make_data, run
+from training_cases import make_data, run, task_of
 
 import probmix
 from probmix import DensityRegressor
-from probmix.mixup import preset
-from probmix.mixup.objectives import objective
-from probmix.random import member_keys
 from probmix.training import floors, loop
 from probmix.training.data import raw_bounds, target_scaler
-from probmix.training.run import Task
 
 SETTINGS = {"mixup": "erm", "max_epochs": 20, "learning_rate": 0.02, "random_state": 0}
 rng = np.random.default_rng(0)
@@ -60,7 +56,7 @@ def test_false_certainty_is_taken_back_and_honest_doubt_left_alone(sd, share):
     """All members predict the mean of all rows, with a standard deviation in units of the targets' own."""
     data = make_data()
     network, scaler, _ = run(data)
-    task = Task(objective("nll", network.family), data, scaler, preset("erm"), OPTIONS, member_keys(0, 4))
+    task = task_of(data)
     with torch.no_grad():
         network.mlp.output.weight.zero_()
         network.mlp.output.bias.copy_(network.family.raw(torch.zeros(4, 1), torch.full((4, 1), sd)))

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 from mixup_cases import GAUSSIAN, FixedWeights, generator
-from training_cases import MEMBERS, OPTIONS, make_data, run
+from training_cases import MEMBERS, OPTIONS, make_data, run, task_of
 
 import probmix
 from probmix import DensityClassifier, DensityRegressor, GaussianEmbedding, NaturalHead, families, log_linear_pool
 from probmix.mixup import BetaWeights, Mixup, NearestNeighbours, mixup_loss, preset
-from probmix.mixup.objectives import objective
 from probmix.mixup.terms import group_weights
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
+from probmix.training import TrainingOptions
 from probmix.training.batches import BatchSource
 from probmix.training.data import target_scaler
 
@@ -148,10 +148,10 @@ def test_a_row_that_is_its_own_partner_weighs_once_in_a_loop_of_ones_own():
 
 
 def source(mixup, batch_size=16):
-    data, family = make_data(sample_weight=True), families.get("gaussian")
-    net = DensityNetwork(family, 3, (), None, MEMBERS)
+    options = TrainingOptions(max_epochs=1, batch_size=batch_size)
+    net = DensityNetwork(families.get("gaussian"), 3, (), None, MEMBERS)
     random = KeyedRandom(member_keys(0, MEMBERS))
-    return BatchSource(data, objective("nll", family), net, target_scaler(family, data), mixup, batch_size, random)
+    return BatchSource(task_of(make_data(sample_weight=True), mixup, options=options), net, random)
 
 
 @pytest.mark.parametrize("partners", [Mixup().partners, NearestNeighbours(4)])

@@ -229,9 +229,9 @@ def test_batch_norm_follows_the_training_rows_of_each_member(n_members):
     network = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 4))
     captured = {}
 
-    def remember(network, family, data, *others):
-        captured["data"] = data
-        return train(network, family, data, *others)
+    def remember(network, task):
+        captured["data"] = task.data
+        return train(network, task)
 
     from probmix.estimators import base
 

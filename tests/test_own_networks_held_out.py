@@ -78,9 +78,9 @@ def test_held_out_rows_are_no_training_rows(monkeypatch):
     X, y = rows((2, 6), 100)
     seen, train = [], base.train
 
-    def remember(network, family, data, *others):
-        seen.append(data)
-        return train(network, family, data, *others)
+    def remember(network, task):
+        seen.append(task.data)
+        return train(network, task)
 
     monkeypatch.setattr(base, "train", remember)
     DensityRegressor(network=conv1d, n_members=2, **FAST).fit(X[:70], y[:70], X_val=X[70:], y_val=y[70:])

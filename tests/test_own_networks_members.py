@@ -16,7 +16,7 @@ from probmix.mixup.objectives import objective
 from probmix.networks import vectorize
 from probmix.networks.vectorize import Vectorizer
 from probmix.random import KeyedRandom, member_keys
-from probmix.training import TrainingData, TrainingOptions, checkpoint, train
+from probmix.training import Task, TrainingData, TrainingOptions, checkpoint, train
 
 MEMBERS, N = 3, 60
 OPTIONS = TrainingOptions(max_epochs=6, batch_size=16, patience=2)
@@ -35,7 +35,7 @@ def run(network, shape, mixup="probmix", members=slice(None), options=OPTIONS):
     order = KeyedRandom(member_keys(1, MEMBERS)).permutations(N)[members]
     data = TrainingData(rows_of(X, y), order[:, 20:], order[:, :20], order)
     built = build_network(network, (), family, shape, None, keys, mixup)
-    _, result = train(built, objective("nll", family), data, mixup, options, keys)
+    _, result = train(built, Task(objective("nll", family), data, mixup, options, keys))
     return built, result
 
 

@@ -16,10 +16,8 @@ from probmix.estimators.validation import judged_parts
 from probmix.mixup import preset, preset_names
 from probmix.mixup.objectives import objective
 from probmix.random import KeyedRandom, member_keys
-from probmix.training import TrainingData
+from probmix.training import Task, TrainingData, TrainingOptions
 from probmix.training.batches import BatchSource
-from probmix.training.data import target_scaler
-from probmix.training.run import Task
 
 SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02, "random_state": 0}
 
@@ -142,10 +140,8 @@ def test_a_row_meets_itself_as_often_as_it_weighs():
     family = families.get("gaussian")
     network = build_network(None, (), family, (1,), None, member_keys(0, 1), preset("probmix"))
     network.initialize_(member_keys(0, 1), data.input_units(), torch.zeros(1, 1, 2))
-    scaler = target_scaler(family, data)
-    source = BatchSource(
-        data, objective("nll", family), network, scaler, preset("probmix"), None, KeyedRandom(member_keys(0, 1))
-    )
+    task = Task(objective("nll", family), data, preset("probmix"), TrainingOptions(batch_size=None), member_keys(0, 1))
+    source = BatchSource(task, network, KeyedRandom(task.keys))
     for epoch in range(1, 30):
         (batch,) = source.epoch(epoch, KeyedRandom(member_keys(0, 1)))
         (term,) = batch.terms

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_cases import FEATURES, MEMBERS, OPTIONS, N, make_data, run
+from training_cases import FEATURES, MEMBERS, OPTIONS, N, make_data, run, task_of
 
 from probmix import families
 from probmix.fusion import fuse_at
 from probmix.mixup import Mixup, preset, preset_names
-from probmix.mixup.objectives import objective
 from probmix.networks import MLP, DensityNetwork
 from probmix.pairs import columns
 from probmix.random import KeyedRandom, member_keys
@@ -197,16 +196,8 @@ def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(ba
     network = DensityNetwork(families.get("gaussian"), FEATURES, (), None, MEMBERS)
     for name, value in vars(data.input_units()).items():
         getattr(network, name).copy_(value)
-    scaler = target_scaler(network.family, data)
-    source = BatchSource(
-        data,
-        objective("nll", network.family),
-        network,
-        scaler,
-        preset("local-probmix"),
-        batch_size,
-        KeyedRandom(member_keys(0, MEMBERS)),
-    )
+    task = task_of(data, "local-probmix", options=dataclasses.replace(OPTIONS, batch_size=batch_size))
+    source = BatchSource(task, network, KeyedRandom(task.keys))
     for batch in source.epoch(1, KeyedRandom(member_keys(0, MEMBERS))):
         for m in range(MEMBERS):
             rows = network.standardize(data.rows.x[data.train_rows[m]].expand(MEMBERS, -1, -1))[m]
@@ -224,8 +215,8 @@ def test_uniform_partners_stay_in_their_batch_and_every_row_is_one(batch_size):
     data, family = make_data(), families.get("gaussian")
     scaler = target_scaler(family, data)
     network = DensityNetwork(family, FEATURES, (), None, MEMBERS)
-    random = KeyedRandom(member_keys(0, MEMBERS))
-    source = BatchSource(data, objective("nll", family), network, scaler, preset("probmix"), batch_size, random)
+    task = task_of(data, "probmix", options=dataclasses.replace(OPTIONS, batch_size=batch_size))
+    source = BatchSource(task, network, KeyedRandom(task.keys))
     sizes, shifts = [], set()
     for epoch in range(1, 40):
         for batch in source.epoch(epoch, KeyedRandom(member_keys(0, MEMBERS))):

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_cases import MEMBERS, OPTIONS, make_data, run
+from training_cases import MEMBERS, OPTIONS, make_data, run, task_of
 
 from probmix import DensityRegressor
-from probmix.mixup import preset
-from probmix.mixup.objectives import objective
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import checkpoint, loop, memory
@@ -113,8 +111,8 @@ def test_a_run_killed_anywhere_goes_on(tmp_path, monkeypatch, steps, mixup, in_g
 
 def test_members_at_once_by_what_a_step_keeps(monkeypatch):
     data = make_data()
-    network, scaler, _ = run(data)
-    task = memory.Task(objective("nll", network.family), data, scaler, preset("erm"), OPTIONS, member_keys(0, MEMBERS))
+    network, _, _ = run(data)
+    task = task_of(data)
     needed = memory._kept_bytes(network, task)
     # the ReLUs of two layers of 16 and 8, and their inputs, for batches of 14 rows: at least that, in float32
     assert 14 * (16 + 8) * 4 < needed < 20 * 14 * (16 + 8) * 4
@@ -127,15 +125,10 @@ def test_members_at_once_by_what_a_step_keeps(monkeypatch):
 
 def test_asking_leaves_network_and_random_numbers_alone():
     data = make_data()
-    network, scaler, _ = run(data, "m-probmix")
+    network, _, _ = run(data, "m-probmix")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     state = torch.get_rng_state()
-    memory.members_at_once(
-        network,
-        memory.Task(
-            objective("nll", network.family), data, scaler, preset("m-probmix"), OPTIONS, member_keys(0, MEMBERS)
-        ),
-    )
+    memory.members_at_once(network, task_of(data, "m-probmix"))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())

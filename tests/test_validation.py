@@ -11,15 +11,12 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from training_cases import OPTIONS, make_data, run
+from training_cases import OPTIONS, make_data, run, task_of
 
 from probmix import DensityClassifier, DensityRegressor, fit_together
-from probmix.mixup import preset
-from probmix.mixup.objectives import objective
-from probmix.random import KeyedRandom, member_keys
+from probmix.random import KeyedRandom
 from probmix.training import checkpoint, memory
 from probmix.training.batches import BatchSource
-from probmix.training.data import target_scaler
 
 FAST = {"max_epochs": 6, "hidden_layer_sizes": (8, 4), "random_state": 0, "learning_rate": 0.02}
 
@@ -90,9 +87,9 @@ def test_members_whose_parts_differ_by_a_row_see_all_of_theirs(mixup, batch_size
     """As one, with as many steps for each; the longer ones leave out another row in every epoch."""
     data = uneven(False, BY_ONE)
     network = run(data, mixup, options=dataclasses.replace(OPTIONS, max_epochs=1))[0]
-    random, law = KeyedRandom(member_keys(0, 4)), preset(mixup)
-    goal = objective("nll", network.family)
-    source = BatchSource(data, goal, network, target_scaler(network.family, data), law, batch_size, random)
+    task = task_of(data, mixup, options=dataclasses.replace(OPTIONS, batch_size=batch_size))
+    random = KeyedRandom(task.keys)
+    source = BatchSource(task, network, random)
     number = {tuple(row): n for n, row in enumerate(data.rows.x.tolist())}
     seen = [set() for _ in range(4)]
     for epoch in range(1, 20):

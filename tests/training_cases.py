@@ -7,7 +7,7 @@ from probmix.mixup import Mixup, preset
 from probmix.mixup.objectives import objective
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
-from probmix.training import Rows, TrainingData, TrainingOptions, train
+from probmix.training import Rows, Task, TrainingData, TrainingOptions, train
 
 N, FEATURES, MEMBERS = 90, 3, 4
 OPTIONS = TrainingOptions(max_epochs=12, batch_size=16, patience=4)
@@ -32,13 +32,18 @@ def make_data(family="gaussian", members=slice(None), n_validation=20, several=F
     return TrainingData(Rows(x=x, y=y, weight=weight), order[:, n_validation:], order[:, :n_validation], order)
 
 
-def run(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(None), loss="nll"):
-    family = families.get(family)
-    keys = member_keys(0, MEMBERS)[members]
-    targets = data.rows.y.shape[1] if data.rows.y.ndim == 2 else None
+def task_of(data, mixup="erm", family="gaussian", options=OPTIONS, members=slice(None), loss="nll"):
+    """What members are trained for, of a family by name, on the device of the data."""
+    keys = member_keys(0, MEMBERS)[members].to(data.device)
     mixup = mixup if isinstance(mixup, Mixup) else preset(mixup)
+    return Task(objective(loss, families.get(family)), data, mixup, options, keys)
+
+
+def run(data, *args, **kwargs):
+    task = task_of(data, *args, **kwargs)
+    family, mixup = task.objective.family, task.mixup
+    targets = data.rows.y.shape[1] if data.rows.y.ndim == 2 else None
     place = mixup.layers[0] if mixup.layers else "embedding"
-    network = DensityNetwork(family, FEATURES, (16, 8), targets, len(keys), mixup.embedding, place)
-    device = data.device
-    scaler, result = train(network.to(device), objective(loss, family), data, mixup, options, keys.to(device))
+    network = DensityNetwork(family, FEATURES, (16, 8), targets, len(task.keys), mixup.embedding, place)
+    scaler, result = train(network.to(data.device), task)
     return network, scaler, result

@@ -21,7 +21,7 @@ from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import objective
 from ..networks import MemberNetwork, NetworkLike
 from ..random import member_keys
-from ..training import Rows, TrainingOptions, TrainingResult, batch_size_for, patience_for, train
+from ..training import Task, TrainingOptions, TrainingResult, batch_size_for, patience_for, train
 from .building import build_network
 from .checks import (
     check_automatic,
@@ -35,11 +35,12 @@ from .checks import (
     warn_beyond_bounds,
 )
 from .endings import warn_of_end
+from .given import Given, check_held_out, in_units_of_exposure
 from .out_of_fold import OutOfFoldPredictions
+from .parts import Parts
 from .persistence import save_estimator
-from .problem import Problem, check_held_out, in_units_of_exposure, log_exposure_of_rows, weights_of_rows
-from .rows import as_tensor, check_rows
-from .validation import check_groups, check_validation, held_out_data, judged_parts
+from .rows import check_rows
+from .validation import check_validation, held_out_data, judged_parts
 
 
 class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
@@ -140,13 +141,13 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         Tables of a few categories are an exception to equal rows being one: where most rows share their X with many
         others, of which some are equal, these are observations of their own, and some train while others judge.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val, groups=groups, sample_weight_val=sample_weight_val)
+        return self._fit(Given(X, y, sample_weight, groups=groups), Given(X_val, y_val, sample_weight_val))
 
-    def _fit(self, *arguments: Any, **further: Any) -> Self:
+    def _fit(self, given: Given, held_out: Given) -> Self:
         self._forget()
         try:
-            problem = self._prepare(*arguments, **further)
-            self._take_over(problem, *self._train(problem))
+            task, parts = self._prepare(given, held_out)
+            self._take_over(task, parts, *self._train(task))
         except BaseException:
             self._forget()
             raise
@@ -156,62 +157,40 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
 
-    def _prepare(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        exposure: Any = None,
-        exposure_val: Any = None,
-        groups: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Problem:
-        """Everything that training needs, checked."""
-        mixup, options, device = self._check_parameters()
-        check_held_out(self.validation, X_val, y_val, exposure_val, groups, sample_weight_val)
-        X = as_numbers(X, "X")
+    def _prepare(self, given: Given, held_out: Given) -> tuple[Task, Parts | None]:
+        """Everything that training needs, checked, and the parts of the rows unless other rows judge."""
+        mixup, options = self._check_parameters()
+        check_held_out(self.validation, given, held_out)
+        X: Any = as_numbers(given.X, "X")
         if self.network is None and getattr(X, "ndim", 2) > 2:
             raise ValueError(
                 f"X must be a table (n, F) for the built-in perceptron; got shape {X.shape}. Pass a `network` that "
                 "takes such rows, or flatten them."
             )
-        x, targets, family = self._validate_fit(X, as_numpy(y))
+        x, targets, family = self._validate_fit(X, as_numpy(given.y))
         check_pool(self.pool, family)
         goal = objective(self._loss, family)
         goal.check(mixup)
         family.check_targets(torch.tensor(targets))
-        rows = Rows(
-            x=as_tensor(x),
-            y=as_tensor(targets),
-            weight=weights_of_rows(sample_weight, len(x), "sample_weight"),
-            log_exposure=log_exposure_of_rows(family, exposure, len(x), "exposure"),
-            group=check_groups(groups, len(x)),
-        )
+        rows = given.rows(x, targets, family)
         warn_beyond_bounds(family, rows.y, rows.weight)
-        held_out = None
-        if X_val is not None:
-            x_val, targets_val = self._validate_held_out(X_val, y_val, x, targets, family)
-            held_out = Rows(
-                x=as_tensor(x_val),
-                y=as_tensor(targets_val),
-                weight=weights_of_rows(sample_weight_val, len(x_val), "sample_weight_val"),
-                log_exposure=log_exposure_of_rows(family, exposure_val, len(x_val), "exposure_val"),
-            )
-            if (held_out.log_exposure is None) != (rows.log_exposure is None):
+        judges = None
+        if held_out.X is not None:
+            of_judges = self._validate_held_out(held_out.X, held_out.y, x, targets, family)
+            judges = held_out.rows(*of_judges, family, "_val")
+            if (judges.log_exposure is None) != (rows.log_exposure is None):
                 raise ValueError("`exposure` and `exposure_val`: pass both or none with `X_val`.")
 
         self.seed_ = check_seed(self.random_state)
         keys = member_keys(self.seed_, self.n_members)
-        if held_out is not None:
-            data, parts = held_out_data(rows, held_out, len(keys), self._strata), None
+        if judges is not None:
+            data, parts = held_out_data(rows, judges, len(keys), self._strata), None
         else:
             parts = judged_parts(rows, self.validation, self.validation_fraction, keys, self._strata)
             data = parts.data()
-        data, log_unit = in_units_of_exposure(data)
+        data, self.log_exposure_unit_ = in_units_of_exposure(data)
         options = self._resolved(options, data.train_rows.shape[1])
-        return Problem(data, goal, mixup, options, device, keys, log_unit, parts)
+        return Task(goal, data, mixup, options, keys), parts
 
     def _resolved(self, options: TrainingOptions, rows: int) -> TrainingOptions:
         """The options with what "auto" stands for, for so many training rows of a member."""
@@ -226,36 +205,33 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         """Name of the loss."""
         return "nll"
 
-    def _build(self, problem: Problem) -> MemberNetwork:
-        """The untrained network of a problem."""
-        targets = problem.data.rows.y
+    def _build(self, task: Task) -> MemberNetwork:
+        """The untrained network of a task."""
+        rows, family = task.data.rows, task.objective.family
         # a family of vectors has all targets in one set of parameters
-        num_targets = targets.shape[1] if targets.ndim == 2 and not problem.objective.family.event_dim else None
-        sizes, shape = check_layer_sizes(self.hidden_layer_sizes), tuple(problem.data.rows.x.shape[1:])
-        return build_network(
-            self.network, sizes, problem.objective.family, shape, num_targets, problem.keys, problem.mixup
-        )
+        num_targets = rows.y.shape[1] if rows.y.ndim == 2 and not family.event_dim else None
+        sizes, shape = check_layer_sizes(self.hidden_layer_sizes), tuple(rows.x.shape[1:])
+        return build_network(self.network, sizes, family, shape, num_targets, task.keys, task.mixup)
 
-    def _train(self, problem: Problem) -> tuple[MemberNetwork, TargetScaler, TrainingResult]:
-        network, device = self._build(problem).to(problem.device), problem.device
-        data, keys = problem.data.to(device), problem.keys.to(device)
+    def _train(self, task: Task) -> tuple[MemberNetwork, TargetScaler, TrainingResult]:
+        device = check_device(self.device)
+        network = self._build(task).to(device)
         with torch.enable_grad():
-            scaler, result = train(network, problem.objective, data, problem.mixup, problem.options, keys)
+            scaler, result = train(network, task.to(device))
         return network, scaler, result
 
     def _take_over(
-        self, problem: Problem, network: MemberNetwork, scaler: TargetScaler, result: TrainingResult
+        self, task: Task, parts: Parts | None, network: MemberNetwork, scaler: TargetScaler, result: TrainingResult
     ) -> None:
-        """Become fitted: set what the training of a problem gave."""
-        self.family_ = problem.objective.family
-        self.mixup_ = problem.mixup
-        self.log_exposure_unit_ = problem.log_exposure_unit
+        """Become fitted: set what the training of a task gave."""
+        self.family_ = task.objective.family
+        self.mixup_ = task.mixup
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
         self.best_epoch_, self.n_epochs_, self.mixup_until_ = result.best_epoch, result.n_epochs, result.mixup_until
         self.params_ = {
-            "batch_size": problem.options.batch_size,
-            "patience": problem.options.patience,
+            "batch_size": task.options.batch_size,
+            "patience": task.options.patience,
             "n_threads": result.n_threads,
         }
         if self.network is None:
@@ -263,9 +239,9 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             network = network.double()
         self.network_ = network.eval()
         self.network_.settle(self._has_draws)
-        if problem.parts is not None and problem.parts.is_out_of_fold:
-            self._judge_out_of_fold(problem.parts)
-        warn_of_end(result, problem.options)
+        if parts is not None and parts.is_out_of_fold:
+            self._judge_out_of_fold(parts)
+        warn_of_end(result, task.options)
 
     def _validate_held_out(
         self, X_val: Any, y_val: Any, x: NDArray[Any], targets: NDArray[Any], family: Family
@@ -285,7 +261,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         """Classes that have their share of the validation rows each; raises if there is just one."""
         return None
 
-    def _check_parameters(self) -> tuple[Mixup, TrainingOptions, torch.device]:
+    def _check_parameters(self) -> tuple[Mixup, TrainingOptions]:
         check_integer("n_members", self.n_members, 1)
         check_pool(self.pool)
         check_layer_sizes(self.hidden_layer_sizes)
@@ -314,7 +290,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             verbose=bool(self.verbose),
             checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
         )
-        return mixup, options, check_device(self.device)
+        check_device(self.device)
+        return mixup, options
 
     # -- bookkeeping ---------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from ..families import Categorical, Family, canonical_name, get
 from ..mixup import Mixup
 from ..networks import NetworkLike
 from .base import DensityEstimator
+from .given import Given
 
 
 class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
@@ -251,8 +252,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         Tables of a few categories are an exception to equal rows being one: where most rows share their X with many
         others, of which some are equal, these are observations of their own, and some train while others judge.
         """
-        held_out = X_val, y_val, exposure, exposure_val
-        return self._fit(X, y, sample_weight, *held_out, groups=groups, sample_weight_val=sample_weight_val)
+        held_out = Given(X_val, y_val, sample_weight_val, exposure_val)
+        return self._fit(Given(X, y, sample_weight, exposure, groups), held_out)
 
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
         if isinstance(self.family, Categorical) or self._family_name() == "categorical":

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils import _safe_indexing, indexable
 from torch import Tensor
 
 from ..families import TargetScaler
-from ..training import Rows, TrainingData, TrainingResult
+from ..training import Rows, Task, TrainingData, TrainingResult
 from .base import DensityEstimator
-from .problem import Problem
+from .checks import check_device
+from .given import Given
+from .parts import Parts
 
 Estimator = TypeVar("Estimator", bound=DensityEstimator)
 
@@ -72,26 +73,19 @@ def fit_together(
         raise ValueError(f"every split has a seed; got {len(splits)} splits and {len(random_states)} random_states.")
     if estimator.checkpoint is not None:
         raise ValueError("`checkpoint` keeps a single fit; set it to None to fit several together.")
-    X, y, exposure, groups = indexable(X, y, exposure, groups)
+    given = Given(X, y, exposure=exposure, groups=groups).indexable()
     fits = [clone(estimator).set_params(random_state=seed) for seed in random_states]
-    problems = []
-    for fit, split in zip(fits, splits, strict=True):
-        rows = np.asarray(split)
-        named = {
-            name: None if values is None else _safe_indexing(values, rows)
-            for name, values in (("exposure", exposure), ("groups", groups))
-        }
-        problems.append(fit._prepare(_safe_indexing(X, rows), _safe_indexing(y, rows), **named))
+    prepared = [fit._prepare(given.take(np.asarray(split)), Given()) for fit, split in zip(fits, splits, strict=True)]
     alike: dict[tuple[object, ...], list[int]] = {}
-    for number, problem in enumerate(problems):
-        alike.setdefault((problem.objective, *_shapes(problem.data)), []).append(number)
+    for number, (task, _) in enumerate(prepared):
+        alike.setdefault((task.objective, *_shapes(task.data)), []).append(number)
     for numbers in alike.values():
-        _fit_group([fits[number] for number in numbers], [problems[number] for number in numbers])
+        _fit_group([fits[number] for number in numbers], [prepared[number] for number in numbers])
     return fits
 
 
 def _shapes(data: TrainingData) -> tuple[object, ...]:
-    """What must agree for problems to be trained as one."""
+    """What must agree for tasks to be trained as one."""
     return (
         *((name, column.shape[1:]) for name, column in data.rows.present().items()),
         data.train_rows.shape[1],
@@ -101,25 +95,26 @@ def _shapes(data: TrainingData) -> tuple[object, ...]:
     )
 
 
-def _fit_group(fits: list[Estimator], problems: list[Problem]) -> None:
-    first = problems[0]
-    joint = replace(first, data=_join([one.data for one in problems]), keys=torch.cat([one.keys for one in problems]))
+def _fit_group(fits: list[Estimator], prepared: list[tuple[Task, Parts | None]]) -> None:
+    tasks = [task for task, _ in prepared]
+    joint = replace(tasks[0], data=_join([one.data for one in tasks]), keys=torch.cat([one.keys for one in tasks]))
     network, scaler, result = fits[0]._train(joint)
     if result.interrupted:
         # a table of which some fits have not begun is of no use
         raise KeyboardInterrupt
     state = network.cpu().state_dict()
     scaler = scaler.to(torch.device("cpu"))
-    bounds = accumulate((len(one.keys) for one in problems), initial=0)
-    for fit, problem, (start, stop) in zip(fits, problems, pairwise(bounds), strict=True):
-        alone = fit._build(problem)
+    bounds = accumulate((len(one.keys) for one in tasks), initial=0)
+    for fit, (task, parts), (start, stop) in zip(fits, prepared, pairwise(bounds), strict=True):
+        alone = fit._build(task)
         alone.load_state_dict({name: tensor[start:stop] for name, tensor in state.items()})
         units = TargetScaler(scaler.loc[start:stop], scaler.scale[start:stop])
-        fit._take_over(problem, alone.to(problem.device), units, _result_alone(result, start, stop))
+        own = _result_alone(result, start, stop)
+        fit._take_over(task, parts, alone.to(check_device(fit.device)), units, own)
 
 
 def _join(parts: list[TrainingData]) -> TrainingData:
-    """The data of all problems one under the other, and the rows of all their members."""
+    """The data of all tasks one under the other, and the rows of all their members."""
     offsets = list(accumulate((len(part.rows) for part in parts), initial=0))
 
     def rows(name: str) -> Tensor:

@@ -4,5 +4,15 @@ from .data import TrainingData
 from .loop import train
 from .options import TrainingOptions, TrainingResult, batch_size_for, patience_for
 from .rows import Rows
+from .task import Task
 
-__all__ = ["Rows", "TrainingData", "TrainingOptions", "TrainingResult", "batch_size_for", "patience_for", "train"]
+__all__ = [
+    "Rows",
+    "Task",
+    "TrainingData",
+    "TrainingOptions",
+    "TrainingResult",
+    "batch_size_for",
+    "patience_for",
+    "train",
+]

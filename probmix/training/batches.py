@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from random import Random
@@ -10,37 +9,17 @@ from random import Random
 import torch
 from torch import Tensor
 
-from ..families import TargetScaler
-from ..mixup import Mixup
 from ..mixup.drawing import distances_of_pairs, draw_weights, needs_distances, prepare_partners
-from ..mixup.objectives import Objective
 from ..mixup.partners import PreparedPartners
 from ..mixup.terms import Groups, Inputs, Term, group_weights, pool_targets
 from ..networks import MemberNetwork
 from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
-from .data import TrainingData
 from .order import Order
+from .task import Batch, Task
 
 # Beside the streams of the epochs, which are numbered from 0.
 _ORDER_STREAM = -4
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows of all members for one step.
-
-    Attributes
-    ----------
-    inputs : Inputs
-        Rows in the user's units, (M, N, *F), and the source of the draws of Gaussian embeddings, (B, *feature_shape),
-        which are those of all members alike.
-    terms : sequence of Term
-        Of the loss; targets in training units.
-    """
-
-    inputs: Inputs
-    terms: Sequence[Term]
 
 
 class BatchSource:
@@ -48,36 +27,23 @@ class BatchSource:
 
     Parameters
     ----------
-    data : TrainingData
-    objective : Objective
+    task : Task
     network : MemberNetwork
         Initialised; partner laws see standardised features.
-    scaler : TargetScaler
-        Of each member's targets, (M, 1[, d]).
-    mixup : Mixup
-    batch_size : int or None
     random : KeyedRandom
         Of the members.
     """
 
-    def __init__(
-        self,
-        data: TrainingData,
-        objective: Objective,
-        network: MemberNetwork,
-        scaler: TargetScaler,
-        mixup: Mixup,
-        batch_size: int | None,
-        random: KeyedRandom,
-    ) -> None:
+    def __init__(self, task: Task, network: MemberNetwork, random: KeyedRandom) -> None:
+        data, mixup, batch_size = task.data, task.mixup, task.options.batch_size
         self._x = data.rows.x
         self._order = Order([train for train, _, _ in data.sizes_of_members()], data.epoch_rows, data.device)
         self._n = self._order.length
         # in random order, so that full batches, which keep it, are paired at random by shifting them as well
         self._rows = self._order.shuffled(data.train_rows, random.stream(_ORDER_STREAM))
-        self._objective = objective
+        self._objective = task.objective
         self._log_exposure = data.rows.log_exposure
-        self._y = scaler.transform(data.rows.y[self._rows])
+        self._y = task.scaler.transform(data.rows.y[self._rows])
         self._sample_weight = None
         if data.rows.weight is not None:
             self._sample_weight = self._order.with_mean_one(data.rows.weight[self._rows])

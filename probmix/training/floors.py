@@ -5,7 +5,8 @@ from torch import Tensor
 
 from ..networks import MemberNetwork
 from .data import raw_bounds
-from .run import VALIDATION_DRAWS, Task
+from .run import VALIDATION_DRAWS
+from .task import Task
 
 # Floors as shares of the targets' own scale. The first is that of training; another is taken where it lowers the loss.
 _SHARES = (0.001, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)

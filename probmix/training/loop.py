@@ -8,30 +8,22 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..families import TargetScaler
-from ..mixup import Mixup
-from ..mixup.objectives import Objective
 from ..networks import InputUnits, MemberNetwork
 from .checkpoint import Checkpoint
-from .data import TrainingData, marginal, raw_bounds, target_scaler
+from .data import marginal, raw_bounds
 from .description import UndescribableError, description
 from .floors import raise_floors_
 from .memory import members_at_once
-from .options import TrainingOptions, TrainingResult
-from .run import Run, Task, with_prefix
+from .options import TrainingResult
+from .run import Run, with_prefix
+from .task import Task
 from .threads import limited_to, threads_for
 
 # Epochs between two updates of what the progress bar says of the losses: for a GPU every one is a wait.
 _TELL_EVERY = 10
 
 
-def train(
-    network: MemberNetwork,
-    objective: Objective,
-    data: TrainingData,
-    mixup: Mixup,
-    options: TrainingOptions,
-    keys: Tensor,
-) -> tuple[TargetScaler, TrainingResult]:
+def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingResult]:
     """Train M members, as many at a time as fit.
 
     Member m depends on its key, its rows and the data only: it is, to rounding, what it would be alone.
@@ -40,14 +32,8 @@ def train(
     ----------
     network : MemberNetwork
         With M members, on the device of the data; initialised here and trained in place.
-    objective : Objective
-        The loss, of a family.
-    data : TrainingData
-        In the user's units.
-    mixup : Mixup
-    options : TrainingOptions
-    keys : Tensor, (M,)
-        From `probmix.random.member_keys`.
+    task : Task
+        Of the members.
 
     Returns
     -------
@@ -65,18 +51,17 @@ def train(
     ValueError
         If features or targets are too large for float64, or the network was built for another kind of embedding.
     """
+    data, mixup, options = task.data, task.mixup, task.options
     if (mixup.embedding == "point") != (network.density_place is None):
         raise ValueError(f"the network must be built for the embedding {mixup.embedding!r} of the mixup; it is not.")
-    if mixup.until == "validation" and (options.patience is None or not data.validation_rows.shape[1]):
+    if mixup.until == "validation" and (options.patience is None or not task.validates):
         raise ValueError(
             "until='validation' asks rows that judge when a member has stopped gaining: it needs a `patience` and "
             "`validation` rows. Pass a share of the epochs, until=0.5, to go without."
         )
-    family = objective.family
-    scaler, units = target_scaler(family, data), data.input_units()
+    family, scaler, units = task.objective.family, task.scaler, data.input_units()
     _check_units(scaler, units)
-    network.initialize_(keys, units, marginal(family, data, scaler), raw_bounds(family, data, scaler))
-    task = Task(objective, data, scaler, mixup, options, keys)
+    network.initialize_(task.keys, units, marginal(family, data, scaler), raw_bounds(family, data, scaler))
     course = _Course(network, task)
     checkpoint = None if options.checkpoint is None else _checkpoint(network, task)
     stored = None if checkpoint is None else checkpoint.load(data.device)

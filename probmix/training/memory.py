@@ -10,7 +10,7 @@ from ..mixup import UniformPartners
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
 from .batches import BatchSource
-from .run import Task
+from .task import Task
 
 # What a step keeps for its backward pass, at most. On a CPU it is to stay in the cache: on 8600 rows, members one after
 # the other were twice as quick as 20 at a time. On a GPU it is to fit, beside gradients and whatever else there is.
@@ -46,7 +46,7 @@ def _kept_bytes(network: MemberNetwork, task: Task) -> int:
     # whoever the partners are, the numbers are as many; to look for neighbours would take its time
     task = replace(task, mixup=replace(task.mixup, partners=UniformPartners()))
     random = KeyedRandom(task.keys)
-    batches = BatchSource(task.data, task.objective, network, task.scaler, task.mixup, task.options.batch_size, random)
+    batches = BatchSource(task, network, random)
     weights = {tensor.untyped_storage().data_ptr() for tensor in network.state.values()}
     kept: dict[int, int] = {}
 

@@ -1,96 +1,20 @@
 """Some members in training: one step for all, early stopping for each."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from ..families import TargetScaler
-from ..mixup import Mixup
-from ..mixup.objectives import Objective
-from ..mixup.terms import batch_loss, with_exposure
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
-from .batches import Batch, BatchSource
-from .data import TrainingData
+from .batches import BatchSource
 from .mixing import MixingPhase
 from .options import TrainingOptions
 from .stopping import BestWeights
+from .task import Task
 
 # Draws of a Gaussian embedding by which an epoch is judged.
 VALIDATION_DRAWS = 8
 # Epochs between two looks at who has stopped: for a GPU every look is a wait.
 _LOOK_EVERY = {"cuda": 10}
-
-
-@dataclass(frozen=True)
-class Task:
-    """What M members are trained for.
-
-    Attributes
-    ----------
-    objective : Objective
-        The loss, of a family.
-    data : TrainingData
-    scaler : TargetScaler
-        Of each member's targets, (M, 1[, d]).
-    mixup : Mixup
-    options : TrainingOptions
-    keys : Tensor, (M,)
-    """
-
-    objective: Objective
-    data: TrainingData
-    scaler: TargetScaler
-    mixup: Mixup
-    options: TrainingOptions
-    keys: Tensor
-
-    @property
-    def validates(self) -> bool:
-        """Whether there are validation rows."""
-        return self.data.validation_rows.shape[1] > 0
-
-    def has_draws(self, network: MemberNetwork) -> bool:
-        """Whether rows are judged by the mixture over draws of an embedding."""
-        return network.density_place is not None and self.mixup.draws > 0
-
-    def members(self, members: Tensor) -> "Task":
-        """The task of some members, by number."""
-        scaler = TargetScaler(self.scaler.loc[members], self.scaler.scale[members])
-        data, keys = self.data.members(members), self.keys[members]
-        return Task(self.objective, data, scaler, self.mixup, self.options, keys)
-
-    def loss(self, network: MemberNetwork, batch: Batch) -> Tensor:
-        """Sum over members of the mean loss of their rows; no gradient crosses from one member to another."""
-        return batch_loss(network, self.objective, self.mixup, batch.inputs, batch.terms)
-
-    @torch.no_grad()
-    def validation_loss(self, network: MemberNetwork, noise: Tensor | None) -> Tensor:
-        """Mean clean loss of each member's validation rows in the user's units, (M,); NaN where there are none.
-
-        With noise, (M, S, *feature_shape), that of the mixture over draws of a Gaussian embedding.
-        """
-        network.eval()
-        data, objective = self.data, self.objective
-        members, n = data.validation_rows.shape
-        weights = data.validation_weights()
-        total = torch.zeros(members, dtype=torch.float64, device=data.device)
-        step = network.rows_at_once(1 if noise is None else noise.shape[1])
-        for start in range(0, n, step):
-            rows = data.validation_rows[:, start : start + step]
-            y, log_exposure = self.scaler.transform(data.rows.y[rows]), data.log_exposures(rows)
-            if noise is None:
-                eta = with_exposure(objective.family, network(data.rows.x[rows]), log_exposure)
-                losses = objective.validation(eta, y, self.scaler)
-            else:
-                eta = network.draws(data.rows.x[rows], noise)
-                log_exposure = None if log_exposure is None else log_exposure.unsqueeze(1).expand(eta.shape[:3])
-                losses = objective.validation_of_draws(
-                    with_exposure(objective.family, eta, log_exposure), y, self.scaler
-                )
-            total += (losses if weights is None else weights[:, start : start + step] * losses).sum(1)
-        return total / n
 
 
 class Run:
@@ -117,9 +41,7 @@ class Run:
         self.network, self.task, self.members = network, task, members
         self.epoch = 0
         random = KeyedRandom(task.keys)
-        self._batches = BatchSource(
-            task.data, task.objective, network, task.scaler, task.mixup, task.options.batch_size, random
-        )
+        self._batches = BatchSource(task, network, random)
         self._optimizer = _adamw(network, task.options)
         self._noise = None
         if task.has_draws(network):
