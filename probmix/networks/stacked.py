@@ -218,6 +218,15 @@ class StackedNetwork(MemberNetwork):
         part._member_by_member = self._member_by_member
         return part
 
+    @torch.no_grad()
+    def alone(self, member: int) -> nn.Module:
+        """One member as a plain module, with weights of its own: standardised rows (N, *F) to the head's (N, R)."""
+        module = copy.deepcopy(self._template[0]).to(self.loc.device)
+        state = self.state
+        for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+            tensor.copy_(state[_key(name)][member])
+        return module
+
     def extra_repr(self) -> str:
         """The network of the user's, which is hidden from torch."""
         return repr(self._template[0].network)
