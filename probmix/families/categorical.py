@@ -88,6 +88,9 @@ class Categorical(ExponentialFamily):
     def expected_nll(self, eta: Tensor, label: Label) -> Tensor:
         return -(label.value * eta.double().log_softmax(-1)).sum(-1).to(eta.dtype)
 
+    def label_statistics(self, label: Label) -> Tensor:
+        return label.value.double()
+
     def point_label(self, y: Tensor) -> Label:
         return Label(self.sufficient_statistics(y.double()))
 

@@ -88,6 +88,11 @@ class ExponentialFamily(Family):
 
     # -- the label side ------------------------------------------------------------------------------------------------
 
+    def label_statistics(self, label: Label) -> Tensor:
+        """E[T] of a latent label that is no mixture of points, float64: (*B, K)."""
+        statistics = self.sufficient_statistics(label.value.double())
+        return statistics if label.excess is None else statistics + label.excess
+
     def kernel_centre(self, y: Tensor, weights: Tensor) -> Tensor:
         """Centre of the log-linear pool of the label kernels around `y`: (*B, M), (*B, M) -> (*B,)."""
         return (weights * y).sum(-1)
