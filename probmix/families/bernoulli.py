@@ -11,7 +11,7 @@ from ..distributions import Bernoulli as BernoulliDistribution
 from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import soft_limit, soft_limit_inverse
-from .tools import check_kind, check_support, weighted_mean
+from .tools import check_kind, check_support, stretched, weighted_mean
 
 _LOGIT_LIMIT = 1e6
 _LEAST_FREQUENCY = 1e-3
@@ -94,6 +94,9 @@ class Bernoulli(ExponentialFamily):
 
     def averaging_excess(self, eta: Tensor, concentration: Tensor) -> Tensor:
         return torch.zeros_like(eta)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        return stretched(eta, marginal, factor)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         frequency = weighted_mean(y.double(), weights, dim).clamp(_LEAST_FREQUENCY, 1 - _LEAST_FREQUENCY)

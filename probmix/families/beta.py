@@ -12,7 +12,7 @@ from .bounds import LEAST_SHARE, logit_reach
 from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
-from .tools import check_kind, check_support, outside, weighted_mean
+from .tools import check_kind, check_support, outside, stretched, weighted_mean
 
 _LOGIT_LIMIT, _FARTHEST = 15.0, 14.0
 # The sum of the concentrations lies between 0.1 and 1e6. Below, a float can hardly tell most draws from 0 or 1; above,
@@ -116,6 +116,13 @@ class Beta(ExponentialFamily):
         total = eta.sum(-1)
         averaged = (total + 1) / concentration - 1
         return self.mean_params(eta) - self.mean_params(eta * (averaged / total).unsqueeze(-1))
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        log_a, log_b = eta.double().log().unbind(-1)
+        marginal_a, marginal_b = marginal.double().log().unbind(-1)
+        logit = stretched(log_a - log_b, marginal_a - marginal_b, factor)
+        total = eta.double().sum(-1) / factor**2
+        return torch.stack([total * logit.sigmoid(), total * (-logit).sigmoid()], -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         y = y.double()

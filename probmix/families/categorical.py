@@ -14,7 +14,7 @@ from .exponential_family import ExponentialFamily
 from .family import LabelPool
 from .label import Label
 from .links import soft_limit, soft_limit_inverse
-from .tools import check_kind, check_support, weighted_mean
+from .tools import check_kind, check_support, stretched, weighted_mean
 
 _LOGIT_LIMIT = 1e6
 
@@ -113,6 +113,9 @@ class Categorical(ExponentialFamily):
             return label
         expected = (weights.double().unsqueeze(-1) * self.mean_params(eta_points.detach().double())).sum(-2)
         return Label(label.value + self.mean_params(eta.detach().double()) - expected)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        return stretched(eta, marginal, factor)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         statistics = self.sufficient_statistics(y.double())

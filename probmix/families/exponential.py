@@ -10,7 +10,7 @@ from .bounds import LEAST_SHARE, log_count_reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import soft_clamp, soft_clamp_inverse
-from .tools import check_kind, check_support, weighted_mean
+from .tools import check_kind, check_support, stretched, weighted_mean
 
 _LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
 _LEAST_MEAN = 1e-6
@@ -88,6 +88,9 @@ class Exponential(ExponentialFamily):
 
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
         return eta.double() / scaler.scale.unsqueeze(-1)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        return -stretched((-eta).log(), (-marginal).log(), factor).exp()
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         return -1 / weighted_mean(y.double(), weights, dim).clamp(min=_LEAST_MEAN).unsqueeze(-1)

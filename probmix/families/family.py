@@ -200,6 +200,36 @@ class Family(ABC):
         """Parameters in the user's units, float64: (*B, K) -> (*B, K)."""
         return eta.double()
 
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        r"""Densities further from the marginal one by a factor, as if every target were further from the mean by it.
+
+        Training by mixup draws targets towards their mean; this is how a prediction takes it back. A location-scale
+        family is mapped as a whole, on the log scale or the logit scale where it lives there: location about that of
+        the marginal density, and scale. Others have their mean moved in the space of their link, in which, other than
+        in natural or in mean parameters, no extrapolation leaves the domain.
+
+        Parameters
+        ----------
+        eta, marginal : Tensor, (*B, K)
+            Parameters of the densities, and of targets without features, `marginal_params`, in the same units.
+        factor : float
+            Positive.
+
+        Returns
+        -------
+        Tensor, (*B, K), float64
+
+        Examples
+        --------
+        >>> import torch
+        >>> from probmix import families
+        >>> t = families.get("student-t")  # location, logarithm of the scale, and of the degrees of freedom
+        >>> t.stretch(torch.tensor([3.0, 0.0, 1.0]), torch.tensor([1.0, 0.5, 2.0]), 2.0)
+        tensor([5.0000, 0.6931, 1.0000], dtype=torch.float64)
+        """
+        raw, centre = self.unconstrain(eta.double()), self.unconstrain(marginal.double())
+        return self.constrain(centre + factor * (raw - centre))
+
     def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
         r"""Parameters for targets that were counted over an exposure, such as years or persons.
 

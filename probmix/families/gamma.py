@@ -11,7 +11,7 @@ from .bounds import LEAST_SHARE, least_scale, log_reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
-from .tools import check_kind, check_support, outside, weighted_mean
+from .tools import check_kind, check_support, outside, stretched, weighted_mean
 
 _LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
 # The floor is one of the coefficient of variation, 1 / sqrt(shape): shapes go from 1e-2 to 1e6.
@@ -117,6 +117,13 @@ class Gamma(ExponentialFamily):
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
         shape_less_one, minus_rate = eta.double().unbind(-1)
         return torch.stack(torch.broadcast_tensors(shape_less_one, minus_rate / scaler.scale), -1)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        (shape, rate), (marginal_shape, marginal_rate) = _shape_rate(eta.double()), _shape_rate(marginal.double())
+        log_mean = stretched((shape / rate).log(), (marginal_shape / marginal_rate).log(), factor)
+        # the coefficient of variation is the scale of log y
+        shape = shape.expand_as(log_mean) / factor**2
+        return torch.stack([shape - 1, -shape * (-log_mean).exp()], -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         mean = weighted_mean(y.double(), weights, dim)

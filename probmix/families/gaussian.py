@@ -11,7 +11,7 @@ from .bounds import LEAST_SHARE, least_scale, reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_limit, soft_limit_inverse
-from .tools import check_kind, check_support, weighted_mean
+from .tools import check_kind, check_support, stretched, weighted_mean
 
 _MEAN_LIMIT = 1e6
 # The floor keeps one nearly exact row from buying an unbounded likelihood: 0.1 % of the standard deviation of y.
@@ -119,6 +119,12 @@ class Gaussian(ExponentialFamily):
         mean, variance = _moments(eta.double())
         precision = 1 / (variance * scaler.scale.square())
         return torch.stack([(scaler.loc + scaler.scale * mean) * precision, -0.5 * precision], -1)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        mean, variance = _moments(eta.double())
+        precision = 1 / (factor**2 * variance)
+        mean = stretched(mean, _moments(marginal.double())[0], factor)
+        return torch.stack([mean * precision, -0.5 * precision.expand_as(mean)], -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         mean = weighted_mean(y.double(), weights, dim)

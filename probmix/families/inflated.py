@@ -14,7 +14,7 @@ from .counts import check_counts
 from .family import Family
 from .links import soft_limit, soft_limit_inverse
 from .poisson import Poisson
-from .tools import first, rest, weighted_mean
+from .tools import first, rest, stretched, weighted_mean
 
 # Logits of the probability of a zero: within 2e-9 of 0 and 1.
 _LIMIT = 20.0
@@ -45,6 +45,10 @@ class _Gated(Family):
 
     def unconstrain(self, eta: Tensor) -> Tensor:
         return torch.cat([soft_limit_inverse(first(eta).unsqueeze(-1), _LIMIT), self.base.unconstrain(rest(eta))], -1)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        gate = stretched(first(eta), first(marginal), factor)
+        return torch.cat([gate.unsqueeze(-1), self.base.stretch(rest(eta), rest(marginal), factor)], -1)
 
     def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
         return self.base.beyond_bounds(y, weights)

@@ -13,7 +13,7 @@ from .bounds import LEAST_SHARE, log_reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
-from .tools import check_kind, check_support, outside, weighted_mean
+from .tools import check_kind, check_support, outside, stretched, weighted_mean
 
 _LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
 # The floor is one of the coefficient of variation, (mu / lambda)^(1/2), which lies between 1e-3 and 1e6.
@@ -124,6 +124,13 @@ class InverseGaussian(ExponentialFamily):
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
         eta1, eta2 = eta.double().unbind(-1)
         return torch.stack([eta1 / scaler.scale, eta2 * scaler.scale], -1)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        mean, shape = _mean_shape(eta.double())
+        log_mean = stretched(mean.log(), _mean_shape(marginal.double())[0].log(), factor)
+        # the coefficient of variation is the scale of log y
+        half = 0.5 * (shape / mean) / factor**2
+        return torch.stack([-half * (-log_mean).exp(), -half * log_mean.exp()], -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         """Parameters of largest likelihood, the mean and that of the reciprocals: moments say little of heavy tails."""

@@ -122,6 +122,9 @@ class LogNormal(ExponentialFamily):
         log_scale = scaler.scale.log()
         return _LOG.rescale(eta, TargetScaler(log_scale, torch.ones_like(log_scale)))
 
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        return _LOG.stretch(eta, marginal, factor)
+
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         return _LOG.marginal_params(y.double().log(), weights, dim)
 

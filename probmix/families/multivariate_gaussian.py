@@ -12,7 +12,7 @@ from .exponential_family import ExponentialFamily
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_limit, soft_limit_inverse
-from .tools import check_kind, check_support, weighted_mean
+from .tools import check_kind, check_support, stretched, weighted_mean
 
 _MEAN_LIMIT, _SLOPE_LIMIT = 1e6, 1e3
 # The floor is that of Gaussian, here of the standard deviation of a target given the others.
@@ -185,6 +185,12 @@ class MultivariateGaussian(ExponentialFamily):
         eta = eta.double()
         precision = self._precision(eta) / (scaler.scale.unsqueeze(-1) * scaler.scale.unsqueeze(-2))
         return _pack(scaler.loc + scaler.scale * self._mean(eta), precision)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        eta = eta.double()
+        mean = stretched(self._mean(eta), self._mean(marginal.double()), factor)
+        precision = self._precision(eta) / factor**2
+        return _pack(mean, precision.expand(*mean.shape, self.num_targets))
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         y = y.double()

@@ -15,7 +15,7 @@ from .bounds import LEAST_SHARE, log_count_reach
 from .counts import LOG_RATE_HIGH, LOG_RATE_LOW, CountFamily, check_counts, outside_rates
 from .family import Family
 from .links import soft_clamp, soft_clamp_inverse
-from .tools import check_kind, first, outside, weighted_mean
+from .tools import check_kind, first, outside, stretched, weighted_mean
 
 _LOG_DISPERSION_LOW, _LOG_DISPERSION_HIGH = -16.0, 8.0
 # A head's dispersion is at most ten times that of all counts together, or ten.
@@ -103,6 +103,10 @@ class FixedNegativeBinomial(CountFamily):
         log_mean = self._log_mean(eta)
         return negative_binomial_log_prob(y, log_mean, torch.full_like(log_mean, 1 / self.dispersion))
 
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        log_mean, centre = self._log_mean(eta.double()), self._log_mean(marginal.double())
+        return self._from_log_mean(stretched(log_mean, centre, factor))
+
     def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
         return self._from_log_mean(self._log_mean(eta) + log_exposure)
 
@@ -170,6 +174,12 @@ class NegativeBinomial(Family):
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
         log_mean, log_dispersion = eta.unbind(-1)
         return negative_binomial_log_prob(y, log_mean, (-log_dispersion).exp())
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        # of large counts it is a Gamma distribution, whose coefficient of variation is the root of the dispersion
+        log_mean = stretched(first(eta), first(marginal), factor)
+        log_dispersion = eta.select(-1, 1).double() + 2 * math.log(factor)
+        return torch.stack(torch.broadcast_tensors(log_mean, log_dispersion), -1)
 
     def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
         return torch.stack([first(eta) + log_exposure, eta.select(-1, 1)], -1)

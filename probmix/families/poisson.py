@@ -10,7 +10,7 @@ from ..distributions import Poisson as PoissonDistribution
 from .bounds import LEAST_SHARE, log_count_reach
 from .counts import LOG_RATE_HIGH, LOG_RATE_LOW, CountFamily, check_counts
 from .links import soft_clamp, soft_clamp_inverse
-from .tools import check_kind, weighted_mean
+from .tools import check_kind, stretched, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ class Poisson(CountFamily):
         y = y.double()
         low, high = log_count_reach(y, weighted_mean(y, weights, dim), dim)
         return self.unconstrain(low.unsqueeze(-1)), self.unconstrain(high.unsqueeze(-1))
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        return stretched(eta, marginal, factor)
 
     def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
         return eta + log_exposure.unsqueeze(-1)

@@ -20,7 +20,7 @@ from .links import (
     soft_limit,
     soft_limit_inverse,
 )
-from .tools import check_support, weighted_mean
+from .tools import check_support, stretched, weighted_mean
 
 _LOC_LIMIT, _FARTHEST = 1e6, 5e5
 _SCALE_FLOOR, _LEAST_PRECISION = 1e-3, 1e-12
@@ -104,6 +104,11 @@ class StudentT(Family):
         loc, log_scale, log_df = eta.double().unbind(-1)
         parts = scaler.loc + scaler.scale * loc, log_scale + scaler.scale.log(), log_df
         return torch.stack(torch.broadcast_tensors(*parts), -1)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        loc, log_scale, log_df = eta.double().unbind(-1)
+        loc = stretched(loc, marginal[..., 0], factor)
+        return torch.stack(torch.broadcast_tensors(loc, log_scale + math.log(factor), log_df), -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         """Parameters of largest likelihood, the degrees of freedom among some candidates."""

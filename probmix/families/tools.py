@@ -18,6 +18,12 @@ def rest(params: Tensor) -> Tensor:
     return params.narrow(-1, 1, params.shape[-1] - 1)
 
 
+def stretched(values: Tensor, centre: Tensor, factor: float) -> Tensor:
+    """Values further from a centre by a factor, float64."""
+    centre = centre.double()
+    return centre + factor * (values.double() - centre)
+
+
 def weighted_mean(values: Tensor, weights: Tensor | None, dim: int) -> Tensor:
     """Mean of `values` over `dim`, which is kept; `weights` broadcast against `values`."""
     if weights is None:

@@ -13,7 +13,7 @@ from .bounds import LEAST_SHARE, log_count_reach
 from .family import Family
 from .label import TargetScaler
 from .links import soft_clamp, soft_clamp_inverse
-from .tools import check_support, outside, weighted_mean
+from .tools import check_support, outside, stretched, weighted_mean
 
 _LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
 _LEAST, _LARGEST = 1e-6, 1e6
@@ -105,6 +105,11 @@ class Tweedie(Family):
 
     def expose(self, eta: Tensor, log_exposure: Tensor) -> Tensor:
         return torch.stack([eta[..., 0] + log_exposure, eta[..., 1] + (1 - self.power) * log_exposure], -1)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        # the dispersion is left alone, for it would move the share of the zeros
+        log_mean = stretched(eta[..., 0], marginal[..., 0], factor)
+        return torch.stack(torch.broadcast_tensors(log_mean, eta[..., 1].double()), -1)
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         y = y.double()

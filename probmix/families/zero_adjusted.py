@@ -13,7 +13,7 @@ from .exponential_family import ExponentialFamily
 from .gamma import Gamma
 from .label import Label, TargetScaler
 from .links import soft_limit, soft_limit_inverse
-from .tools import check_kind, check_support, first, rest, weighted_mean
+from .tools import check_kind, check_support, first, rest, stretched, weighted_mean
 
 # Logits of the probability of a zero: within 2e-9 of 0 and 1.
 _LIMIT = 20.0
@@ -186,6 +186,10 @@ class ZeroAdjusted(ExponentialFamily):
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
         theta = self.base.rescale(rest(eta), scaler)
         return self._natural(-self._log_odds(eta).expand(theta.shape[:-1]), theta)
+
+    def stretch(self, eta: Tensor, marginal: Tensor, factor: float) -> Tensor:
+        gate = stretched(-self._log_odds(eta), -self._log_odds(marginal), factor)
+        return self._natural(gate, self.base.stretch(rest(eta), rest(marginal), factor))
 
     def marginal_params(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> Tensor:
         y = y.double()
