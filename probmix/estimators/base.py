@@ -36,6 +36,7 @@ from .checks import (
 )
 from .endings import warn_of_end
 from .given import Given, check_held_out, in_units_of_exposure
+from .graph_rows import over_training_rows
 from .out_of_fold import OutOfFoldPredictions
 from .parts import Parts
 from .persistence import save_estimator
@@ -188,6 +189,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         else:
             parts = judged_parts(rows, self.validation, self.validation_fraction, keys, self._strata)
             data = parts.data()
+        mixup = over_training_rows(mixup, rows, data.rows)
         data, self.log_exposure_unit_ = in_units_of_exposure(data)
         options = self._resolved(options, data.train_rows.shape[1])
         return Task(goal, data, mixup, options, keys), parts
@@ -225,7 +227,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
     ) -> None:
         """Become fitted: set what the training of a task gave."""
         self.family_ = task.objective.family
-        self.mixup_ = task.mixup
+        self.mixup_ = as_mixup(self.mixup)
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
         self.best_epoch_, self.n_epochs_, self.mixup_until_ = result.best_epoch, result.n_epochs, result.mixup_until

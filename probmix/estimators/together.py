@@ -12,6 +12,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from ..families import TargetScaler
+from ..mixup import GraphPartners, as_mixup
 from ..training import Rows, Task, TrainingData, TrainingResult
 from .base import DensityEstimator
 from .checks import check_device
@@ -56,7 +57,8 @@ def fit_together(
     Raises
     ------
     ValueError
-        If there are not as many seeds as splits, or the estimator has a `checkpoint`, which is that of a single fit.
+        If there are not as many seeds as splits, or the estimator has a `checkpoint` or a graph of partners, which are
+        those of a single fit.
 
     Examples
     --------
@@ -73,6 +75,11 @@ def fit_together(
         raise ValueError(f"every split has a seed; got {len(splits)} splits and {len(random_states)} random_states.")
     if estimator.checkpoint is not None:
         raise ValueError("`checkpoint` keeps a single fit; set it to None to fit several together.")
+    if isinstance(as_mixup(estimator.mixup).partners, GraphPartners):
+        raise ValueError(
+            "the graph of GraphPartners is over the rows of one fit, and each of several fits has its own. Fit them "
+            "one by one, with a graph for the rows of each."
+        )
     given = Given(X, y, exposure=exposure, groups=groups).indexable()
     fits = [clone(estimator).set_params(random_state=seed) for seed in random_states]
     prepared = [fit._prepare(given.take(np.asarray(split)), Given()) for fit, split in zip(fits, splits, strict=True)]

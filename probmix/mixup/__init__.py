@@ -3,6 +3,7 @@
 from .classes import ClassBalanced
 from .config import Mixup
 from .distance_partners import BatchNeighbours, DistanceKernel, WithinDistance
+from .graph_partners import GraphPartners
 from .label_kernel import LabelKernel
 from .loss import mixup_loss
 from .partners import NearestNeighbours, PartnerLaw, UniformPartners
@@ -14,6 +15,7 @@ __all__ = [
     "BetaWeights",
     "ClassBalanced",
     "DistanceKernel",
+    "GraphPartners",
     "LabelKernel",
     "Mixup",
     "NearestNeighbours",

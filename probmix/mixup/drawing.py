@@ -8,6 +8,7 @@ from torch import Tensor
 from ..families import Bernoulli, Categorical, Family
 from ..random import Uniform
 from .config import Mixup
+from .graph_partners import GraphPartners
 from .partners import PreparedPartners
 from .weights import WeightLaw
 
@@ -71,10 +72,13 @@ class _Recorded:
         return _Recorded(self._uniform, self.drawn)
 
 
-def prepare_partners(mixup: Mixup, family: Family, x: Sequence[Tensor], y: Sequence[Tensor]) -> PreparedPartners | None:
-    """The law of the partners for the rows that train each member; see `PartnerLaw.prepare`."""
-    are_classes = isinstance(family, Bernoulli | Categorical)
-    return mixup.partners.prepare(x, [one.long() if are_classes else one.double() for one in y])
+def prepare_partners(
+    mixup: Mixup, family: Family, x: Sequence[Tensor], y: Sequence[Tensor], rows: Sequence[Tensor] | None = None
+) -> PreparedPartners | None:
+    """The law of the partners for the rows that train each member, and their numbers; see `PartnerLaw.prepare`."""
+    are_classes, law = isinstance(family, Bernoulli | Categorical), mixup.partners
+    y = [one.long() if are_classes else one.double() for one in y]
+    return law.prepare(x, y, rows) if isinstance(law, GraphPartners) else law.prepare(x, y)
 
 
 def draw_partners(mixup: Mixup, family: Family, x: Tensor, y: Tensor, uniform: Uniform) -> Tensor:

@@ -56,7 +56,7 @@ class RowGraph:
 
 
 def _ends_and_bounds(graph: sparse.csr_array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    graph = sparse.csr_array(graph, dtype=np.float64)
+    graph = sparse.csr_array(graph, dtype=np.float64, copy=True)
     graph.eliminate_zeros()
     alone = sparse.dia_array(((np.diff(graph.indptr) == 0)[None].astype(np.float64), 0), shape=graph.shape)
     graph = sparse.csr_array(graph + alone)

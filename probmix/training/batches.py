@@ -79,8 +79,8 @@ class BatchSource:
     def _prepare_partners(self, network: MemberNetwork) -> PreparedPartners | None:
         """The law of the partners among each member's training rows."""
         features = network.standardize(self._x[self._rows])
-        of_members = [*self._order.cut(features)], [*self._order.cut(self._y)]
-        return prepare_partners(self._mixup, self._objective.family, *of_members)
+        x, y, rows = ([*self._order.cut(values)] for values in (features, self._y, self._rows))
+        return prepare_partners(self._mixup, self._objective.family, x, y, rows)
 
     def epoch(self, epoch: int, random: KeyedRandom, mixing: Tensor | bool = True) -> Iterator[Batch]:
         """The batches of an epoch, drawn from its own streams of the members' random numbers.
