@@ -8,7 +8,9 @@ from torch.func import jacrev
 
 from probmix import families
 from probmix.mixup import BetaWeights
+from probmix.mixup.quadratic import Centring, quadratic_losses
 from probmix.theory import mixup_risk, perturbed_erm, quadratic_expansion
+from probmix.theory._quadrature import fold_nodes
 
 SQUARED = "squared"
 
@@ -227,3 +229,21 @@ def test_plot():
         assert ax.get_xlabel() == label
         np.testing.assert_array_equal(ax.lines[1].get_ydata(), found.jacobian)
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), found.jacobian_bound(by))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("family", [families.Categorical(3), families.Gaussian(), families.Gamma()], ids=repr)
+def test_the_loss_of_approximate_mixup_is_it_but_for_second_derivatives(family):
+    x, y, alpha = rows(6, 2), targets(family, 6), 0.6
+    network = tanh_network(2, family.num_raw, family)
+    found = quadratic_expansion(network, x, y, BetaWeights(alpha), family=family)
+    theta, probabilities = fold_nodes(BetaWeights(alpha), 24)
+    centring, expected = Centring(float(probabilities @ theta)), 0.0
+    for weight, probability in zip(theta.tolist(), probabilities.tolist(), strict=True):
+        weights = torch.tensor([weight, 1 - weight], dtype=torch.float64).expand(6, 2)
+        for j in range(6):
+            partners = torch.full((6, 1), j)
+            label = family.pool_labels(torch.stack([y, y[j].expand(6)], 1), weights, 0.0, "linear")
+            losses = quadratic_losses(network, family, (x,), y, label, partners, weights, centring)
+            expected = expected + probability / 6 * losses.detach()
+    np.testing.assert_allclose(found.rows - found.r2, expected, rtol=1e-10)
