@@ -5,8 +5,12 @@ from dataclasses import dataclass
 import torch
 
 from probmix import families
+from probmix.mixup import preset_names
 
 GAUSSIAN = families.get("gaussian")
+
+# A loop of one's own ends mixup by itself, and has no rows that judge a step.
+LOSS_PRESETS = [name for name in preset_names() if not name.startswith(("early-stopped-", "meta-"))]
 
 
 @dataclass(frozen=True)

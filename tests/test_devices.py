@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mixup_cases import LOSS_PRESETS
 from pretend_device import GPU, MixedDevicesError, PretendDevice, on_host
 from torch import nn
 
@@ -213,11 +214,11 @@ def test_predicted_distributions(gpu, name):
 # -- losses ------------------------------------------------------------------------------------------------------------
 
 
-def loss_of(name, mixing, loss="nll", partners_law=None, **given):
+def loss_of(name, mixing, loss="nll", laws=None, **given):
     """The loss of a network with rows that are mixed, and its gradient, after its forward pass."""
     family, layers = family_of(name), any(word in mixing for word in ("manifold", "m-probmix"))
     mix = preset(mixing, at="0") if layers else preset(mixing)
-    mix = mix if partners_law is None else replace(mix, partners=partners_law)
+    mix = replace(mix, **(laws or {}))
     network = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), NaturalHead(family, 8)).to("cuda")
     embedding = None if mix.embedding == "point" else GaussianEmbedding(8).to("cuda")
     x = torch.randn(12, 2).to("cuda")
@@ -229,7 +230,7 @@ def loss_of(name, mixing, loss="nll", partners_law=None, **given):
 
 @over_families
 def test_losses_of_every_preset_wait_at_the_door_only(gpu, name):
-    for mixing in preset_names():
+    for mixing in LOSS_PRESETS:
         loss_of(name, mixing)
         assert waits(gpu, LOSS_DOOR) == [], mixing
     loss_of(name, "probmix", sample_weight=torch.rand(12).to("cuda"))
@@ -275,15 +276,28 @@ def test_proposals_of_many_rows_wait_once_a_draw_for_each_round(gpu):
     assert set(waits(gpu, ["mixup/label_kernel._points"])) == {"mixup/label_kernel._draw"}
 
 
+WEIGHTS = [
+    mixup.DirichletWeights(), mixup.FoldedBetaWeights(), mixup.WWeights(), mixup.UniformWeights(), mixup.FixedWeights(),
+    mixup.TwoPointWeights(), mixup.SimilarityWeights(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("law", WEIGHTS, ids=repr)
+def test_weights_are_drawn_on_the_device_without_waiting(gpu, law):
+    loss_of("gaussian", "probmix", laws={"weights": law})
+    assert waits(gpu, LOSS_DOOR) == []
+
+
 @pytest.mark.parametrize("law", PARTNERS, ids=repr)
 def test_losses_of_every_law_of_partners_wait_at_the_door_only(gpu, law):
     for name in ("gaussian", "poisson", "categorical"):
-        loss_of(name, "probmix", partners_law=law)
+        loss_of(name, "probmix", laws={"partners": law})
         assert waits(gpu, LOSS_DOOR) == [], name
 
 
 def test_every_law_of_a_mixup_is_among_the_presets():
-    """A partner or weight law that no preset has would be run by nothing here, but for those of partners above."""
+    """A partner or weight law that no preset has would be run by nothing here, but for those above."""
     laws = [law for name in preset_names() for law in (preset(name).weights, preset(name).partners)]
     names = [one for one in mixup.__all__ if one.endswith(("Weights", "Partners", "Neighbours", "Kernel", "Distance"))]
-    assert {getattr(mixup, one) for one in names} <= {type(law) for law in [*laws, *PARTNERS]}
+    names.remove("PreparedPartners")
+    assert {getattr(mixup, one) for one in names} <= {type(law) for law in [*laws, *PARTNERS, *WEIGHTS]}

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from mixup_cases import generator
+from mixup_cases import LOSS_PRESETS, generator
 from torch import nn
 
 from probmix import GaussianEmbedding, NaturalHead, families, mixup_loss
-from probmix.mixup import preset, preset_names
+from probmix.mixup import preset
 from probmix.pairs import draw
 
 # Half the distance from one to the next number.
@@ -66,7 +66,7 @@ def assert_agree(setting, mixup, half, outright=False, loss="nll"):
 @pytest.mark.parametrize("name", families.names())
 def test_gradients_under_autocast_are_those_of_float32(name, half):
     setting = Setting(name)
-    for mixup in preset_names():
+    for mixup in LOSS_PRESETS:
         assert_agree(setting, mixup, half)
 
 

@@ -87,6 +87,10 @@ def test_drawn_neighbours_are_neighbours_and_all_of_them_occur():
 
 def test_presets_are_what_the_papers_call_them():
     assert preset_names() == [
+        "c-mixup",
+        "c-probmix",
+        "early-stopped-mixup",
+        "early-stopped-probmix",
         "erm",
         "local-m-probmix",
         "local-m-probmix-star",
@@ -96,8 +100,14 @@ def test_presets_are_what_the_papers_call_them():
         "m-probmix",
         "m-probmix-star",
         "manifold-mixup",
+        "meta-mixup",
+        "meta-probmix",
         "mixup",
         "probmix",
+        "regmixup",
+        "regprobmix",
+        "similarity-mixup",
+        "similarity-probmix",
     ]
     assert preset("erm").at is None
     assert (preset("mixup").at, preset("mixup").partners) == ("input", UniformPartners())
@@ -117,7 +127,7 @@ def test_rows_of_erm_meet_nowhere():
 
 
 def test_unknown_names_are_answered_with_near_misses():
-    message = r"^unknown mixup preset 'probmx'; did you mean 'probmix' or 'm-probmix' or 'local-probmix'\?$"
+    message = r"^unknown mixup preset 'probmx'; did you mean 'probmix' or 'm-probmix' or 'c-probmix'\?$"
     with pytest.raises(ValueError, match=message):
         preset("probmx")
     for at in ("", (), ("input", 3), 3):

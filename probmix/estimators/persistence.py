@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .._files import write_atomically
 from ..families import Family, TargetScaler, canonical_name, get
-from ..mixup import BetaWeights, Mixup, NearestNeighbours, UniformPartners
+from ..mixup import Mixup
+from ..mixup.registry import is_registered, registered
 from ..networks import DensityNetwork, MemberNetwork, NetworkLike
 from ..random import member_keys
 from .building import build_network
@@ -32,7 +33,6 @@ _FITTED = (
     "out_of_fold_gap_",
     "params_",
 )
-_MIXUP_PARTS: dict[str, type] = {one.__name__: one for one in (Mixup, BetaWeights, UniformPartners, NearestNeighbours)}
 
 
 class FittedEstimator(Protocol):
@@ -188,11 +188,12 @@ def _encode(name: str, value: Any) -> Any:
         return None
     if isinstance(value, Family):
         return {"family": value.name, "options": _field_values(value)}
-    if isinstance(value, tuple(_MIXUP_PARTS.values())):
+    if is_registered(value):
         return {"mixup": type(value).__name__, "options": _field_values(value)}
     raise TypeError(
         f"`{name}` cannot be saved: {value!r} is neither a plain value nor a part of probmix. "
-        "Pickle the estimator instead, or set the parameter to a built-in one."
+        "Pickle the estimator instead, or set the parameter to a built-in one. A law of your own that is a dataclass "
+        "is saved once probmix.mixup.register_law knows it."
     )
 
 
@@ -224,4 +225,4 @@ def decode(value: Any) -> Any:
     options = {name: decode(option) for name, option in value["options"].items()}
     if "family" in value:
         return get(value["family"], **options)
-    return _MIXUP_PARTS[value["mixup"]](**options)
+    return registered(value["mixup"])(**options)

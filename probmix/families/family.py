@@ -39,6 +39,8 @@ class Family(ABC):
     """
 
     pools_log_linearly: ClassVar[bool] = False
+    # whether the loss can be differentiated twice, as learning the weights of a mixup asks
+    has_second_derivatives: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Links see float32 at least, also under autocast: half precision ends at 65,504, and at 6e-8."""

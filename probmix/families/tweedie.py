@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -53,6 +54,8 @@ class Tweedie(Family):
     >>> Tweedie(power=1.6).distribution(torch.tensor([0.6931, 1.0986])).variance
     tensor(9.0935)
     """
+
+    has_second_derivatives: ClassVar[bool] = False
 
     power: float = 1.5
 

@@ -1,30 +1,46 @@
 """Mixup: where rows are mixed, with which others, with what weights, and the loss of what comes of it."""
 
+from .adaptive_weights import LearnedWeights, SimilarityWeights
 from .classes import ClassBalanced
 from .config import Mixup
 from .distance_partners import BatchNeighbours, DistanceKernel, WithinDistance
 from .graph_partners import GraphPartners
 from .label_kernel import LabelKernel
 from .loss import mixup_loss
-from .partners import NearestNeighbours, PartnerLaw, UniformPartners
+from .partners import NearestNeighbours, PartnerLaw, PreparedPartners, UniformPartners
+from .plain_weights import FixedWeights, TwoPointWeights, UniformWeights
 from .presets import as_mixup, preset, preset_names
-from .weights import BetaWeights, WeightLaw
+from .registry import register_law
+from .strength import Strength, strength
+from .weights import BetaWeights, DirichletWeights, FoldedBetaWeights, WeightLaw, WWeights
 
 __all__ = [
     "BatchNeighbours",
     "BetaWeights",
     "ClassBalanced",
+    "DirichletWeights",
     "DistanceKernel",
+    "FixedWeights",
+    "FoldedBetaWeights",
     "GraphPartners",
     "LabelKernel",
+    "LearnedWeights",
     "Mixup",
     "NearestNeighbours",
     "PartnerLaw",
+    "PreparedPartners",
+    "SimilarityWeights",
+    "Strength",
+    "TwoPointWeights",
     "UniformPartners",
+    "UniformWeights",
+    "WWeights",
     "WeightLaw",
     "WithinDistance",
     "as_mixup",
     "mixup_loss",
     "preset",
     "preset_names",
+    "register_law",
+    "strength",
 ]

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ..random import Uniform, fine
 from .partners import PreparedPartners, stack_filled
+from .registry import register_law
 
 
+@register_law
 @dataclass(frozen=True)
 class ClassBalanced:
     """A class with equal probability, and any row of it: the rare classes come as often as the frequent ones.

@@ -11,6 +11,7 @@ from .._names import unknown_name
 from ..families import LabelPool
 from ..networks import EmbeddingKind
 from .partners import PartnerLaw, UniformPartners
+from .registry import register_law
 from .weights import BetaWeights, WeightLaw
 
 Pool = Literal["log-linear", "linear"]
@@ -20,6 +21,7 @@ Criterion = Literal["expected-log", "log-expected"]
 ENDS = ("input", "output")
 
 
+@register_law
 @dataclass(frozen=True)
 class Mixup:
     r"""Where rows are mixed while a network trains, with which others, how much of each, and what label they have.
@@ -164,6 +166,19 @@ class Mixup:
                 raise ValueError(
                     "calibrated labels have the weights of the rows, and no `label_weights`; leave these out, or "
                     "choose another `label_pool`."
+                )
+        if any(getattr(law, "is_learned", False) for law in (self.weights, self.label_weights)):
+            if self.label_weights is not None:
+                raise ValueError("weights are learned for rows and labels alike; leave `label_weights` out.")
+            if self.label_pool == "calibrated":
+                raise ValueError(
+                    "calibrated labels follow the predictions without a gradient, by which weights are learned; choose "
+                    "another `label_pool`."
+                )
+            if self.embedding != "point":
+                raise ValueError(
+                    f"weights are learned for rows that are mixed as points; got embedding={self.embedding!r}. Use "
+                    "'point', or another law."
                 )
         for name, value, law in laws:
             if not isinstance(value, law):

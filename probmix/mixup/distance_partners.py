@@ -15,6 +15,7 @@ from torch import Tensor
 from ..pairs import take_rows
 from ..random import Uniform, fine
 from .partners import PreparedPartners, stack_filled
+from .registry import register_law
 from .row_graph import RowGraph
 
 # Pairs of rows that a graph may have: 0.8 GB.
@@ -24,6 +25,7 @@ _ROWS = 1024
 _BLOCK = 2**22
 
 
+@register_law
 @dataclass(frozen=True)
 class DistanceKernel:
     r"""Rows whose features are close, by a kernel of their distance: local mixup.
@@ -84,6 +86,7 @@ class DistanceKernel:
         return sparse.csr_array(own + others)
 
 
+@register_law
 @dataclass(frozen=True)
 class WithinDistance:
     """Any row within a Euclidean distance, itself included, with equal probability: local mixup by a threshold.
@@ -145,6 +148,7 @@ class WithinDistance:
         return sparse.csr_array(graph.maximum(sparse.csr_array(sparse.eye_array(n))))
 
 
+@register_law
 @dataclass(frozen=True)
 class BatchNeighbours:
     """Close rows of the same batch, with equal probability: local mixup within the batch.

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..random import KeyedRandom, Uniform, fine, keys_of_draws
 from .classes import RowClasses
 from .partners import PreparedPartners, stack_filled
+from .registry import register_law
 
 # From one window to the next wider one the kernel falls by exp(-2), so that at least exp(-2) of the proposals in it are
 # accepted. The last window has all rows: of n they are proposed n exp(-22) times as often as the row itself.
@@ -25,6 +26,7 @@ _MOST_PROPOSALS = 1024
 _BLOCK = 2**21
 
 
+@register_law
 @dataclass(frozen=True)
 class LabelKernel:
     r"""Rows whose targets are close, by a Gaussian kernel: C-Mixup.

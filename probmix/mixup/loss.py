@@ -99,6 +99,11 @@ def mixup_loss(
     family, mixup = get(family), as_mixup(mixup)
     goal = objective(loss, family)
     goal.check(mixup)
+    if getattr(mixup.weights, "is_learned", False):
+        raise ValueError(
+            "weights are learned by the estimators, from rows that judge a step of the network. In a loop of your own "
+            "use another law."
+        )
     _check_rows(x, y, sample_weight, partners, mixup.order)
     family.check_targets(y.detach())
     network = _Own(module, mixup, embedding)

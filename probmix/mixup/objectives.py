@@ -68,6 +68,11 @@ class NegativeLogLikelihood(Objective):
     r"""The expected negative log-likelihood :math:`-E[\log p(\tilde y)]`."""
 
     def check(self, mixup: Mixup) -> None:
+        if getattr(mixup.weights, "is_learned", False) and not self.family.has_second_derivatives:
+            raise ValueError(
+                f"the likelihood of the family {self.family.name!r} has no second derivatives, by which weights are "
+                "learned. Use another law of the weights."
+            )
         if not self.family.pools_log_linearly and (mixup.label_pool == "calibrated" or mixup.label_spread):
             raise ValueError(
                 f"the family {self.family.name!r} is no exponential family and has neither calibrated labels nor a "
@@ -140,6 +145,8 @@ class RankedProbability(Objective):
                 f"the CRPS looks at one target at a time and learns nothing of how those of the family "
                 f"{self.family.name!r} depend on each other. Use loss='nll', or a family of single targets."
             )
+        if getattr(mixup.weights, "is_learned", False):
+            raise ValueError("loss='crps' has no second derivatives, by which weights are learned. Use loss='nll'.")
         if mixup.label_pool == "calibrated" or mixup.label_spread or mixup.criterion != "expected-log":
             raise ValueError(
                 "loss='crps' knows labels that are points, and averages over draws: it has no label_pool='calibrated', "

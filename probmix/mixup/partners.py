@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..pairs import take_rows
 from ..random import Uniform
+from .registry import register_law
 
 
 class PreparedPartners(Protocol):
@@ -68,6 +69,7 @@ class PartnerLaw(Protocol):
         ...
 
 
+@register_law
 @dataclass(frozen=True)
 class UniformPartners:
     """Any row, itself included, with equal probability: the full graph of the papers.
@@ -79,6 +81,7 @@ class UniformPartners:
         """Nothing: partners are drawn within the batch."""
 
 
+@register_law
 @dataclass(frozen=True)
 class NearestNeighbours:
     """One of the K nearest other rows by Euclidean distance, with equal probability.

@@ -178,7 +178,7 @@ class StackedNetwork(MemberNetwork):
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.stacked_parameters.get_parameter(_key("head.linear.weight")).dtype
+        return self.state[_key("head.linear.weight")].dtype
 
     @property
     def state(self) -> dict[str, Tensor]:

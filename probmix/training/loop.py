@@ -59,6 +59,8 @@ def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingRes
             "until='validation' asks rows that judge when a member has stopped gaining: it needs a `patience` and "
             "`validation` rows. Pass a share of the epochs, until=0.5, to go without."
         )
+    if getattr(task.mixup.weights, "is_learned", False) and not data.validation_rows.shape[1]:
+        raise ValueError("weights are learned from rows that judge: they need `validation` rows. Use another law.")
     family, scaler, units = task.objective.family, task.scaler, data.input_units()
     _check_units(scaler, units)
     network.initialize_(task.keys, units, marginal(family, data, scaler), raw_bounds(family, data, scaler))

@@ -6,6 +6,7 @@ from torch import Tensor
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
 from .batches import BatchSource
+from .learned import Judges, with_learned_weights
 from .mixing import MixingPhase
 from .options import TrainingOptions
 from .stopping import BestWeights
@@ -47,6 +48,9 @@ class Run:
         if task.has_draws(network):
             self._noise = network.draw_noise(task.keys, VALIDATION_DRAWS)
         self._first_key = int(task.keys[0])
+        self._judges = None
+        if getattr(task.mixup.weights, "is_learned", False):
+            self._judges = Judges(task)
         self.best = BestWeights(network.state, task.options.patience)
         self.phase = MixingPhase(
             task.mixup, task.options.max_epochs, task.options.patience, len(members), members.device
@@ -62,7 +66,10 @@ class Run:
         # depends on the epoch and so survives a restart
         with self.network.drawing(self._first_key + self.epoch):
             mixing = self.phase.mixing(self.epoch)
+            judges = None if self._judges is None else self._judges.epoch(self.epoch)
             for batch in self._batches.epoch(self.epoch, KeyedRandom(self.task.keys), mixing):
+                if judges is not None:
+                    batch = with_learned_weights(self.network, self.task, batch, judges)
                 self._optimizer.zero_grad()
                 self.task.loss(self.network, batch).backward()
                 self._optimizer.step()
@@ -98,6 +105,8 @@ class Run:
         self._noise = None if self._noise is None else self._noise[positions]
         self.best = self.best.members(positions, self.network.state)
         self.phase.members_(positions)
+        if self._judges is not None:
+            self._judges = Judges(self.task)
         self._optimizer = _adamw(self.network, self.task.options)
         self._load_moments({name: value[positions] if value.ndim else value for name, value in before.items()})
 
