@@ -209,7 +209,7 @@ def _plain(array: NDArray[Any]) -> list[Any]:
 
 
 def _field_values(value: Any) -> dict[str, Any]:
-    return {field.name: _encode(field.name, getattr(value, field.name)) for field in fields(value)}
+    return {field.name: _encode(field.name, getattr(value, field.name)) for field in fields(value) if field.init}
 
 
 def decode(value: Any) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..random import Uniform
 from .registry import register_law
-from .simplex import dirichlet_fold, symmetric_logit
+from .simplex import FoldMoments, dirichlet_fold, symmetric_logit
 from .weights import BetaWeights, WeightLaw, check_pairs, fold_moments
 
 
@@ -75,7 +75,7 @@ class SimilarityWeights:
         logit = symmetric_logit(alpha.to(numbers.dtype), numbers)
         return torch.sigmoid(torch.stack([logit, -logit], -1))
 
-    def fold_moments(self, order: int) -> tuple[float, float]:
+    def fold_moments(self, order: int) -> FoldMoments:
         """Of pairs at the mean distance."""
         check_pairs(self, order)
         return dirichlet_fold(self.t_max, order)
@@ -124,6 +124,6 @@ class LearnedWeights:
     def sample(self, shape: tuple[int, ...], uniform: Uniform, order: int = 2) -> Tensor:
         return self.start.sample(shape, uniform, order)
 
-    def fold_moments(self, order: int) -> tuple[float, float]:
+    def fold_moments(self, order: int) -> FoldMoments:
         """Of the start."""
         return fold_moments(self.start, order)

@@ -18,7 +18,7 @@ def draw_weights(
 ) -> tuple[Tensor, Tensor]:
     """Weights of groups and weights of their labels, two of (*L, *shape, K), one and the same where labels have no law.
 
-    Both laws see the same uniform numbers, so that those of one kind agree which row is the heavier one.
+    Both laws see the same uniform numbers, and the heavier a row is, the heavier is its label.
 
     Parameters
     ----------
@@ -32,7 +32,10 @@ def draw_weights(
     weights = _sample(mixup.weights, shape, numbers, mixup.order, distances)
     if mixup.label_weights is None:
         return weights, weights
-    return weights, _sample(mixup.label_weights, shape, numbers.again(), mixup.order, distances)
+    labels = _sample(mixup.label_weights, shape, numbers.again(), mixup.order, distances)
+    # two Beta laws that see the same numbers still disagree in one of ten pairs which row is the heavier one
+    ranks = weights.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    return weights, labels.sort(-1, descending=True).values.gather(-1, ranks)
 
 
 def _sample(

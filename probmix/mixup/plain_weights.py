@@ -1,13 +1,15 @@
 """Laws of the weights of groups: uniform, fixed, and two-point."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .._checks import check_integer
 from ..random import Uniform
 from .registry import register_law
-from .simplex import dirichlet, dirichlet_fold
+from .simplex import FoldMoments, dirichlet, dirichlet_fold
 from .weights import pairs_from
 
 
@@ -42,15 +44,13 @@ class UniformWeights:
             )
 
     def sample(self, shape: tuple[int, ...], uniform: Uniform, order: int = 2) -> Tensor:
+        self._check_order(order)
         if order > 2:
-            if (self.low, self.high) != (0, 1):
-                raise ValueError(
-                    f"{self!r} is a law of pairs; got order={order}. Use UniformWeights() for larger groups."
-                )
             return dirichlet(1.0, shape, uniform, order)
         return pairs_from(self.low + (self.high - self.low) * uniform(shape))
 
-    def fold_moments(self, order: int) -> tuple[float, float]:
+    def fold_moments(self, order: int) -> FoldMoments:
+        self._check_order(order)
         if order > 2:
             return dirichlet_fold(1.0, order)
         # the distance from one half, over the part below it and the part above
@@ -59,7 +59,13 @@ class UniformWeights:
         first, second = (
             sum((far**power - near**power) / (power * width) for near, far in parts if far > near) for power in (2, 3)
         )
-        return 0.5 + first, second - first**2
+        s2 = second - first**2
+        return FoldMoments(0.5 + first, s2, s2 + (0.5 - first) ** 2)
+
+    def _check_order(self, order: int) -> None:
+        check_integer("order", order, 2)
+        if order > 2 and (self.low, self.high) != (0, 1):
+            raise ValueError(f"{self!r} is a law of pairs; got order={order}. Use UniformWeights() for larger groups.")
 
 
 @register_law
@@ -88,8 +94,8 @@ class FixedWeights:
     def sample(self, shape: tuple[int, ...], uniform: Uniform, order: int = 2) -> Tensor:
         return _shared_evenly(torch.full_like(uniform(shape), self.share), order)
 
-    def fold_moments(self, order: int) -> tuple[float, float]:
-        return _largest(self.share, order), 0.0
+    def fold_moments(self, order: int) -> FoldMoments:
+        return _mixture([(1.0, self.share)], order)
 
 
 @register_law
@@ -128,16 +134,21 @@ class TwoPointWeights:
         low, high = (torch.full_like(numbers, one) for one in (self.low, self.high))
         return _shared_evenly(torch.where(numbers < self.probability, low, high), order)
 
-    def fold_moments(self, order: int) -> tuple[float, float]:
-        low, high = _largest(self.low, order), _largest(self.high, order)
-        mean = self.probability * low + (1 - self.probability) * high
-        return mean, self.probability * (1 - self.probability) * (high - low) ** 2
+    def fold_moments(self, order: int) -> FoldMoments:
+        return _mixture([(self.probability, self.low), (1 - self.probability, self.high)], order)
 
 
-def _largest(share: float, order: int) -> float:
-    return max(share, (1 - share) / (order - 1))
+def _mixture(shares: Sequence[tuple[float, float]], order: int) -> FoldMoments:
+    """Of laws that have probabilities and fixed shares of the row itself."""
+    check_integer("order", order, 2)
+    each = [(p, share, (1 - share) / (order - 1)) for p, share in shares]
+    theta_bar = sum(p * max(own, other) for p, own, other in each)
+    s2 = sum(p * (max(own, other) - theta_bar) ** 2 for p, own, other in each)
+    g2 = sum(p * (own**2 + (order - 1) * other**2 - max(own, other) ** 2) for p, own, other in each)
+    return FoldMoments(theta_bar, s2, g2)
 
 
 def _shared_evenly(first: Tensor, order: int) -> Tensor:
+    check_integer("order", order, 2)
     rest = ((1 - first) / (order - 1)).unsqueeze(-1)
     return torch.cat([first.unsqueeze(-1), rest.expand(*first.shape, order - 1)], -1)

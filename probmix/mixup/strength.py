@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .._checks import check_integer
 from .config import Mixup
 from .presets import as_mixup
 from .weights import WeightLaw, fold_moments
@@ -13,7 +14,8 @@ class Strength:
 
     To second order mixup is empirical risk minimisation on points that are drawn together by the mean of theta, and
     perturbed with a covariance of :math:`s^2` times that of the point and :math:`g^2` times that of all points, with
-    :math:`g^2 = s^2 + (1 - \bar\theta)^2`.
+    :math:`g^2 = E[\sum_k w_k^2 - \theta^2]`, the squares of the other weights: :math:`s^2 + (1 - \bar\theta)^2` for
+    pairs.
 
     Attributes
     ----------
@@ -21,6 +23,8 @@ class Strength:
         The mean.
     s2 : float
         The variance.
+    g2 : float
+        The mean of the sum of squares of the other weights.
     relative_variance : float
         :math:`s^2 / \bar\theta^2`, the noise of a point along itself in units of the points that are drawn together.
     relative_spread : float
@@ -31,6 +35,7 @@ class Strength:
 
     theta_bar: float
     s2: float
+    g2: float
     relative_variance: float
     relative_spread: float
     is_estimate: bool = False
@@ -82,8 +87,10 @@ def strength(mixup: str | Mixup | WeightLaw, order: int | None = None) -> Streng
         clean, law, order = mixup.clean, mixup.weights, mixup.order
     if not isinstance(law, WeightLaw):
         raise TypeError(f"strength asks for a mixup, a preset or a law of weights; got {mixup!r}.")
-    mean, variance = fold_moments(law, order or 2)
+    order = 2 if order is None else order
+    check_integer("order", order, 2)
+    mean, variance, others, is_estimate = fold_moments(law, order)
     theta_bar = clean + (1 - clean) * mean
     s2 = clean * (1 - theta_bar) ** 2 + (1 - clean) * (variance + (mean - theta_bar) ** 2)
-    g2 = s2 + (1 - theta_bar) ** 2
-    return Strength(theta_bar, s2, s2 / theta_bar**2, (s2 + g2) / theta_bar**2, not hasattr(law, "fold_moments"))
+    g2 = (1 - clean) * others
+    return Strength(theta_bar, s2, g2, s2 / theta_bar**2, (s2 + g2) / theta_bar**2, is_estimate)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..random import KeyedRandom, Uniform, member_keys
 from .registry import register_law
-from .simplex import dirichlet, dirichlet_fold, symmetric_logit, with_heavier_first
+from .simplex import FoldMoments, dirichlet, dirichlet_fold, symmetric_logit, with_heavier_first
 
 # Below it logits of the weights overflow in float32; the law is that of a fair coin long before.
 _SMALLEST_ALPHA = 1e-32
@@ -22,7 +22,7 @@ class WeightLaw(Protocol):
     r"""How much each of the rows of a group counts.
 
     A law with ``needs_distances = True`` is also given ``distances``, Euclidean ones of pairs, (\*L, \*shape). One that
-    knows mean and variance of its largest weight tells them by a method ``fold_moments(order)``; see `strength`.
+    knows the moments of its largest weight tells them by a method ``fold_moments(order)``; see `FoldMoments`.
     """
 
     def sample(self, shape: tuple[int, ...], uniform: Uniform, order: int = 2) -> Tensor:
@@ -44,15 +44,17 @@ class WeightLaw(Protocol):
         ...
 
 
-def fold_moments(law: WeightLaw, order: int) -> tuple[float, float]:
-    """Mean and variance of the largest weight of a law, from many draws if it does not tell."""
+def fold_moments(law: WeightLaw, order: int) -> FoldMoments:
+    """Moments of the largest weight of a law, from many draws if it does not tell."""
     if (own := getattr(law, "fold_moments", None)) is not None:
-        mean, variance = own(order)
-        return mean, variance
+        told: FoldMoments = own(order)
+        return told
     uniform = KeyedRandom(member_keys(0, 1)).uniform
     distances = {"distances": torch.ones(1, _DRAWS)} if getattr(law, "needs_distances", False) else {}
-    theta = law.sample((_DRAWS,), uniform, order, **distances).double().amax(-1)
-    return float(theta.mean()), float(theta.var(correction=0))
+    weights = law.sample((_DRAWS,), uniform, order, **distances).double()
+    theta = weights.amax(-1)
+    others = weights.square().sum(-1) - theta.square()
+    return FoldMoments(float(theta.mean()), float(theta.var(correction=0)), float(others.mean()), is_estimate=True)
 
 
 def check_pairs(law: object, order: int) -> None:
@@ -111,7 +113,7 @@ class BetaWeights:
     def sample(self, shape: tuple[int, ...], uniform: Uniform, order: int = 2) -> Tensor:
         return dirichlet(self.alpha, shape, uniform, order)
 
-    def fold_moments(self, order: int) -> tuple[float, float]:
+    def fold_moments(self, order: int) -> FoldMoments:
         return dirichlet_fold(self.alpha, order)
 
 
@@ -143,7 +145,7 @@ class DirichletWeights:
     def sample(self, shape: tuple[int, ...], uniform: Uniform, order: int = 2) -> Tensor:
         return dirichlet(self.alpha, shape, uniform, order)
 
-    def fold_moments(self, order: int) -> tuple[float, float]:
+    def fold_moments(self, order: int) -> FoldMoments:
         return dirichlet_fold(self.alpha, order)
 
 
@@ -180,7 +182,7 @@ class FoldedBetaWeights:
     def sample(self, shape: tuple[int, ...], uniform: Uniform, order: int = 2) -> Tensor:
         return with_heavier_first(dirichlet(self.alpha, shape, uniform, order))
 
-    def fold_moments(self, order: int) -> tuple[float, float]:
+    def fold_moments(self, order: int) -> FoldMoments:
         return dirichlet_fold(self.alpha, order)
 
 
@@ -219,6 +221,7 @@ class WWeights:
         heavier = (1 + torch.sigmoid(symmetric_logit(self.alpha, torch.stack(numbers, -1)))) / 2
         return pairs_from(torch.where(side < 0.5, heavier, 1 - heavier))
 
-    def fold_moments(self, order: int) -> tuple[float, float]:
+    def fold_moments(self, order: int) -> FoldMoments:
         check_pairs(self, order)
-        return 0.75, 1 / (16 * (2 * self.alpha + 1))
+        s2 = 1 / (16 * (2 * self.alpha + 1))
+        return FoldMoments(0.75, s2, s2 + 1 / 16)
