@@ -1,6 +1,6 @@
 """Laws by name: what is registered is saved and loaded, and nothing else."""
 
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, is_dataclass, make_dataclass
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import pytest
 import probmix
 from probmix import DensityRegressor
 from probmix.estimators.persistence import decode, read
-from probmix.mixup import BetaWeights, Mixup, WeightLaw, register_law
+from probmix.mixup import BetaWeights, GraphPartners, Mixup, WeightLaw, register_law
 from probmix.mixup import registry as registry_module
 from probmix.mixup.registry import is_registered
 
@@ -119,11 +119,21 @@ def test_a_class_that_is_defined_anew_takes_the_place_of_the_one_before():
 
 
 def test_all_laws_of_the_library_are_registered():
-    laws = [
-        one for one in vars(probmix.mixup).values() if isinstance(one, type) and hasattr(one, "__dataclass_fields__")
-    ]
-    known = set(registry_module._PARTS.values())
-    assert {law for law in laws if hasattr(law, "sample") or hasattr(law, "prepare")} <= known
+    classes = [one for one in vars(probmix.mixup).values() if isinstance(one, type) and is_dataclass(one)]
+    laws = {one for one in classes if hasattr(one, "sample") or hasattr(one, "prepare")}
+    assert len(laws) >= 17
+    assert laws <= set(registry_module._PARTS.values())
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 1.0, 0.25]])
+def test_a_graph_is_saved_with_its_edges(tmp_path, weights):
+    graph = GraphPartners([0, 1, 3, *[3] * 38], [1, 0, 7], weights)
+    DensityRegressor(mixup=Mixup(partners=graph), **FAST).fit(X, Y).save(tmp_path / "model")
+    loaded = probmix.load(tmp_path / "model").mixup_.partners
+    np.testing.assert_array_equal(loaded.indptr, graph.indptr)
+    np.testing.assert_array_equal(loaded.indices, graph.indices)
+    assert loaded.indices.dtype == graph.indices.dtype
+    assert (loaded.weights is None) if weights is None else loaded.weights.tolist() == weights
 
 
 def test_a_file_from_before_the_fields_of_today(tmp_path):

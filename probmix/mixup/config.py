@@ -62,7 +62,7 @@ class Mixup:
         How many rows are mixed, K: a row and its K - 1 partners.
     label_weights : WeightLaw, optional
         The law of the weights with which labels are pooled; by default they are those of the rows. Both laws see the
-        same uniform numbers: two Beta laws agree which row is the heavier one.
+        same uniform numbers, and the heavier a row is, the heavier is its label.
     clean : float, at least 0 and below 1
         Share of the loss of the rows as they are in the whole (RegMixup). At the output it costs no second pass.
     until : float in (0, 1] or "validation", optional

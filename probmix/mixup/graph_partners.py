@@ -10,9 +10,11 @@ from scipy import sparse
 from torch import Tensor
 
 from .partners import PreparedPartners
+from .registry import register_law
 from .row_graph import RowGraph
 
 
+@register_law
 @dataclass(frozen=True, eq=False, repr=False)
 class GraphPartners:
     """Rows to which a row has an edge in a sparse graph of your own, with probability proportional to its weight.
