@@ -7,14 +7,23 @@ import pytest
 import torch
 
 from probmix.experiments.fitting import best_fits
-from probmix.experiments.methods import ALPHAS, AUTO, BETAS, METHODS, candidates, check_methods, check_names
+from probmix.experiments.methods import (
+    ALPHAS,
+    AUTO,
+    BETAS,
+    METHODS,
+    MORE_METHODS,
+    candidates,
+    check_methods,
+    check_names,
+)
 from probmix.experiments.scoring import coverage_error
 from probmix.mixup import preset, preset_names
 
 
 def test_methods_are_all_presets():
     assert len(METHODS) == 11
-    assert set(METHODS) == set(preset_names())
+    assert sorted(METHODS + MORE_METHODS) == preset_names()
 
 
 def test_strengths_are_numbers_or_the_grid_of_the_paper():
@@ -33,6 +42,21 @@ def test_strengths_are_numbers_or_the_grid_of_the_paper():
         assert words in " ".join(AUTO.split())
 
 
+def test_methods_keep_the_strengths_of_their_works():
+    for method, own in (("regmixup", [10.0, 20.0]), ("c-probmix", [2.0, 1.0, 0.5])):
+        (one,) = candidates(method, 0.2, 0.01)
+        assert one.mixup == preset(method, alpha=own[0], label_spread=0.01) == preset(method, label_spread=0.01)
+        assert (one.alpha, one.beta) == (own[0], 0.01)
+        grid = candidates(method, "auto", 0.0)
+        assert [(one.alpha, one.mixup) for one in grid] == [(alpha, preset(method, alpha=alpha)) for alpha in own]
+    for method in ("similarity-mixup", "meta-probmix"):
+        (one,) = candidates(method, "auto", 0.0)
+        assert (one.alpha, one.beta, one.mixup) == (None, 0.0, preset(method))
+    assert len(candidates("early-stopped-mixup", "auto", 0.0)) == len(ALPHAS)
+    with pytest.raises(ValueError, match="`alpha` must be a number or 'auto'; got 'much'"):
+        candidates("regmixup", "much", 0.0)
+
+
 def test_where_rows_do_not_meet_there_is_nothing_to_choose():
     (one,) = candidates("erm", "auto", "auto")
     assert one.mixup == preset("erm")
@@ -42,7 +66,7 @@ def test_where_rows_do_not_meet_there_is_nothing_to_choose():
 @pytest.mark.parametrize(
     ("methods", "alpha", "beta", "message"),
     [
-        ((), 0.2, 0.0, "at least one mixup preset must be named; known are 'erm', "),
+        ((), 0.2, 0.0, "at least one mixup preset must be named; known are 'c-mixup', "),
         (("erm", "probmx"), 0.2, 0.0, "unknown mixup preset 'probmx'; did you mean 'probmix'"),
         (("probmix:liner",), 0.2, 0.0, "unknown pool 'liner'; did you mean 'linear'"),
         (("probmix",), "much", 0.0, "`alpha` must be a number or 'auto'; got 'much'."),

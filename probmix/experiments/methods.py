@@ -23,17 +23,44 @@ METHODS = (
     "local-m-probmix-star",
 )
 
+# Those of other works, and their forms with densities pooled.
+MORE_METHODS = (
+    "regmixup",
+    "c-mixup",
+    "early-stopped-mixup",
+    "similarity-mixup",
+    "meta-mixup",
+    "regprobmix",
+    "c-probmix",
+    "early-stopped-probmix",
+    "similarity-probmix",
+    "meta-probmix",
+)
+
 # A number, or "auto": whichever of the grid is best for the validation rows.
 Strength = float | Literal["auto"]
 ALPHAS = (0.01, 0.05, 0.1, 0.5, 1.0)
 BETAS = (0.0, 0.01)
+# Of methods whose works have strengths of their own, the first for any number; none where the law has no alpha.
+_OWN_ALPHAS: dict[str, tuple[float | None, ...]] = {
+    "regmixup": (10.0, 20.0),
+    "regprobmix": (10.0, 20.0),
+    "c-mixup": (2.0, 1.0, 0.5),
+    "c-probmix": (2.0, 1.0, 0.5),
+    "similarity-mixup": (None,),
+    "similarity-probmix": (None,),
+    "meta-mixup": (None,),
+    "meta-probmix": (None,),
+}
 
 # Of every protocol.
 AUTO = fill(
     f'Strengths: "auto" tries alpha in {{{", ".join(f"{one:g}" for one in ALPHAS)}}} and beta in '
     f"{{{', '.join(f'{one:g}' for one in BETAS)}}}, and for each fit takes what gives the least NLL of the rows "
     "that also choose the epoch; test rows have no part in it. Where it is used the methods that mix are chosen from "
-    "several fits, and erm is one fit: a part of any difference is that choice.",
+    "several fits, and erm is one fit: a part of any difference is that choice. Methods whose works have strengths of "
+    'their own keep them whatever alpha is: regmixup and regprobmix 10 ("auto" tries 10 and 20), c-mixup and c-probmix '
+    '2 ("auto" tries 0.5, 1 and 2), and the laws of similarity and meta methods have no alpha.',
     width=118,
 )
 
@@ -42,7 +69,7 @@ _POOLS = ("log-linear", "linear")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A mixup to be tried, with the alpha and beta it was made of; None where rows are not mixed."""
+    """A mixup to be tried, with the alpha and beta it was made of; None where it has none."""
 
     mixup: Mixup
     alpha: float | None
@@ -57,7 +84,7 @@ def candidates(method: str, alpha: Strength, beta: Strength) -> list[Candidate]:
     method : str
         A preset of `probmix.mixup`, or with a pool as in "m-probmix:linear".
     alpha : float or "auto"
-        Mixing weights are Beta(alpha, alpha).
+        Mixing weights are Beta(alpha, alpha), but for methods with strengths of their own, which keep them.
     beta : float or "auto"
         Variance of the label kernel, for standardised targets.
 
@@ -81,9 +108,17 @@ def candidates(method: str, alpha: Strength, beta: Strength) -> list[Candidate]:
         return [Candidate(preset(name, **changes), None, None)]
     return [
         Candidate(preset(name, alpha=one, label_spread=other, **changes), one, other)
-        for one in _values("alpha", alpha, ALPHAS)
+        for one in _alphas(name, alpha)
         for other in _values("beta", beta, BETAS)
     ]
+
+
+def _alphas(method: str, alpha: Strength) -> tuple[float | None, ...]:
+    values = _values("alpha", alpha, ALPHAS)
+    own = _OWN_ALPHAS.get(method)
+    if own is None:
+        return values
+    return own if alpha == "auto" else own[:1]
 
 
 def _values(name: str, strength: Strength, grid: tuple[float, ...]) -> tuple[float, ...]:

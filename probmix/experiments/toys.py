@@ -96,7 +96,7 @@ class ToyExperiment(Experiment):
     def job(self, unit: Unit) -> Unit:
         """All seeds and tests; where rows are not mixed, at all strengths, which make no difference then."""
         method = {"method": unit["method"]}
-        if candidates(str(unit["method"]), 1.0, 0.0)[0].alpha is None:
+        if candidates(str(unit["method"]), 1.0, 0.0)[0].beta is None:
             return method
         return {"alpha": unit["alpha"], "beta": unit["beta"], **method}
 
