@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from . import __version__
-from .experiments import Experiment, counts, reproduce, stocks, toy_classification, toy_regression, uci
+from .experiments import Experiment, counts, reproduce, stocks, theory, toy_classification, toy_regression, uci
 from .experiments.methods import Strength
 
 _FULL: Literal["full"] = "full"
@@ -70,6 +70,7 @@ _OPTIONS: dict[str, tuple[list[str], Any, str]] = {
     "stocks": (["--stocks", "--datasets"], _Names(), ""),
     "encoders": (["--encoders"], _Names(), ""),
     "methods": (["--methods"], _Names(), "Presets, or with a pool as in m-probmix:linear."),
+    "parts": (["--parts"], _Names(), ""),
     "n_splits": (["--splits"], _AT_LEAST_ONE, "Number of splits into training and test rows."),
     "n_seeds": (["--seeds"], _AT_LEAST_ONE, "Number of fits per cell."),
     "epochs": (["--epochs"], _AT_LEAST_ONE, ""),
@@ -114,7 +115,7 @@ def _add(
 
     @click.pass_context
     def command(ctx: click.Context, /, preset: str, out: Path, jobs: int, **settings: Any) -> None:
-        if settings["batch_size"] == _FULL:
+        if settings.get("batch_size") == _FULL:
             settings["batch_size"] = None
         _reproduce(ctx, lambda: build(**settings), out, jobs)
 
@@ -229,4 +230,11 @@ _add(
         "n_splits": 3,
         "epochs": 50,
     },
+)
+_add(
+    "theory",
+    theory.TheoryExperiment,
+    theory.PROTOCOL,
+    "What the works on mixup claim, each in a small problem.",
+    quick={"n_seeds": 1},
 )

@@ -18,12 +18,13 @@ from stock_file import TICKERS, write_stocks
 from tables_folder import write_tables
 
 from probmix.cli import main
-from probmix.experiments import StockExperiment, counts, stocks, toy_classification, toy_regression, uci
+from probmix.experiments import StockExperiment, counts, stocks, theory, toy_classification, toy_regression, uci
 from probmix.experiments.stocks import PROTOCOL
 
 MODULES = {
     "counts": counts,
     "stocks": stocks,
+    "theory": theory,
     "toy-classification": toy_classification,
     "toy-regression": toy_regression,
     "uci": uci,
@@ -210,6 +211,19 @@ def test_every_experiment_has_a_command(data, tmp_path, monkeypatch, name):
         assert chosen[chosen["method"].eq("erm")].iloc[:, 1:].isna().all(axis=None)
         assert set(chosen["chosen_alpha"].dropna()) <= {0.01, 0.05, 0.1, 0.5, 1.0}
         assert set(chosen["chosen_beta"].dropna()) == {0.0}
+
+
+def test_the_theory_has_a_command(tmp_path):
+    done = invoke("reproduce", "theory", "--parts", "crossover, strength", "--seeds", "2", "--out", str(tmp_path))
+    assert done.exit_code == 0
+    table = pd.read_csv(tmp_path / "results.csv")
+    assert done.stdout == f"{len(table)} of {len(table)} results are done: {tmp_path / 'report.html'}\n"
+    assert table["part"].unique().tolist() == ["crossover", "strength"]
+    command = f"    probmix reproduce theory --parts crossover,strength --seeds 2 --out {tmp_path}\n"
+    assert command in (tmp_path / "table.md").read_text()
+    wrong = invoke("reproduce", "theory", "--parts", "crosover", "--out", str(tmp_path))
+    assert wrong.exit_code == 1
+    assert "Error: unknown part 'crosover'; did you mean 'crossover'?\n" in wrong.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from .counts import CountsExperiment
 from .run import reproduce
 from .stocks import StockExperiment
 from .store import Result, ResultStore, Unit
+from .theory import TheoryExperiment
 from .toy_classification import ToyClassificationExperiment
 from .toy_regression import ToyRegressionExperiment
 from .uci import UCIExperiment
@@ -17,6 +18,7 @@ __all__ = [
     "Result",
     "ResultStore",
     "StockExperiment",
+    "TheoryExperiment",
     "ToyClassificationExperiment",
     "ToyRegressionExperiment",
     "UCIExperiment",

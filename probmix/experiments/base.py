@@ -45,6 +45,8 @@ class Experiment(ABC):
         The key over which means and standard errors are taken, such as "seed".
     ranked_over : str or None
         The key among `rows` over which ranks are averaged, if any; the other keys make rankings of their own.
+    section : str or None
+        The key among `rows` by which tables are set apart, if any: where its values have scores of their own.
     test_to_train : float
         Where repeats are random splits of the same rows: test rows for each training row. 0 where they share none.
     published : dict of str to Published
@@ -57,6 +59,7 @@ class Experiment(ABC):
     rows: Sequence[str]
     repeat: str
     ranked_over: str | None = None
+    section: str | None = None
     test_to_train: float = 0.0
     published: Mapping[str, Published] = {}
 

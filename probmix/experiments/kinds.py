@@ -25,6 +25,10 @@ class ScoreKind:
         Whether differences between methods and ranks mean something.
     in_target_units : bool
         Whether it may be small or large by the unit of the target alone.
+    judged : bool
+        Whether one value is better than another at all; if not none is the best of its row.
+    whole : bool
+        Whether it counts something: one digit of its mean is enough.
     """
 
     heading: str
@@ -33,6 +37,8 @@ class ScoreKind:
     larger: bool = False
     compared: bool = True
     in_target_units: bool = False
+    judged: bool = True
+    whole: bool = False
 
     def loss(self, mean: float) -> float:
         """How far a mean is from the best; smaller is better."""
@@ -42,6 +48,8 @@ class ScoreKind:
 
     def digits(self, means: list[float]) -> int:
         """Digits after the point that tell these means apart."""
+        if self.whole:
+            return 1
         sizes = [abs(mean) for mean in means if mean and abs(mean) < float("inf")]
         if not (self.in_target_units and sizes):
             return _DIGITS
@@ -62,4 +70,23 @@ KINDS = {
     "calibration": ScoreKind(
         "Calibration error (mean of |empirical - nominal coverage| over levels; smaller is better)", "calibration error"
     ),
+    # of `probmix reproduce theory`
+    "rare": ScoreKind(
+        "Accuracy on points with the rare feature (larger is better)", "accuracy", larger=True, compared=False
+    ),
+    "common": ScoreKind(
+        "Accuracy on points with the common feature (larger is better)", "accuracy", larger=True, compared=False
+    ),
+    "middle": ScoreKind(
+        "Probability of class 1 at the middle point, which is of class 2 (smaller is better)",
+        "probability of class 1",
+        compared=False,
+    ),
+    "ece": ScoreKind("Expected calibration error (smaller is better)", "expected calibration error", compared=False),
+    "nonlinearity": ScoreKind("Distance from linearity (0 is linear)", "distance from linearity", compared=False),
+    "steps": ScoreKind(
+        "Steps until the accuracy on test rows is 80 % (fewer are better)", "steps", compared=False, whole=True
+    ),
+    "moment": ScoreKind("Moments of the larger weight", "moment", compared=False, in_target_units=True, judged=False),
+    "risk": ScoreKind("Risk under mixing", "risk", compared=False, in_target_units=True, judged=False),
 }

@@ -21,10 +21,13 @@ class Published:
         Text by the values of the keys that name a row, and by method.
     note : str
         Which table it is, and what its numbers mean.
+    source : str
+        What to call the source in a table.
     """
 
     cells: Mapping[tuple[Hashable, ...], Mapping[str, str]]
     note: str
+    source: str = "paper"
 
     def row(self, key: tuple[Hashable, ...]) -> Mapping[str, str]:
         """Text by method in a row; nothing where the paper has no such row."""

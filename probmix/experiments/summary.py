@@ -100,14 +100,18 @@ def summarise(experiment: Experiment, results: Sequence[Result]) -> pd.DataFrame
         row = dict(zip(experiment.rows, key, strict=True))
         # the same repeats in the same order for all methods; NaN where one is missing
         found = wanted.merge(table, how="left") if scores else wanted
+        # an experiment of several sections has other scores in each
         for score in scores:
+            if found[scores].notna().any(axis=None) and found[score].isna().all():
+                continue
             by_method = found.pivot(index=experiment.repeat, columns="method", values=score)
-            lines += _row(row, score, by_method[list(wanted["method"].unique())], experiment.test_to_train)
+            units_of = wanted["method"].value_counts(sort=False)
+            lines += _row(row, score, by_method[list(units_of.index)], units_of, experiment.test_to_train)
     return pd.DataFrame(lines)
 
 
 def _row(
-    row: dict[str, object], score: str, by_method: pd.DataFrame, test_to_train: float
+    row: dict[str, object], score: str, by_method: pd.DataFrame, units_of: "pd.Series[int]", test_to_train: float
 ) -> Iterator[dict[str, object]]:
     kind = KINDS.get(score)
     differences: dict[str, Difference] = {}
@@ -126,7 +130,7 @@ def _row(
             **row,
             "score": score,
             "method": method,
-            "wanted": len(by_method),
+            "wanted": int(units_of[method]),
             "n": n,
             "mean": float(values.mean()) if n else nan,
             "median": float(np.median(values)) if n else nan,

@@ -13,7 +13,7 @@ from .summary import BASELINE, IN_WORDS, SECONDS, SIGNIFICANCE
 
 # From here on means are given in powers of ten.
 _LARGE = 1e5
-_PAPER, _HERE = "paper", "here"
+_HERE = "here"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ def all_tables(experiment: Experiment, summary: pd.DataFrame, ranks: pd.DataFram
     """
     if summary.empty:
         return []
+    if experiment.section is None:
+        return _of_section(experiment, summary, ranks)
+    tables = []
+    for name, lines in summary.groupby(experiment.section, sort=False):
+        tables += [replace(one, heading=f"{name}: {one.heading}") for one in _of_section(experiment, lines, ranks)]
+    return tables
+
+
+def _of_section(experiment: Experiment, summary: pd.DataFrame, ranks: pd.DataFrame) -> list[Table]:
     by_score = {str(score): lines for score, lines in summary.groupby("score", sort=False)}
     kinds = {score: kind for score, kind in KINDS.items() if score in by_score}
     tables = [_means(experiment, score, kind.heading, by_score[score]) for score, kind in kinds.items()]
@@ -61,6 +70,7 @@ def all_tables(experiment: Experiment, summary: pd.DataFrame, ranks: pd.DataFram
 
 def _means(experiment: Experiment, score: str, heading: str, lines: pd.DataFrame) -> Table:
     published, kind = experiment.published.get(score), KINDS.get(score)
+    source_name = "" if published is None else published.source
     keys, methods = list(experiment.rows), _methods(lines)
     rows = []
     for values, group in lines.groupby(keys, sort=False):
@@ -71,8 +81,10 @@ def _means(experiment: Experiment, score: str, heading: str, lines: pd.DataFrame
         if paper:
             # in italics, and never in the running for the best
             cells = [Cell(paper[method], "em") if method in paper else Cell("") for method in methods]
-            rows.append([*[Cell("") for _ in names], Cell(_PAPER, "em"), *cells])
-    note = "" if published is None else f"Rows in italics are the paper's figures ({published.note}), not made here."
+            rows.append([*[Cell("") for _ in names], Cell(source_name, "em"), *cells])
+    note = ""
+    if published is not None:
+        note = f"Rows in italics are the {source_name}'s figures ({published.note}), not made here."
     return Table(heading, note, [*keys, *(["source"] if published else []), *methods], rows)
 
 
@@ -81,7 +93,7 @@ def _row_of_means(group: pd.DataFrame, kind: ScoreKind | None) -> list[Cell]:
     digits = 3 if kind is None else kind.digits(group["mean"].dropna().tolist())
     complete = group[group["n"].eq(group["wanted"])]
     losses: dict[Hashable, float] = {}
-    if kind is not None:
+    if kind is not None and kind.judged:
         # what looks the same is the same
         losses = {method: round(kind.loss(round(mean, digits)), digits) for method, mean in complete["mean"].items()}
     best = min(losses.values(), default=None)
