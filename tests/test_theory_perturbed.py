@@ -7,8 +7,19 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from probmix.mixup import BetaWeights
-from probmix.theory import mixup_risk, perturbed_erm
+from probmix.mixup import (
+    BetaWeights,
+    DirichletWeights,
+    FixedWeights,
+    FoldedBetaWeights,
+    LearnedWeights,
+    SimilarityWeights,
+    TwoPointWeights,
+    UniformWeights,
+    WWeights,
+)
+from probmix.random import KeyedRandom, member_keys
+from probmix.theory import intrusion, linearity, mixup_risk, perturbed_erm, strength
 from probmix.theory._quadrature import fold_nodes
 
 # alpha, and theta_bar, s2, s2 / theta_bar^2 and (s2 + g2) / theta_bar^2 as far as the literature gives them
@@ -80,6 +91,59 @@ def test_moments_of_other_laws_are_those_of_their_draws():
         assert getattr(group, name) == pytest.approx(getattr(exact, name), rel=5e-3)
 
 
+@pytest.mark.parametrize(
+    "law",
+    [
+        BetaWeights(0.3),
+        DirichletWeights(2.0),
+        FoldedBetaWeights(0.7),
+        WWeights(0.5),
+        WWeights(0.1),
+        WWeights(30.0),
+        UniformWeights(),
+        UniformWeights(0.2, 0.9),
+        FixedWeights(0.3),
+        TwoPointWeights(),
+    ],
+    ids=repr,
+)
+def test_nodes_of_every_law_have_its_moments(law):
+    theta, p = fold_nodes(law, 16)
+    assert np.all((theta >= 0.5) & (theta <= 1))
+    found, expected = perturbed_erm([[0.0], [1.0]], [0.0, 1.0], law), strength(law)
+    assert (found.theta_bar, found.s2) == (expected.theta_bar, expected.s2)
+    assert found.g2 == pytest.approx(expected.relative_spread * expected.theta_bar**2 - expected.s2, rel=1e-12)
+    mean = p @ theta
+    np.testing.assert_allclose(
+        [mean, p @ (theta - mean) ** 2], [expected.theta_bar, expected.s2], rtol=2e-4, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    "law", [UniformWeights(), FixedWeights(0.4), TwoPointWeights(), DirichletWeights(0.5)], ids=repr
+)
+def test_groups_of_every_law(law):
+    found = perturbed_erm([[0.0], [1.0]], [0.0, 1.0], law, order=3)
+    uniform = KeyedRandom(member_keys(1, 1)).uniform
+    w = law.sample((200_000,), uniform, 3)[0].double().numpy()
+    others = (w**2).sum(1) - w.max(1) ** 2
+    np.testing.assert_allclose([found.theta_bar, found.g2], [w.max(1).mean(), others.mean()], rtol=5e-3)
+
+
+def test_laws_that_look_at_the_rows_are_refused():
+    words = r"^the theory is that of weights that do not depend on the rows, unlike (Similarity|Learned)Weights\. "
+    x, y, linear = [[0.0], [1.0]], [0.0, 1.0], torch.nn.Linear(1, 1)
+    for law in (SimilarityWeights(), LearnedWeights()):
+        with pytest.raises(ValueError, match=words):
+            perturbed_erm(x, y, law)
+        with pytest.raises(ValueError, match=words):
+            mixup_risk(linear, x, y, law, family="squared")
+        with pytest.raises(ValueError, match=words):
+            linearity(linear, x, law)
+        with pytest.raises(ValueError, match=words):
+            intrusion(x, y, law)
+
+
 def test_moved_points_and_covariances_are_those_of_all_pairs():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(7, 2)), random.normal(size=(7, 3))
@@ -135,47 +199,6 @@ def test_mixup_of_linear_models_over_all_pairs_is_least_squares():
             risks.append(mixup_risk(linear, x, y, BetaWeights(alpha), family="squared").risk)
         assert abs(risks[2] - risks[0]) < 1e-11
         assert risks[1] < min(risks[0], risks[2])
-
-
-def test_mixing_shrinks_the_mean_of_the_two_class_gaussian_model():
-    # E[y~ x~] over all pairs is c mean(y x) + (1 - c) mean(y) mean(x), with c = (alpha + 1) / (2 alpha + 1)
-    random = np.random.default_rng(5)
-    x, y = random.normal(size=(20, 2)), random.choice([-1.0, 1.0], 20)
-    for alpha in (0.2, 1.0, 5.0):
-        found = perturbed_erm(x, y, BetaWeights(alpha))
-        product = (found.y * found.x + found.covariance_yx()[:, 0]).mean(0)
-        c = (alpha + 1) / (2 * alpha + 1)
-        np.testing.assert_allclose(product, c * (y[:, None] * x).mean(0) + (1 - c) * y.mean() * x.mean(0), rtol=1e-10)
-
-
-def expected_calibration_error(distance, p, n, shrinkages, repetitions):
-    """Of plug-in classifiers of N(+-mu, I), |mu| = distance, exactly: mean and deviation over training sets."""
-    random = np.random.default_rng(0)
-    z, weight = np.polynomial.hermite_e.hermegauss(60)
-    weight, errors = weight / weight.sum(), []
-    for _ in range(repetitions):
-        # y x is N(mu, I) whatever the class
-        mean = random.normal(size=p) / n**0.5
-        mean[0] += distance
-        signal, variance = mean[0] * distance, mean @ mean
-        score = signal + variance**0.5 * z
-        truth = special.expit(2 * signal * score / variance)
-        errors.append([weight @ abs(truth - special.expit(2 * c * score)) for c in shrinkages])
-    return np.mean(errors, 0), np.std(errors, 0)
-
-
-def test_mixup_improves_calibration_where_features_are_many_and_hurts_where_they_are_few():
-    alphas = np.array([0.0, 0.2, 0.5, 1.0, 5.0])
-    shrinkages = (alphas + 1) / (2 * alphas + 1)
-    cases = (5, 50, [0.009, 0.010, 0.019, 0.031, 0.054]), (200, 100, [0.064, 0.052, 0.040, 0.029, 0.011])
-    means = []
-    for p, n, figures in cases:
-        mean, deviation = expected_calibration_error(1.5, p, n, shrinkages, 200)
-        # they come from some ten training sets, and test rows whose bins add a little
-        assert np.all(abs(mean - figures) < 3 * deviation / 10**0.5 + 0.002)
-        means.append(mean)
-    assert np.all(np.diff(means[0]) > 0)
-    assert np.all(np.diff(means[1]) < 0)
 
 
 def test_errors():

@@ -1,5 +1,6 @@
 """What theory says of a model under mixup: its perturbed risk, expansions of it, linearity and intrusion."""
 
+from ..mixup import Strength, strength
 from .adversarial import AdversarialTerms, adversarial_terms, kept_label_risk
 from .exact_risk import MixupRisk, mixup_risk
 from .expansion import quadratic_expansion
@@ -15,6 +16,7 @@ __all__ = [
     "MixupRisk",
     "PerturbedERM",
     "QuadraticExpansion",
+    "Strength",
     "adversarial_terms",
     "intrusion",
     "kept_label_risk",
@@ -22,4 +24,5 @@ __all__ = [
     "mixup_risk",
     "perturbed_erm",
     "quadratic_expansion",
+    "strength",
 ]

@@ -9,7 +9,7 @@ from scipy import special
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-from ..mixup import BetaWeights, WeightLaw
+from ..mixup import BetaWeights, DirichletWeights, FoldedBetaWeights, WeightLaw, WWeights
 
 Array = NDArray[np.float64]
 
@@ -19,14 +19,27 @@ _DRAWS, _UNIFORMS = 1 << 14, 32
 _NARROW, _STANDARD_DEVIATIONS = 8.0, 7.0
 
 
+def check_law(weights: WeightLaw) -> None:
+    """Raise for laws that look at the rows, of which the theory knows nothing."""
+    if getattr(weights, "needs_distances", False) or getattr(weights, "is_learned", False):
+        raise ValueError(
+            f"the theory is that of weights that do not depend on the rows, unlike {type(weights).__name__}. Use a law "
+            "such as BetaWeights."
+        )
+
+
 def fold_nodes(weights: WeightLaw, count: int) -> tuple[Array, Array]:
     r"""Nodes on [1/2, 1] and probabilities for expectations of functions of :math:`\theta = \max(\lambda, 1-\lambda)`.
 
-    For `BetaWeights` these are exact for smooth functions up to rounding. The law of any other is that of 16,384
+    For Beta and W laws these are exact for smooth functions up to rounding. The law of any other is that of 16,384
     quasi-random draws.
     """
-    if isinstance(weights, BetaWeights):
+    check_law(weights)
+    if isinstance(weights, (BetaWeights, DirichletWeights, FoldedBetaWeights)):
         return _beta_nodes(weights.alpha, count)
+    if isinstance(weights, WWeights):
+        nodes, probabilities = special.roots_jacobi(count, weights.alpha - 1, weights.alpha - 1)
+        return 0.75 + nodes / 4, probabilities / probabilities.sum()
     return _gauss(draws(weights, 2).max(1), count)
 
 

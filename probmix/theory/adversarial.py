@@ -170,7 +170,7 @@ def kept_label_risk(
     *,
     family: Any = None,
     member: int = 0,
-    n_nodes: int = 32,
+    n_nodes: int = 16,
 ) -> float:
     r"""The mixup risk in the form that keeps labels: :math:`\lambda \sim \mathrm{Beta}(a + 1, a)`, label :math:`y_i`.
 

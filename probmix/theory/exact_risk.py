@@ -74,7 +74,7 @@ def mixup_risk(
     *,
     family: Any = None,
     member: int = 0,
-    n_nodes: int = 32,
+    n_nodes: int = 16,
 ) -> MixupRisk:
     r"""The mixup risk of a model over all pairs of rows, by quadrature in the weight.
 

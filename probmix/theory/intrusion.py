@@ -16,6 +16,7 @@ from ..mixup import BetaWeights, WeightLaw
 from ..plots._common import new_axes
 from ..random import generator_uniform
 from ._layers import Layers
+from ._quadrature import check_law
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,7 +138,8 @@ def intrusion(
     if metric not in get_args(Metric):
         raise unknown_name("metric", metric, get_args(Metric))
     check_real("subsample", subsample, 0.0, np.nextafter(1.0, 2.0), open_low=True)
-    seed = check_seed(random_state)
+    law, seed = BetaWeights(1024) if weights is None else weights, check_seed(random_state)
+    check_law(law)
     classes, label = np.unique(np.asarray(y), return_inverse=True)
     rows = _rows(X, model, layer, member)
     if label.shape != (len(rows),):
@@ -149,7 +151,7 @@ def intrusion(
     points, of = rows[torch.from_numpy(drawn)], torch.from_numpy(label[drawn])
     i, j = torch.triu_indices(len(points), len(points), 1)
     uniform = generator_uniform(torch.Generator().manual_seed(seed), torch.device("cpu"))
-    w = (BetaWeights(1024) if weights is None else weights).sample((len(i),), uniform).to(points)
+    w = law.sample((len(i),), uniform).to(points)
     found = []
     size = max(1, _AT_ONCE // len(points))
     for a, b, weight in zip(i.split(size), j.split(size), w.split(size), strict=True):

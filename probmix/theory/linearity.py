@@ -13,6 +13,7 @@ from ..mixup import BetaWeights, WeightLaw
 from ..plots._common import new_axes
 from ..random import generator_uniform
 from ._layers import Layers
+from ._quadrature import check_law
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,6 +125,7 @@ def linearity(
     check_integer("n_groups", n_groups, 1)
     check_integer("order", order, 2)
     law = BetaWeights(1.0) if weights is None else weights
+    check_law(law)
     about = Layers(model, X, member, layers)
     x, device = about.x, about.x.device
     generator = torch.Generator(device).manual_seed(check_seed(random_state))
