@@ -22,6 +22,7 @@ from ..mixup.objectives import objective
 from ..networks import MemberNetwork, NetworkLike
 from ..random import member_keys
 from ..training import Task, TrainingOptions, TrainingResult, batch_size_for, patience_for, train
+from ..training.rescaling import rescaling_of
 from .building import build_network
 from .checks import (
     check_automatic,
@@ -241,6 +242,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             network = network.double()
         self.network_ = network.eval()
         self.network_.settle(self._has_draws)
+        if task.mixup.rescale:
+            self.rescaling_ = rescaling_of(self.network_, self.family_, task.mixup, task.data, scaler)
         if parts is not None and parts.is_out_of_fold:
             self._judge_out_of_fold(parts)
         warn_of_end(result, task.options)
@@ -307,7 +310,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         state: dict[str, Any] = super().__getstate__()
         if "network_" in state and state["network_"].loc.device.type != "cpu":
             state["network_"] = copy.deepcopy(state["network_"]).cpu()
-            state["scaler_"] = state["scaler_"].to(torch.device("cpu"))
+            for name in {"scaler_", "rescaling_"} & state.keys():
+                state[name] = state[name].to(torch.device("cpu"))
         return state
 
     def __sklearn_tags__(self) -> Tags:

@@ -16,6 +16,7 @@ from .._files import write_atomically
 from ..families import Family, TargetScaler, canonical_name, get
 from ..mixup import Mixup
 from ..mixup.registry import is_registered, registered
+from ..mixup.rescaling import Rescaling
 from ..networks import DensityNetwork, MemberNetwork, NetworkLike
 from ..random import member_keys
 from .building import build_network
@@ -43,6 +44,7 @@ class FittedEstimator(Protocol):
     network_: MemberNetwork
     seed_: int
     scaler_: TargetScaler
+    rescaling_: Rescaling | None
     validation_curve_: NDArray[np.float64]
     best_epoch_: NDArray[np.int64]
     n_epochs_: NDArray[np.int64]
@@ -70,6 +72,10 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
     }
     if estimator.mixup_until_ is not None:
         tensors["mixup_until"] = torch.from_numpy(estimator.mixup_until_)
+    if estimator.rescaling_ is not None:
+        tensors["rescaling.theta_bar"] = torch.tensor(estimator.rescaling_.theta_bar, dtype=torch.float64)
+        tensors["rescaling.centre"] = estimator.rescaling_.centre
+        tensors["rescaling.marginal"] = estimator.rescaling_.marginal
     if isinstance(found := getattr(estimator, "out_of_fold_", None), OutOfFold):
         tensors |= {"oof.eta": found.eta, "oof.place": torch.from_numpy(found.place)}
         tensors["oof.log_prob"] = torch.from_numpy(found.log_prob)
@@ -136,6 +142,8 @@ def restore(
     network.load_state_dict(state)
     estimator.family_ = family
     estimator.scaler_ = TargetScaler(**_under("scaler.", tensors))
+    if means := _under("rescaling.", tensors):
+        estimator.rescaling_ = Rescaling(means["theta_bar"].item(), means["centre"], means["marginal"])
     estimator.validation_curve_ = tensors["validation_curve"].numpy()
     estimator.best_epoch_ = tensors["best_epoch"].numpy()
     if "n_epochs" in tensors:

@@ -17,6 +17,7 @@ from .._numbers import as_numpy
 from ..distributions import Independent
 from ..families import Family, TargetScaler
 from ..mixup import Mixup
+from ..mixup.rescaling import Rescaling
 from ..mixup.terms import with_exposure
 from ..networks import MemberNetwork
 from ..pooling import linear_pool
@@ -37,6 +38,7 @@ class Predictions(ABC):
     mixup_: Mixup
     network_: MemberNetwork
     scaler_: TargetScaler
+    rescaling_: Rescaling | None = None
     seed_: int
     log_exposure_unit_: float | None
 
@@ -59,17 +61,23 @@ class Predictions(ABC):
         """Those of checked rows, (n, *F), and of logarithms of exposures, (n,); of all members, or some by number."""
         device = check_device(self.device)
         network, scaler = self.network_.on(device), self.scaler_.to(device)
+        rescaling = None if self.rescaling_ is None else self.rescaling_.to(device)
         draws = self.n_draws if self._has_draws else 1
         noise = network.draw_noise(member_keys(self.seed_, self.n_members_).to(device), draws)
         if members is not None:
             members = members.to(device)
             network, noise = network.members(members).eval(), noise[members]
             scaler = TargetScaler(scaler.loc[members], scaler.scale[members])
+            rescaling = None if rescaling is None else rescaling.members(members)
         parts = []
         with network.drawing(self.seed_):
             for rows in x.split(network.rows_at_once(draws)):
                 rows = rows.to(device)
-                eta = network.draws(rows, noise) if self._has_draws else network(rows).unsqueeze(1)
+                if rescaling is not None:
+                    eta = rescaling.params(network.family, network.on_standardized, network.standardize(rows))
+                    eta = eta.unsqueeze(1)
+                else:
+                    eta = network.draws(rows, noise) if self._has_draws else network(rows).unsqueeze(1)
                 # the scaler has one entry per member: a draw is to it what a row is
                 parts.append(self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape))
         eta = torch.cat(parts, 2)

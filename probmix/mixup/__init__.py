@@ -11,6 +11,7 @@ from .partners import NearestNeighbours, PartnerLaw, PreparedPartners, UniformPa
 from .plain_weights import FixedWeights, TwoPointWeights, UniformWeights
 from .presets import as_mixup, preset, preset_names
 from .registry import register_law
+from .rescaling import Rescaled
 from .strength import Strength, strength
 from .weights import BetaWeights, DirichletWeights, FoldedBetaWeights, WeightLaw, WWeights
 
@@ -29,6 +30,7 @@ __all__ = [
     "NearestNeighbours",
     "PartnerLaw",
     "PreparedPartners",
+    "Rescaled",
     "SimilarityWeights",
     "Strength",
     "TwoPointWeights",

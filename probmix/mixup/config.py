@@ -10,12 +10,13 @@ import torch
 from .._names import unknown_name
 from ..families import LabelPool
 from ..networks import EmbeddingKind
+from .centred import check_centred
 from .partners import PartnerLaw, UniformPartners
 from .registry import register_law
 from .weights import BetaWeights, WeightLaw
 
 Pool = Literal["log-linear", "linear"]
-Criterion = Literal["expected-log", "log-expected"]
+Criterion = Literal["expected-log", "log-expected", "quadratic"]
 
 # Places that are no layers.
 ENDS = ("input", "output")
@@ -55,9 +56,11 @@ class Mixup:
         wherever it is taken, since mixing at a layer and at the output commute; its likelihood is the loss.
     draws : int, non-negative
         Draws of a Gaussian embedding in the loss; 0 passes the mean of the pooled density on instead.
-    criterion : {"expected-log", "log-expected"}
+    criterion : {"expected-log", "log-expected", "quadratic"}
         The mean over draws of the negative log-likelihood, or the negative logarithm of the mean likelihood, which is
-        never larger. They agree for one draw.
+        never larger; they agree for one draw. "quadratic" is approximate mixup, at the input and for exponential
+        families: the risk to second order around rows that are moved towards their mean, without second derivatives of
+        the network; with ``label_pool="linear"`` it is that of Carratino et al.
     order : int, at least 2
         How many rows are mixed, K: a row and its K - 1 partners.
     label_weights : WeightLaw, optional
@@ -69,13 +72,19 @@ class Mixup:
         How long rows are mixed; afterwards members train on rows as they are (early-stopped mixup). A share of
         ``max_epochs``; or until a member's validation loss has not gained for ``patience`` epochs, after which it has
         as many to gain anew. By default to the end.
+    rescale : bool
+        Whether predictions of an estimator take back that rows and labels are drawn towards their means: the network
+        sees a row moved towards the mean of the training rows as far as they were in training, and the density that it
+        gives is moved away from that of all targets, see `probmix.families.Family.stretch`. Training, and the
+        validation loss by which it is stopped, are left as they are. For plain mixup, ``at="input"`` and averaged
+        labels; in a loop of your own see `probmix.mixup.Rescaled`.
 
     Raises
     ------
     ValueError
         For a value that is none of the above, and for settings that have no meaning together: densities that are mixed
         at an end or at several layers, calibrated labels of a linear pool or with weights of their own, a law of pairs
-        for larger groups, and any of the last four where rows are not mixed.
+        for larger groups, and any of the last five where rows are not mixed.
 
     Notes
     -----
@@ -112,6 +121,7 @@ class Mixup:
     label_weights: WeightLaw | None = None
     clean: float = 0.0
     until: float | str | None = None
+    rescale: bool = False
 
     def __post_init__(self) -> None:
         if self.at is not None and not (self.layers and all(isinstance(one, str) and one for one in self.layers)):
@@ -135,6 +145,7 @@ class Mixup:
         self._check_numbers()
         self._check_that_rows_are_mixed()
         self._check_laws()
+        check_centred(self)
 
     def _check_numbers(self) -> None:
         for name, least in (("draws", 0), ("order", 2)):
@@ -144,6 +155,8 @@ class Mixup:
                 raise ValueError(f"`{name}` must be {rule}; got {value!r}.")
         if not (math.isfinite(self.label_spread) and self.label_spread >= 0):
             raise ValueError(f"`label_spread` must be non-negative and finite; got {self.label_spread}.")
+        if not isinstance(self.rescale, bool):
+            raise ValueError(f"`rescale` must be True or False; got {self.rescale!r}.")
         if not _is_real(self.clean) or not 0 <= self.clean < 1:
             raise ValueError(
                 f"`clean` must be a share of the loss, at least 0 and below 1; got {self.clean!r}. Use the preset "
@@ -189,7 +202,7 @@ class Mixup:
     def _check_that_rows_are_mixed(self) -> None:
         if self.at is not None:
             return
-        for name, nothing in (("order", 2), ("label_weights", None), ("clean", 0), ("until", None)):
+        for name, nothing in (("order", 2), ("label_weights", None), ("clean", 0), ("until", None), ("rescale", False)):
             value = getattr(self, name)
             if value != nothing:
                 raise ValueError(

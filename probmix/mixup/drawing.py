@@ -10,6 +10,8 @@ from ..random import Uniform
 from .config import Mixup
 from .graph_partners import GraphPartners
 from .partners import PreparedPartners
+from .quadratic import Centring
+from .strength import strength
 from .weights import WeightLaw
 
 
@@ -18,7 +20,8 @@ def draw_weights(
 ) -> tuple[Tensor, Tensor]:
     """Weights of groups and weights of their labels, two of (*L, *shape, K), one and the same where labels have no law.
 
-    Both laws see the same uniform numbers, and the heavier a row is, the heavier is its label.
+    Both laws see the same uniform numbers, and the heavier a row is, the heavier is its label. Under the quadratic
+    criterion the first one is the heaviest: with uniform partners it makes no difference which row is whose partner.
 
     Parameters
     ----------
@@ -30,12 +33,22 @@ def draw_weights(
     """
     numbers = _Recorded(uniform)
     weights = _sample(mixup.weights, shape, numbers, mixup.order, distances)
+    if mixup.criterion == "quadratic":
+        weights = weights.sort(-1, descending=True).values
     if mixup.label_weights is None:
         return weights, weights
     labels = _sample(mixup.label_weights, shape, numbers.again(), mixup.order, distances)
     # two Beta laws that see the same numbers still disagree in one of ten pairs which row is the heavier one
     ranks = weights.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     return weights, labels.sort(-1, descending=True).values.gather(-1, ranks)
+
+
+def centring_of(mixup: Mixup) -> Centring | None:
+    """What the quadratic criterion needs to know of the laws, if it is the criterion."""
+    if mixup.criterion != "quadratic":
+        return None
+    averages_labels = mixup.label_pool == "linear" and mixup.label_weights is None
+    return Centring(strength(mixup.weights, mixup.order).theta_bar, averages_labels=averages_labels)
 
 
 def _sample(

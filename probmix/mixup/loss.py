@@ -1,6 +1,7 @@
 """The loss of a batch, for a network and a training loop of one's own."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -13,7 +14,7 @@ from ..networks import EMBEDDING
 from ..pairs import Partners, columns, mix_rows
 from ..random import generator_uniform
 from .config import Mixup
-from .drawing import distances_of_pairs, draw_partners, draw_weights
+from .drawing import centring_of, distances_of_pairs, draw_partners, draw_weights
 from .objectives import objective
 from .presets import as_mixup
 from .terms import Groups, Inputs, Losses, Term, group_weights, pool_targets
@@ -106,6 +107,10 @@ def mixup_loss(
         )
     _check_rows(x, y, sample_weight, partners, mixup.order)
     family.check_targets(y.detach())
+    if partners is not None and mixup.criterion == "quadratic":
+        raise ValueError(
+            "criterion='quadratic' needs partners that are any rows of the batch alike; leave `partners` out."
+        )
     network = _Own(module, mixup, embedding)
     log_exposure = None if exposure is None else _checked_exposure(exposure, x)
 
@@ -125,13 +130,16 @@ def mixup_loss(
         targets = torch.stack(list(columns(y, partners, 0)), -1)
         layers = mixup.layers
         layer = layers[0] if len(layers) == 1 else layers[int(len(layers) * uniform((1,)).item())]
-        weight = None
+        weight, centring = None, centring_of(mixup)
+        if centring is not None:
+            centring = replace(centring, row_weight=sample_weight)
         if sample_weight is not None:
             groups = torch.cat([torch.arange(rows, device=x.device).unsqueeze(-1), partners], -1)
             # in units of their mean, as a row that is its own partner counts once and others as a product
-            weight = group_weights((sample_weight / sample_weight.mean())[groups], groups)
+            weight = group_weights((sample_weight / sample_weight.mean())[groups], groups, centring)
         label = pool_targets(goal, mixup, targets, of_labels)
-        terms.append(Term(targets, label, Groups(layer, partners, weights), None, weight, 1 - mixup.clean))
+        mixed = Groups(layer, partners, weights, centring)
+        terms.append(Term(targets, label, mixed, None, weight, 1 - mixup.clean))
     if mixup.clean or not is_mixed:
         drawn_at = None if mixup.embedding == "point" else mixup.layers[0]
         weight = None if sample_weight is None else sample_weight[:rows]
@@ -186,6 +194,12 @@ class _Own:
 
     def __call__(self, x: Tensor) -> Tensor:
         return at_least_float32(self._module(x))
+
+    def standardize(self, x: Tensor) -> Tensor:
+        return x
+
+    def on_standardized(self, z: Tensor) -> Tensor:
+        return self(z)
 
     def fused(
         self, x: Tensor, place: str, partners: Partners | None, weights: Tensor | None, noise: Noise | None

@@ -79,6 +79,11 @@ class NegativeLogLikelihood(Objective):
                 f"label kernel; got label_pool={mixup.label_pool!r} and label_spread={mixup.label_spread}. Leave both "
                 "out."
             )
+        if mixup.criterion == "quadratic" and not isinstance(self.family, ExponentialFamily):
+            raise ValueError(
+                f"criterion='quadratic' needs the log-normalizer of an exponential family; the family "
+                f"{self.family.name!r} is none. Use criterion='expected-log'."
+            )
 
     def point_label(self, y: Tensor) -> Label:
         return self.family.point_label(y)
@@ -150,8 +155,8 @@ class RankedProbability(Objective):
         if mixup.label_pool == "calibrated" or mixup.label_spread or mixup.criterion != "expected-log":
             raise ValueError(
                 "loss='crps' knows labels that are points, and averages over draws: it has no label_pool='calibrated', "
-                f"label_spread > 0 or criterion='log-expected'; got {mixup.label_pool!r}, {mixup.label_spread} and "
-                f"{mixup.criterion!r}. Leave them out, or use loss='nll'."
+                f"label_spread > 0 or other criterion than 'expected-log'; got {mixup.label_pool!r}, "
+                f"{mixup.label_spread} and {mixup.criterion!r}. Leave them out, or use loss='nll'."
             )
 
     def point_label(self, y: Tensor) -> Label:

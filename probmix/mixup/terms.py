@@ -7,11 +7,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..families import Family, Label
+from ..families import ExponentialFamily, Family, Label
 from ..fusion import Noise
 from ..pairs import Partners, columns, mix_rows, shifts_of
 from .config import ENDS, Mixup
 from .objectives import Objective, sum_targets
+from .quadratic import Centring, quadratic_losses
 
 
 class Mixable(Protocol):
@@ -19,6 +20,14 @@ class Mixable(Protocol):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Natural parameters: (*L, N, *F) -> (*L, N, [d,] K)."""
+        ...
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """Rows as they are mixed at the input: (*L, N, *F) -> (*L, N, *F)."""
+        ...
+
+    def on_standardized(self, z: Tensor) -> Tensor:
+        """Natural parameters of such rows: (*L, N, *F) -> (*L, N, [d,] K)."""
         ...
 
     def fused(
@@ -39,11 +48,14 @@ class Groups:
     partners : Partners
         The first B rows of a batch are mixed with these.
     weights : Tensor, (*L, B, K)
+    centring : Centring or None
+        For the quadratic criterion, under which the first row of each group weighs most.
     """
 
     layer: str
     partners: Partners
     weights: Tensor
+    centring: Centring | None = None
 
     def repeat(self, axis: int, copies: int, n: int) -> "Groups":
         """The same groups among copies of n rows each, one copy under the other along a batch axis."""
@@ -144,12 +156,14 @@ def pool_targets(objective: Objective, mixup: Mixup, targets: Tensor, weights: T
     return objective.pool_labels(targets, _over_targets(weights, targets), mixup)
 
 
-def group_weights(weights: Tensor, rows: Tensor) -> Tensor:
+def group_weights(weights: Tensor, rows: Tensor, centring: Centring | None = None) -> Tensor:
     """How often groups would be drawn if every row were there as many times as it weighs, (*L, B, K) twice -> (*L, B).
 
     That is the product of the weights of the distinct rows: a row is its own partner once, and that as many times as it
-    weighs.
+    weighs. An expansion around the mean of all rows takes a row with itself like any other pair.
     """
+    if centring is not None:
+        return weights.prod(-1)
     product = weights[..., 0]
     for k in range(1, rows.shape[-1]):
         is_known = (rows[..., :k] == rows[..., k : k + 1]).any(-1)
@@ -188,6 +202,8 @@ class Losses:
     def _of(self, term: Term) -> Tensor:
         if term.groups is None:
             return self._of_single_rows(term)
+        if term.groups.centring is not None:
+            return self._of_expansions(term, term.groups, term.groups.centring)
         at_output = term.groups.layer == "output"
         if self._mixup.pool == "linear" or (at_output and not self._objective.family.pools_log_linearly):
             return self._of_mixtures(term, term.groups)
@@ -204,6 +220,27 @@ class Losses:
         assert term.label is not None  # nothing is pooled
         eta = with_exposure(family, eta, inputs.log_exposure)
         return sum_targets(self._objective.losses(eta, term.label), row_dim + 1)
+
+    def _of_expansions(self, term: Term, groups: Groups, centring: Centring) -> Tensor:
+        """Of the expansion around the heaviest row of each group, moved towards the mean."""
+        network, family, inputs = self._network, self._objective.family, self._inputs
+        assert isinstance(family, ExponentialFamily)  # the objective has been asked
+        assert term.label is not None  # nor are there calibrated labels
+        y = term.targets[..., 0]
+
+        def evaluate(z: Tensor, exposure: Tensor | None = None) -> Tensor:
+            eta = network.on_standardized(z)
+            check_params(family, eta, y.shape)
+            return with_exposure(family, eta, None if exposure is None else exposure.log())
+
+        given: tuple[Tensor, ...] = (network.standardize(inputs.x),)
+        if inputs.log_exposure is not None:
+            given = (*given, inputs.log_exposure.exp())
+        spread = self._mixup.label_spread
+        losses = quadratic_losses(
+            evaluate, family, given, y, term.label, groups.partners, groups.weights, centring, spread
+        )
+        return sum_targets(losses, inputs.row_dim + 1)
 
     def _of_densities(self, term: Term, groups: Groups) -> Tensor:
         """Of one density for each group: of a mixed input, of a layer's mixed output, or of a log-linear pool."""

@@ -187,9 +187,13 @@ class MemberNetwork(nn.Module, ABC):
         """Natural parameters from the output of the last layer: (M, N, R) -> (M, N, [d,] K)."""
         return natural_params_from(raw, self.family, self.num_targets, (self.raw_low, self.raw_high))
 
+    def on_standardized(self, z: Tensor) -> Tensor:
+        """Natural parameters in training units of standardised rows: (M, N, *F) -> (M, N, [d,] K)."""
+        return self._natural_params(self._evaluate(z))
+
     def forward(self, x: Tensor) -> Tensor:
         """Natural parameters in training units: (N, *F) or (M, N, *F) -> (M, N, [d,] K); embeddings are their means."""
-        return self._natural_params(self._evaluate(self.standardize(x)))
+        return self.on_standardized(self.standardize(x))
 
     def fused(
         self, x: Tensor, place: str, partners: Partners | None, weights: Tensor | None, noise: Noise | None
@@ -203,7 +207,7 @@ class MemberNetwork(nn.Module, ABC):
         if place == INPUT:
             assert partners is not None  # alone, a row has nothing to mix with
             assert weights is not None
-            return self._natural_params(self._evaluate(mix_rows(standardized, partners, weights)))
+            return self.on_standardized(mix_rows(standardized, partners, weights))
         drawn = None
         if self.density_place is not None and noise is not None:
             rows = x.shape[1] if weights is None else weights.shape[1]

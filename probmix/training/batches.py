@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from random import Random
@@ -9,8 +10,9 @@ from random import Random
 import torch
 from torch import Tensor
 
-from ..mixup.drawing import distances_of_pairs, draw_weights, needs_distances, prepare_partners
+from ..mixup.drawing import centring_of, distances_of_pairs, draw_weights, needs_distances, prepare_partners
 from ..mixup.partners import PreparedPartners
+from ..mixup.quadratic import Centring
 from ..mixup.terms import Groups, Inputs, Term, group_weights, pool_targets
 from ..networks import MemberNetwork
 from ..pairs import take_rows
@@ -47,7 +49,7 @@ class BatchSource:
         self._sample_weight = None
         if data.rows.weight is not None:
             self._sample_weight = self._order.with_mean_one(data.rows.weight[self._rows])
-        self._mixup = mixup
+        self._mixup, self._centring = mixup, centring_of(mixup)
         batches = -(-self._n // (batch_size or self._n))
         # of one size, up to a row: a small rest would take a step as long as any other
         bounds = [batch * self._n // batches for batch in range(batches + 1)]
@@ -131,9 +133,22 @@ class BatchSource:
         label = pool_targets(self._objective, mixup, targets, of_labels)
         layers = [host.choice(mixup.layers) for _ in self._sizes]
         of_batches = shifts if partners is None else partners.split(self._sizes, 1)
-        mixed = map(Groups, layers, of_batches, weights.split(self._sizes, 1))
+        mixed = map(Groups, layers, of_batches, weights.split(self._sizes, 1), self._centrings(order, mixing))
         term = Term(targets, label, None, None, self._row_weight(groups, mixing), 1 - mixup.clean)
         return groups, term.split(self._sizes, list(mixed))
+
+    def _centrings(self, order: Tensor, mixing: Tensor | bool) -> Sequence[Centring | None]:
+        """What the quadratic criterion needs in each batch."""
+        if self._centring is None:
+            return [None] * len(self._sizes)
+        centring = self._centring
+        if isinstance(mixing, Tensor):
+            # rows that are not mixed stay where they are
+            centring = replace(centring, theta_bar=torch.where(mixing, centring.theta_bar, 1.0))
+        if self._sample_weight is None:
+            return [centring] * len(self._sizes)
+        of_batches = take_rows(self._sample_weight, order).split(self._sizes, 1)
+        return [replace(centring, row_weight=one) for one in of_batches]
 
     def _of_mixing(self, weights: Tensor, mixing: Tensor | bool) -> Tensor:
         """Weights of groups, (M, n, K); of members that no longer mix, all is on the row itself."""
@@ -154,7 +169,7 @@ class BatchSource:
         if self._sample_weight is None:
             return None
         own = torch.stack([take_rows(self._sample_weight, rows) for rows in groups.unbind(-1)], -1)
-        weights = group_weights(own, groups)
+        weights = group_weights(own, groups, self._centring)
         return weights if isinstance(mixing, bool) else torch.where(mixing.unsqueeze(1), weights, own[..., 0])
 
     def _noise(self, shape: torch.Size) -> Tensor:

@@ -84,6 +84,10 @@ class TrainingData:
         weights = self.rows.weight[rows]
         return weights / weights.mean(1, keepdim=True)
 
+    def train_weights(self) -> Tensor | None:
+        """Sample weights of the rows that train members, with mean one in each member, (M, n_train)."""
+        return self._own_weights(self.train_rows, 0)
+
     def validation_weights(self) -> Tensor | None:
         """Sample weights of the rows by which members are judged, with mean one in each member, (M, n_validation)."""
         return self._own_weights(self.validation_rows, 1)
@@ -149,20 +153,26 @@ def target_scaler(family: Family, data: TrainingData) -> TargetScaler:
 
 def marginal(family: Family, data: TrainingData, scaler: TargetScaler) -> Tensor:
     """Parameters of each member's targets without features, in training units, (M, 1, [d,] K)."""
-    return family.marginal_params(*_rates(data, scaler), dim=1)
+    return family.marginal_params(*_rates(data, scaler, data.unit_rows, data.unit_weights()), dim=1)
+
+
+def training_marginal(family: Family, data: TrainingData, scaler: TargetScaler) -> Tensor:
+    """The same of the rows that train each member, without others that tell its units."""
+    return family.marginal_params(*_rates(data, scaler, data.train_rows, data.train_weights()), dim=1)
 
 
 def raw_bounds(
     family: Family, data: TrainingData, scaler: TargetScaler, least: float = LEAST_SHARE
 ) -> tuple[Tensor, Tensor]:
     """Bounds of the head from each member's targets, in training units, two of (M, 1, [d,] num_raw)."""
-    return family.raw_bounds(*_rates(data, scaler), dim=1, least=least)
+    rates = _rates(data, scaler, data.unit_rows, data.unit_weights())
+    return family.raw_bounds(*rates, dim=1, least=least)
 
 
-def _rates(data: TrainingData, scaler: TargetScaler) -> tuple[Tensor, Tensor | None]:
-    """Targets of each member in training units, per exposure, and their weights."""
-    rows = data.unit_rows
-    weights = data.unit_weights()
+def _rates(
+    data: TrainingData, scaler: TargetScaler, rows: Tensor, weights: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Targets of rows of each member in training units, per exposure, and their weights."""
     if weights is not None:
         # rows that only fill the tensor weigh nothing, and are no part of a range either
         rows = torch.where(weights > 0, rows, rows[:, :1])
