@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from probmix import DensityRegressor, families, fit_together
 from probmix.datasets import load, uci_splits
 from probmix.families import Family
-from probmix.mixup import Mixup, preset
+from probmix.mixup import Mixup, as_mixup
 from probmix.mixup.objectives import objective
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
@@ -86,12 +86,12 @@ def make_members(
     x: Tensor,
     y: Tensor,
     members: int,
-    method: str,
+    method: str | Mixup,
     hidden: Sequence[int] = HIDDEN,
     family: str | Family = "gaussian",
 ) -> Members:
-    """Members with the mixup of a preset."""
-    mixup, family = preset(method), families.get(family)
+    """Members with a mixup, or with that of a preset."""
+    mixup, family = as_mixup(method), families.get(family)
     keys = member_keys(0, members).to(x.device)
     rows = KeyedRandom(keys).permutations(len(x))
     network = DensityNetwork(family, x.shape[1], hidden, None, members, mixup.embedding).to(x.device)

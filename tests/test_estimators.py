@@ -42,9 +42,15 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
     DensityClassifier(network=build_mlp, max_epochs=30),
     DensityRegressor(validation="folds", n_members=2, max_epochs=10, hidden_layer_sizes=(16,)),
     DensityClassifier(validation="folds", n_members=2, max_epochs=15, hidden_layer_sizes=(16,)),
+    DensityRegressor(
+        mixup=preset("c-probmix", order=3, clean=0.5, until="validation"), n_members=2, max_epochs=10, patience=3,
+        hidden_layer_sizes=(16,),
+    ),
+    DensityClassifier(mixup="meta-mixup", n_members=2, max_epochs=15, hidden_layer_sizes=(16,)),
 ], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers", "student-t", "m-probmix",
         "own network of an ensemble of regressors", "own network of a classifier",
-        "folds", "folds of a classifier"])  # fmt: skip
+        "folds", "folds of a classifier", "groups with partners of close targets",
+        "learned weights of a classifier"])  # fmt: skip
 def test_scikit_learns_whole_check_suite(estimator):
     """No expected failures; the one skip is scikit-learn's own, for an array API that is switched off."""
     assert failed_checks(estimator) == {}
