@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from probmix.experiments.fitting import best_fits
+from probmix import DensityRegressor
+from probmix.experiments.fitting import Fit, best_fits, with_mixup
 from probmix.experiments.methods import (
     ALPHAS,
     AUTO,
     BETAS,
     METHODS,
     MORE_METHODS,
+    Candidate,
     candidates,
     check_methods,
     check_names,
@@ -106,6 +108,20 @@ def test_every_repeat_keeps_the_candidate_with_the_best_validation_nll():
     assert [one.candidate.alpha for one in best_fits(tried, fit)] == [0.05, 0.01]
     (erm,) = best_fits(candidates("erm", 0.1, 0.0), lambda _: fit(tried[0].mixup)[:1])
     assert erm.chosen() == {"best_epoch": 0}
+
+
+def test_a_mixup_that_ends_by_validation_has_patience():
+    estimator = DensityRegressor(max_epochs=30, patience=None, random_state=0)
+    plain = {**estimator.get_params(), "mixup": preset("mixup")}
+    assert with_mixup(estimator, preset("mixup")).get_params() == plain
+    early = preset("early-stopped-mixup")
+    copied = with_mixup(estimator, early)
+    assert copied.get_params() == {**plain, "mixup": early, "patience": 3}
+    random = np.random.default_rng(0)
+    model = copied.fit(random.normal(size=(60, 2)), random.normal(size=60))
+    chosen = Fit(model, Candidate(early, 0.2, 0.0)).chosen()
+    assert chosen["mixup_until"] == model.mixup_until_[0]
+    assert list(chosen) == ["chosen_alpha", "chosen_beta", "mixup_until", "best_epoch"]
 
 
 def test_calibration_is_the_mean_distance_of_coverages():

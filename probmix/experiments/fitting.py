@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from sklearn.base import clone
 
+from ..estimators.base import DensityEstimator
 from ..mixup import Mixup
 from .methods import Candidate
 
@@ -19,9 +21,11 @@ class Fit:
     candidate: Candidate
 
     def chosen(self) -> dict[str, float]:
-        """Columns of the results: the strengths, where rows are mixed, and the epoch, all chosen by validation rows."""
+        """Columns of the results: strengths, where rows are mixed, and epochs, all chosen by validation rows."""
         strengths = {"chosen_alpha": self.candidate.alpha, "chosen_beta": self.candidate.beta}
         columns = {name: value for name, value in strengths.items() if value is not None}
+        if self.candidate.mixup.until is not None:
+            columns["mixup_until"] = int(self.model.mixup_until_[0])
         return {**columns, "best_epoch": int(self.model.best_epoch_[0])}
 
 
@@ -51,6 +55,17 @@ def _validation_nll(fit: Fit) -> float:
     curve = fit.model.validation_curve_
     # epochs without a finite loss are no candidates for the best weights either
     return float(np.min(curve, initial=np.inf, where=np.isfinite(curve)))
+
+
+Estimator = TypeVar("Estimator", bound=DensityEstimator)
+
+
+def with_mixup(estimator: Estimator, mixup: Mixup) -> Estimator:
+    """A copy of an estimator with a mixup, and with the patience that one needs which ends by validation."""
+    # a tenth of the epochs without a gain
+    patience = {"patience": max(1, estimator.max_epochs // 10)} if mixup.until == "validation" else {}
+    copied: Estimator = clone(estimator).set_params(mixup=mixup, **patience)
+    return copied
 
 
 def schedule(settings: Mapping[str, Any], learning_rate: float) -> dict[str, Any]:

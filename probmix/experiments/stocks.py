@@ -37,7 +37,7 @@ from ..mixup import Mixup
 from ..networks import LSTMEncoder, TransformerEncoder
 from .bands import forecast_bands
 from .base import Experiment, Outcome, Picture
-from .fitting import best_fits, resolved_device, schedule
+from .fitting import best_fits, resolved_device, schedule, with_mixup
 from .methods import AUTO, Candidate, Strength, candidates, check_methods, check_names, check_positive
 from .methods import METHODS as ALL_METHODS
 from .published import STOCKS as PUBLISHED
@@ -164,7 +164,9 @@ class StockExperiment(Experiment):
         held_out = {"X_val": parts.validation.X, "y_val": parts.validation.y}
         (fit,) = best_fits(
             self._candidates(unit),
-            lambda mixup: [self.estimator(unit, mixup).fit(parts.train.X, parts.train.y, **held_out)],
+            lambda mixup: [
+                with_mixup(self.estimator(unit, mixup), mixup).fit(parts.train.X, parts.train.y, **held_out)
+            ],
         )
         distribution = fit.model.predict_dist(parts.test.X)
         details = {

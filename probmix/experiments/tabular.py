@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from .. import __version__
 from ..estimators import DensityRegressor, fit_together
 from .base import Experiment, Outcome
-from .fitting import best_fits, resolved_device, schedule
+from .fitting import best_fits, resolved_device, schedule, with_mixup
 from .methods import Candidate, Strength, candidates, check_methods, check_names, check_positive
 from .scoring import forecast_scores
 from .store import Unit
@@ -162,7 +161,7 @@ class TabularExperiment(Experiment):
         estimator = self.estimator(units[0])
         fits = best_fits(
             self.candidates(units[0]),
-            lambda mixup: fit_together(clone(estimator).set_params(mixup=mixup), table.X, table.y, trains, numbers),
+            lambda mixup: fit_together(with_mixup(estimator, mixup), table.X, table.y, trains, numbers),
         )
         outcomes = []
         for number, fit in zip(numbers, fits, strict=True):

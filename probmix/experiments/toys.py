@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from ..estimators import DensityClassifier, DensityRegressor, fit_together
 from .base import Experiment, Outcome
-from .fitting import Fit, best_fits, resolved_device, schedule
+from .fitting import Fit, best_fits, resolved_device, schedule, with_mixup
 from .methods import Strength, candidates, check_methods, check_positive
 from .store import Unit
 from .tabular import versions
@@ -109,9 +108,7 @@ class ToyExperiment(Experiment):
         splits = np.split(np.arange(len(y)), ends[:-1])
         tried = candidates(str(units[0]["method"]), _strength(units[0]["alpha"]), _strength(units[0]["beta"]))
         estimator = self.estimator()
-        fits = best_fits(
-            tried, lambda mixup: fit_together(clone(estimator).set_params(mixup=mixup), X, y, splits, seeds)
-        )
+        fits = best_fits(tried, lambda mixup: fit_together(with_mixup(estimator, mixup), X, y, splits, seeds))
         by_seed = dict(zip(seeds, fits, strict=True))
         outcomes = []
         for unit in units:
