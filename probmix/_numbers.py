@@ -17,6 +17,10 @@ _LARGEST_DENSE = 4 * 2**30
 
 _TEXT = (str, bytes)
 _TIMES = (date, timedelta, np.datetime64, np.timedelta64, pd.Period)
+_COMPLEX = (complex, np.complexfloating)
+
+# The squares of larger targets, and of their predicted spreads, would be infinite, and those of smaller ones zero.
+_LARGEST, _SMALLEST = 1e140, 1e-140
 
 Index = tuple[int, ...]
 
@@ -38,8 +42,8 @@ def as_numbers(values: object, name: str) -> object:
     Raises
     ------
     ValueError
-        For text and times, also for text that spells numbers, with the place of the first; or for a sparse table that
-        is too large to be dense.
+        For text, times and complex numbers, also for text that spells numbers, with the place of the first; or for a
+        sparse table that is too large to be dense.
     """
     values = _dense(as_numpy(values), name)
     found = _first_other(values)
@@ -62,6 +66,18 @@ def finite_numbers(values: object, name: str) -> NDArray[np.float64]:
     with cells_named(**{name: values}):
         array: NDArray[np.float64] = check_array(values, dtype=np.float64, ensure_2d=False, input_name=name)
     return array
+
+
+def check_size(y: NDArray[np.float64], name: str) -> None:
+    """Raise if the squares of targets, (n,) or (n, d), whose spread is to be learned are no numbers of float64."""
+    for position, column in enumerate(np.abs(y).reshape(len(y), -1).T):
+        row = int(column.argmax())
+        if column[row] != 0 and not _SMALLEST <= column[row] <= _LARGEST:
+            index = (row,) if y.ndim == 1 else (row, position)
+            raise ValueError(
+                f"`{name}` must be in a unit in which its largest value lies between {_SMALLEST:g} and {_LARGEST:g}, "
+                f"for variances are squares; got {y[index]:g} at {_place(y, index)}. Divide `{name}` by its own size."
+            )
 
 
 @contextmanager
@@ -110,7 +126,7 @@ def _dense(values: Any, name: str) -> object:
     if not sparse.issparse(values):
         return values
     _check_size(values.shape, name)
-    # complex numbers are refused by others
+    # complex numbers keep their imaginary part, for which they are refused
     return values.toarray() if values.dtype.kind == "c" else values.astype(np.float64, copy=False).toarray()
 
 
@@ -129,7 +145,7 @@ def _check_size(shape: tuple[int, ...], name: str) -> None:
 
 
 def _first_other(values: object) -> tuple[Index, object] | None:
-    """The first text or time and its index."""
+    """The first text, time or complex number and its index."""
     if isinstance(values, pd.DataFrame):
         for position in range(values.shape[1]):
             found = _first_other(values.iloc[:, position])
@@ -137,27 +153,35 @@ def _first_other(values: object) -> tuple[Index, object] | None:
                 return (*found[0], position), found[1]
         return None
     if isinstance(values, pd.Series):
-        if values.dtype.kind not in "OMm":
+        if values.dtype.kind not in "OMmc":
             return None
-        return _first_other(values.astype(object).to_numpy())
+        return _first_other(values.to_numpy() if values.dtype.kind == "c" else values.astype(object).to_numpy())
     array = _as_array(values)
-    if array is None or array.dtype.kind not in "OUSMm" or not array.size:
+    if array is None or array.dtype.kind not in "OUSMmc" or not array.size:
         return None
+    if array.dtype.kind == "c":
+        # the first that is not real, if there is one
+        index = np.unravel_index(int((array.imag != 0).argmax()), array.shape)
+        return tuple(map(int, index)), array[index]
     if array.dtype.kind in "Mm":
         return (0,) * array.ndim, array.flat[0]
     # a list of texts and numbers would be an array of texts
     cells = array if array.dtype.kind == "O" or hasattr(values, "dtype") else np.asarray(values, dtype=object)
     # column by column: of a column of text the first row
     for number, cell in enumerate(cells.T.flat):
-        if isinstance(cell, _TEXT + _TIMES) and not isinstance(cell, type(pd.NaT)):
+        if isinstance(cell, _TEXT + _TIMES + _COMPLEX) and not isinstance(cell, type(pd.NaT)):
             return tuple(map(int, np.unravel_index(number, cells.T.shape)))[::-1], cell
     return None
 
 
 def _what_it_is(values: object, cell: object, index: Index, name: str) -> tuple[str, str]:
-    """A text or a time in words, and how to mend it."""
+    """A text, a time or a complex number in words, and how to mend it."""
     if isinstance(cell, _TIMES):
         return f"the time {cell}", "Pass numbers instead, such as days since the first of them."
+    if isinstance(cell, _COMPLEX):
+        # scikit-learn's words, which its checks of estimators look for
+        mend = "Complex data not supported: take the real parts, or pass both parts as numbers."
+        return f"the complex number {cell:g} ({np.asarray(cell).dtype})", mend
     text = f"the text {str(cell)!r}" if isinstance(cell, str) else f"the text {cell!r}"
     spelt = "text that spells numbers becomes such by astype(float)."
     if name.startswith("X") and len(index) == 2:

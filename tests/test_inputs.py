@@ -33,6 +33,7 @@ ENCODE = (
 NUMBERS = "Pass numbers instead, such as days since the first of them."
 IMPUTE = "Impute missing values, say with SimpleImputer as the first step of a pipeline, or drop such rows."
 REPLACE = "Replace it by a finite number, or drop such rows."
+COMPLEX = "Complex data not supported: take the real parts, or pass both parts as numbers."
 DAYS = pd.to_datetime(["2020-01-01"] * 60)
 INTEGERS = pd.array([1] * 60, dtype="Int64")
 INTEGERS[9] = pd.NA
@@ -81,6 +82,28 @@ BAD_X = {
     "times alone": (
         np.full((60, 4), np.datetime64("2020-01-01", "D")),
         f"must hold numbers; got the time 2020-01-01 at row 0 of column 0. {NUMBERS}",
+    ),
+    "complex numbers": (
+        put(DENSE.astype(np.complex64), 17, 1, 2 + 1j),
+        f"must hold numbers; got the complex number 2+1j (complex64) at row 17 of column 1. {COMPLEX}",
+    ),
+    "complex numbers that are real": (
+        DENSE + 0j, f"must hold numbers; got the complex number {DENSE[0, 0]:g}+0j (complex64) at row 0 of column 0. "
+        + COMPLEX,
+    ),
+    "a complex column": (
+        FRAME.assign(debt=FRAME["debt"] + 1j * (FRAME.index == 9)),
+        f"must hold numbers; got the complex number {FRAME['debt'][9]:g}+1j (complex128) at row 9 "
+        f"of column 'debt' (2). "
+        f"{COMPLEX}",
+    ),
+    "a complex number among others": (
+        DENSE[:17].tolist() + [[0.0, 1j, 0.0, 0.0]] * 43,
+        f"must hold numbers; got the complex number 0+1j (complex128) at row 17 of column 1. {COMPLEX}",
+    ),
+    "a complex sparse table": (
+        sparse.csr_array(put(np.zeros((60, 4), complex), 17, 1, 2 + 1j)),
+        f"must hold numbers; got the complex number 2+1j (complex128) at row 17 of column 1. {COMPLEX}",
     ),
     "NaN in a frame": (
         put(FRAME, 17, 1, np.nan), f"must be finite; got NaN at row 17 of column 'income' (1). {IMPUTE}",
@@ -163,11 +186,30 @@ SPELT = "text that spells numbers becomes such by astype(float)."
 FINITE = "must be finite; got {} at row 5. Drop such rows."
 TEXT = "must hold numbers; got the text {!r} at row {}. "
 TARGETS = "Classes are for DensityClassifier; " + SPELT
+UNIT = (
+    "must be in a unit in which its largest value lies between 1e-140 and 1e+140, for variances are squares; got {} at "
+    "{}. Divide `y` by its own size."
+)
+FARTHEST = Y[np.abs(Y).argmax()]
 VALIDATION = {"y": Y, "X_val": DENSE}
 BAD_VECTORS = {
     "text": ("y", with_value("many"), {}, TEXT.format("many", 5) + TARGETS),
     "numbers in text": ("y", Y.astype(str), {}, TEXT.format(str(Y[0]), 0) + TARGETS),
     "times": ("y", pd.Series(DAYS), {}, f"must hold numbers; got the time 2020-01-01 00:00:00 at row 0. {NUMBERS}"),
+    "complex numbers": (
+        "y", with_value(2 + 1j, complex), {},
+        f"must hold numbers; got the complex number 2+1j (complex128) at row 5. {COMPLEX}",
+    ),
+    "complex weights": (
+        "sample_weight", np.ones(60) + 1j, {"y": Y},
+        f"must hold numbers; got the complex number 1+1j (complex128) at row 0. {COMPLEX}",
+    ),
+    "huge": ("y", 1e160 * Y, {}, UNIT.format(f"{1e160 * FARTHEST:g}", f"row {np.abs(Y).argmax()}")),
+    "tiny": ("y", 1e-160 * Y, {}, UNIT.format(f"{1e-160 * FARTHEST:g}", f"row {np.abs(Y).argmax()}")),
+    "a tiny column": (
+        "y", np.column_stack([Y, 1e-160 * Y]), {},
+        UNIT.format(f"{1e-160 * FARTHEST:g}", f"row {np.abs(Y).argmax()} of column 1"),
+    ),
     "NaN": ("y", with_value(np.nan, float), {}, FINITE.format("NaN")),
     "NA": ("y", pd.Series(INTEGERS), {}, "must be finite; got NaN at row 9. Drop such rows."),
     "a part of a series": (
@@ -193,6 +235,20 @@ def test_what_is_no_number_in_targets_weights_and_exposures_is_named(case):
     with pytest.raises(ValueError, match=r".") as caught:
         DensityRegressor().fit(DENSE, **rest | {name: values})
     assert str(caught.value) == f"`{name}` {message}"
+
+
+@pytest.mark.parametrize("size", [1e139, 1e-139])
+@pytest.mark.parametrize("family", ["gaussian", "student-t"])
+def test_any_unit_whose_squares_are_numbers_gives_the_same_fit(family, size):
+    y = Y / np.abs(Y).max()
+    plain, scaled = (DensityRegressor(family, **FAST).fit(DENSE, unit * y) for unit in (1.0, size))
+    np.testing.assert_allclose(scaled.predict(DENSE) / size, plain.predict(DENSE), rtol=1e-6)
+    deviations = [model.predict_dist(DENSE).stddev.numpy() for model in (scaled, plain)]
+    np.testing.assert_allclose(deviations[0] / size, deviations[1], rtol=1e-6)
+
+
+def test_targets_of_zero_have_no_size():
+    assert DensityRegressor(**FAST).fit(DENSE, np.zeros(60)).predict(DENSE).shape == (60,)
 
 
 def test_targets_of_scores_are_named():

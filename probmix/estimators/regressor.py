@@ -13,7 +13,7 @@ from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from .._numbers import as_numbers, cells_named, finite_numbers
+from .._numbers import as_numbers, cells_named, check_size, finite_numbers
 from .._predictions import NumberPredictions
 from ..families import Categorical, Family, canonical_name, get
 from ..mixup import Mixup
@@ -270,7 +270,9 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
                 ensure_min_samples=2,
                 allow_nd=self.network is not None,
             )
-        return x, targets.astype(np.float64), self._family_of(targets)
+        targets = targets.astype(np.float64)
+        check_size(targets, "y")
+        return x, targets, self._family_of(targets)
 
     def _family_name(self) -> str | None:
         return canonical_name(self.family) if isinstance(self.family, str) else None
