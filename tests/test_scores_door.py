@@ -140,6 +140,17 @@ def test_whole_numbers_are_numbers(name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
+def test_arrays_are_probabilities_to_the_nll_for_draws_have_none():
+    y = np.array([1, 0, 2])
+    probs = np.array([[0.2, 0.5, 0.3], [0.9, 0.1, 0.0], [0.5, 0.25, 0.25]])
+    for given in (probs, torch.tensor(probs), pd.DataFrame(probs), probs.tolist()):
+        np.testing.assert_allclose(scores.nll(given, y), -np.log([0.5, 0.9, 0.25]))
+    with pytest.raises(ValueError, match=r"^`y` must be a class index 0 \.\. 2; got 3 at row 1"):
+        scores.nll(probs, [1, 3, 0])
+    with pytest.raises(NotImplementedError, match="an array of class probabilities must have rows with the sum 1"):
+        scores.nll(100 * probs, y)
+
+
 @pytest.mark.parametrize("name", OF_CLASSES)
 def test_events_may_be_truth_values(name):
     expected = call(name, torch.tensor)

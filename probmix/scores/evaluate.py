@@ -169,7 +169,7 @@ def score_rows(
     0       0.25
     1       1.50
     >>> rows.attrs["missing"][("nll", "draws")]
-    'draws have no density, so neither log_prob nor NLL. Use `crps`, or fit a density to the draws.'
+    'draws have no density, so neither log_prob nor NLL. Use `crps`, or fit a density to the draws; an array of ...'
     """
     if not isinstance(models, Mapping):
         raise TypeError(

@@ -3,10 +3,12 @@
 from typing import Any
 
 from torch import Tensor
+from torch.distributions import Distribution
 
 from .._given import Numbers
 from ..distributions.parts import to_dtype_of
 from ..distributions.scoring import marginal_nll
+from ._classes import as_classes
 from ._inputs import checked
 
 
@@ -16,7 +18,9 @@ def nll(distribution: Any, y: Numbers) -> Tensor:
     Parameters
     ----------
     distribution : distribution, or what else `probmix.adapters.as_distribution` takes
+        But an array holds class probabilities, (*B, K), as from `predict_proba`, for draws have no density.
     y : array-like, broadcastable to batch shape + event shape
+        For class probabilities the indices of the classes.
 
     Returns
     -------
@@ -25,6 +29,8 @@ def nll(distribution: Any, y: Numbers) -> Tensor:
 
     Raises
     ------
+    NotImplementedError
+        If an array holds anything else than probabilities with the sum 1 in each row.
     ValueError
         If `y` has another shape or is not finite, or outside the support of a distribution that validates.
 
@@ -43,6 +49,18 @@ def nll(distribution: Any, y: Numbers) -> Tensor:
     >>> from probmix.scores import nll
     >>> nll(torch.distributions.Normal(torch.zeros(2), 1.0), torch.tensor([0.0, 2.0]))
     tensor([0.9189, 2.9189])
+    >>> nll([[0.5, 0.5], [0.9, 0.1]], [0, 1])
+    tensor([0.6931, 2.3026], dtype=torch.float64)
     """
-    distribution, y = checked(distribution, y)
+    distribution, y = checked(_density(distribution), y)
     return to_dtype_of(distribution, marginal_nll(distribution, y))
+
+
+def _density(prediction: Any) -> Any:
+    """Class probabilities as a distribution; of other arrays the door says what they lack."""
+    if isinstance(prediction, Distribution):
+        return prediction
+    try:
+        return as_classes(prediction)
+    except ValueError:
+        return prediction
