@@ -1,5 +1,6 @@
 """Recalibrated distributions."""
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -10,10 +11,11 @@ from recalibration_cases import bent_map, line, wide
 from scipy import stats
 
 from probmix import linear_pool
+from probmix.adapters import as_distribution
 from probmix.calibration import PITMap, Recalibrated, fit_pit_map
 from probmix.distributions import Gamma, Independent, LogNormal, Poisson, cdf, icdf, is_discrete
 from probmix.random import seeded
-from probmix.scores import coverage, crps, nll, pit
+from probmix.scores import coverage, crps, crps_with_bound, nll, pit
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +210,40 @@ def test_cuda_gives_what_the_cpu_gives(bent: PITMap, name: str) -> None:
     torch.testing.assert_close(cuda.mean.cpu(), cpu.mean)
     torch.testing.assert_close(cuda.icdf(wide(0.3).cuda()).cpu(), cpu.icdf(wide(0.3)))
     assert cuda.sample((3,)).device.type == "cuda"
+
+
+class Tosses(torch.distributions.Distribution):
+    """Geometric counts whose quantile is infinite from the level 1 - 1e-14 on, where their cdf rounds to 1."""
+
+    arg_constraints: ClassVar[dict] = {}
+    support = torch.distributions.constraints.nonnegative_integer
+
+    def expand(self, batch_shape, _instance=None):
+        return Tosses(torch.Size(batch_shape), validate_args=False)
+
+    def cdf(self, value):
+        p = 1 - 0.5 ** (value.double().floor() + 1).clamp(min=0)
+        return torch.where(p >= 1 - 1e-14, 1.0, p).expand(torch.broadcast_shapes(value.shape, self.batch_shape))
+
+    def icdf(self, q):
+        q = q.double().expand(torch.broadcast_shapes(q.shape, self.batch_shape))
+        k = (-torch.log2(1 - q) - 1 - 1e-9).ceil().clamp(min=0)
+        return torch.where(q >= 1 - 1e-14, torch.inf, k)
+
+    def log_prob(self, value):
+        return -(value.double() + 1) * math.log(2)
+
+
+def test_counts_whose_last_quantiles_are_infinite_are_cut_at_the_last_finite_one(bent):
+    coarse = Recalibrated(Tosses(torch.Size((2,)), validate_args=False), bent)
+    # the same law with quantiles all the way
+    fine = Recalibrated(as_distribution(stats.geom(np.full(2, 0.5), loc=-1)), bent)
+    y = wide(0.0, 5.0)
+    torch.testing.assert_close(coarse.mean.double(), fine.mean, rtol=1e-6, atol=0)
+    torch.testing.assert_close(coarse.variance.double(), fine.variance, rtol=1e-4, atol=0)
+    torch.testing.assert_close(crps(coarse, y).double(), crps(fine, y), rtol=1e-6, atol=0)
+    value, bound = crps_with_bound(coarse, y)
+    assert ((value - crps(fine, y)).abs() <= bound).all()
 
 
 class Rounded(torch.distributions.Distribution):

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, MixtureSameFamily, Normal, constra
 
 from .._special import ndtr
 from ..distributions import Independent, atoms, cdf, is_discrete
-from ..distributions.normal_scores import WIDEST, from_normal_score, from_probability, normal_score
+from ..distributions.normal_scores import WIDEST, finite_quantile, from_normal_score, from_probability, normal_score
 from ..distributions.panels import integrate, integrate_with_error
 from ..distributions.parts import device_of, to_dtype_of, widen
 from ..distributions.point_masses import mass_at
@@ -32,8 +32,8 @@ _LOOSER = 10.0
 _BLOCK = 2**22
 # Below this probability a difference of two cdfs has lost too many digits, or the map has none to tell them apart.
 _SMALL = 1e-12
-# Normal score of the mass that a CRPS leaves out on either side, and how closely the last finite quantile is sought.
-_TAIL_SCORE, _HALVINGS = float(-special.ndtri(TAIL)), 50
+# Normal score of the mass that a CRPS leaves out on either side.
+_TAIL_SCORE = float(-special.ndtri(TAIL))
 
 
 class Recalibrated(dist.TorchDistribution):
@@ -172,15 +172,7 @@ class Recalibrated(dist.TorchDistribution):
     def _finite_quantile(self, score: float) -> Tensor:
         """That of a normal score; where it is infinite, as of a cdf that rounds to 1, the last one that is not."""
         zero = torch.zeros(self.batch_shape, dtype=torch.float64, device=device_of(self.base))
-        y = self._quantile(zero + score)
-        if y.isfinite().all():
-            return y
-        inner, outer = zero, zero + score
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (inner + outer)
-            finite = self._quantile(middle).isfinite()
-            inner, outer = torch.where(finite, middle, inner), torch.where(finite, outer, middle)
-        return torch.where(y.isfinite(), y, self._quantile(inner))
+        return finite_quantile(self._quantile, zero + score).expand(self.batch_shape)
 
     def _mean(self) -> Tensor:
         """Mean, float64."""
@@ -230,8 +222,7 @@ class Recalibrated(dist.TorchDistribution):
 
     def _sum(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """E f(Y) over the counts, a block of them at a time."""
-        ends = torch.tensor([-WIDEST, WIDEST], dtype=torch.float64, device=device_of(self.base))
-        low, high = self._quantile(ends.reshape(-1, *(1,) * len(self.batch_shape))).expand(2, *self.batch_shape)
+        low, high = (self._finite_quantile(score) for score in (-WIDEST, WIDEST))
         total, below = torch.zeros_like(low), torch.zeros_like(low)
         terms = int((high - low).amax()) + 1 if low.numel() else 0
         block = max(1, _BLOCK // max(1, low.numel()))

@@ -17,7 +17,7 @@ from .counts import SMOOTH_FROM, has_smooth_cdf
 from .marginals import prepared
 from .parts import innermost, is_discrete, widen
 from .quadrature import TAIL, quadrature_crps, quadrature_window, quantiles
-from .sums import sum_crps, sum_window
+from .sums import counts_within, sum_crps, sum_window
 
 # Rounding of a sum of a few functions that are good to the last digits, in units of its largest term.
 ROUNDING = 4e-15
@@ -141,7 +141,7 @@ def error_from_cdf(distribution: Distribution, value: Tensor) -> Tensor:
 
 def _sum_with_bound(distribution: Distribution, y: Tensor) -> tuple[Tensor, Tensor]:
     value = marginal_crps(distribution, y)
-    low, high = quantiles(distribution, (TAIL, 1 - TAIL))
+    low, high = counts_within(distribution)
     error = _from_cdf(value.detach(), high - low + 1) + TAIL**2 * (high - low)
     # beyond the quantiles F counts as 0 or 1
     error = error + 4 * TAIL * value.detach()

@@ -4,15 +4,28 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from scipy import special
 from torch import Tensor
 from torch.distributions import Distribution
 
 from .counts import SMOOTH_FROM, counted, has_smooth_cdf, masses, smooth_cdf, summed_counts
 from .marginals import cdf
+from .normal_scores import finite_quantile, from_normal_score
 from .panels import BLOCK, integrate
 from .quadrature import TAIL, cells, panel_edges, quantiles, step_outside
 
 _TOLERANCE = 1e-9
+_TAIL_SCORE = float(-special.ndtri(TAIL))
+
+
+def counts_within(distribution: Distribution) -> tuple[Tensor, Tensor]:
+    """The least and the largest count between the tails that a sum leaves out, the latter finite whatever the base."""
+    low, high = quantiles(distribution, (TAIL, 1 - TAIL))
+    if not bool(high.isfinite().all()):
+        with torch.no_grad():
+            score = torch.full_like(high, _TAIL_SCORE)
+            high = finite_quantile(lambda at: from_normal_score(distribution, at).expand_as(score), score)
+    return low, high
 
 
 def sum_crps(distribution: Distribution, y: Tensor) -> Tensor:
@@ -26,7 +39,7 @@ def sum_crps(distribution: Distribution, y: Tensor) -> Tensor:
 
     where the last term comes from the step of g at y, if s < y.
     """
-    low, high = quantiles(distribution, (TAIL, 1 - TAIL))
+    low, high = counts_within(distribution)
     inside = torch.minimum(torch.maximum(y, low), high)
     # outside the two extreme quantiles F is 0 or 1
     outside, size = (y - inside).abs(), cells(distribution)
@@ -104,7 +117,7 @@ def overlap(k: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
 
 def sum_window(distribution: Distribution, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """Sum of (F(k) - 1[k >= y])^2 over the integers, times what the window leaves of [k, k + 1)."""
-    low, high = quantiles(distribution, (TAIL, 1 - TAIL))
+    low, high = counts_within(distribution)
     total = step_outside(y, lower, upper, low, high + 1)
     first, last = torch.maximum(low, lower.floor()), torch.minimum(high, upper.floor())
     terms = int((last - first).amax().clamp(min=-1)) + 1 if y.numel() else 0
