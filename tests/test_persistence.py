@@ -6,6 +6,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold
 
 import probmix
 from probmix import DensityClassifier, DensityRegressor, Mixup, families
@@ -70,6 +71,35 @@ def test_a_generator_as_random_state_comes_back_as_none(tmp_path):
 class MyWeights:
     def sample(self, shape, uniform, order=2):
         return torch.full((*uniform((*shape, 1)).shape[:-1], 2), 0.5)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_pairs_of_row_numbers_as_validation_come_back(tmp_path, members):
+    order = np.random.default_rng(1).permutation(60)
+    pairs = [(order[10:], order[:10]), (order[:40].tolist(), order[40:].tolist())][:members]
+    model = DensityRegressor(validation=pairs, n_members=members, **FAST).fit(X, Y)
+    model.save(tmp_path / "model")
+    loaded = probmix.load(tmp_path / "model")
+    for ours, theirs in zip(loaded.validation, pairs, strict=True):
+        for rows, given in zip(ours, theirs, strict=True):
+            assert rows.dtype == np.int64
+            np.testing.assert_array_equal(rows, given)
+    np.testing.assert_array_equal(loaded.fit(X, Y).predict(X), model.predict(X))
+
+
+def test_a_mask_of_rows_as_validation_comes_back(tmp_path):
+    judged = np.arange(60) < 15
+    model = DensityRegressor(validation=[(~judged, judged)], **FAST).fit(X, Y)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(probmix.load(tmp_path / "model").fit(X, Y).predict(X), model.predict(X))
+
+
+def test_a_splitter_as_validation_comes_back_as_none(tmp_path):
+    DensityRegressor(validation=KFold(5), **FAST).fit(X, Y).save(tmp_path / "model")
+    loaded = probmix.load(tmp_path / "model")
+    assert loaded.validation is None
+    with pytest.raises(ValueError, match="A splitter is not saved with an estimator: set it again"):
+        loaded.fit(X, Y)
 
 
 def test_what_cannot_be_saved_is_an_error(tmp_path):

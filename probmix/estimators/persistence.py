@@ -80,9 +80,7 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         tensors |= {"oof.eta": found.eta, "oof.place": torch.from_numpy(found.place)}
         tensors["oof.log_prob"] = torch.from_numpy(found.log_prob)
     params = estimator.get_params(deep=False)
-    if not isinstance(params["validation"], str):
-        # what a splitter is, only its own code can say
-        params["validation"] = None
+    params["validation"] = _plain_validation(params["validation"])
     if isinstance(params.get("family"), str):
         params["family"] = canonical_name(params["family"])
     network = estimator.network_
@@ -97,6 +95,15 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
     }
     contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     write_atomically(path, save(contiguous, {"format": _FORMAT, "estimator": json.dumps(header)}))
+
+
+def _plain_validation(validation: Any) -> Any:
+    """A name as it is, pairs of row numbers as arrays, and None for a splitter: what it is, its code says."""
+    if isinstance(validation, str):
+        return validation
+    if hasattr(validation, "split"):
+        return None
+    return [[np.asarray(rows) for rows in pair] for pair in validation]
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
