@@ -58,7 +58,7 @@ if __name__ == "__main__":
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     context = multiprocessing.get_context("spawn")
     for kind in ("normal", "heavy tails", "counts", "two targets"):
-        for bandwidth in (0.5, 0.01):
+        for bandwidth in (0.5, 0.05):
             process = context.Process(target=measure, args=(kind, n, bandwidth))
             process.start()
             process.join()

@@ -44,7 +44,7 @@ LOSS_DOOR = DOOR | {
     "mixup/row_graph.": "and graphs",
     "mixup/graph_partners.": "also those of one's own",
     "mixup/classes.": "which classes there are",
-    "mixup/label_kernel._points": "principal axes of several targets",
+    "mixup/kernel_boxes.": "how many rows are in each box",
 }
 # Iterations end when all rows have converged, which somebody has to ask.
 START = {
@@ -273,7 +273,11 @@ def test_proposals_of_many_rows_wait_once_a_draw_for_each_round(gpu):
     prepared = LabelKernel().prepare([y.unsqueeze(-1)], [y])
     numbers = KeyedRandom(member_keys(0, 1).to("cuda"))
     assert prepared.draw(torch.arange(600).unsqueeze(0).to("cuda"), numbers.uniform, 1).device == GPU
-    assert set(waits(gpu, ["mixup/label_kernel._points"])) == {"mixup/label_kernel._draw"}
+    assert set(
+        waits(
+            gpu,
+        )
+    ) == {"mixup/kernel_draws._draw"}
 
 
 WEIGHTS = [

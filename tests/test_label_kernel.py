@@ -5,7 +5,7 @@ import pytest
 import torch
 from partner_cases import drawn, frequencies, generator, pvalue_of, random_of
 
-from probmix.mixup import LabelKernel, label_kernel
+from probmix.mixup import LabelKernel, kernel_draws
 
 N = 200
 
@@ -50,8 +50,8 @@ def table(y, bandwidth):
 def way(request, monkeypatch):
     """The ways in which partners are found; tests have too few rows for the first to be taken by itself."""
     if request.param != "among all":
-        monkeypatch.setattr(label_kernel, "_FEW", 0)
-        monkeypatch.setattr(label_kernel, "_PROPOSALS_PER_ROW", 1.0 if request.param == "by proposals" else 0.01)
+        monkeypatch.setattr(kernel_draws, "_FEW", 0)
+        monkeypatch.setattr(kernel_draws, "_PROPOSALS_PER_ROW", 1.0 if request.param == "by proposals" else 0.01)
     return request.param
 
 
@@ -65,17 +65,16 @@ def test_partners_follow_the_kernel(kind, bandwidth, way):
 
 def test_proposals_are_enough_for_any_targets(monkeypatch):
     """No draw of one target takes more than a few dozen of them: at least exp(-2) of all in a window are accepted."""
-    monkeypatch.setattr(label_kernel, "_FEW", 0)
+    monkeypatch.setattr(kernel_draws, "_FEW", 0)
     asked = []
-    propose = label_kernel._KernelPartners._propose
+    log_kernel = kernel_draws.KernelPartners._log_kernel
 
     def counted(self, member, *rest):
         asked.append(len(member))
-        return propose(self, member, *rest)
+        return log_kernel(self, member, *rest)
 
-    monkeypatch.setattr(label_kernel._KernelPartners, "_propose", counted)
-    monkeypatch.setattr(label_kernel._KernelPartners, "_among_all", lambda self, member, *_: member[:0])
-    monkeypatch.setattr(label_kernel, "_PROPOSALS_PER_ROW", 1.0)
+    monkeypatch.setattr(kernel_draws.KernelPartners, "_log_kernel", counted)
+    monkeypatch.setattr(kernel_draws, "_PROPOSALS_PER_ROW", 1.0)
     for kind in KINDS[:-3]:
         asked.clear()
         drawn(LabelKernel(0.3), torch.zeros(N, 1), targets(kind), 50)
@@ -126,8 +125,8 @@ def test_a_single_row_is_its_own_partner(dtype):
 @pytest.mark.parametrize("few", [0, 30, 512])
 def test_members_draw_what_they_would_alone(few, monkeypatch):
     """Also where some have so few rows that the kernel to all is computed, and others have not."""
-    monkeypatch.setattr(label_kernel, "_FEW", few)
-    monkeypatch.setattr(label_kernel, "_PROPOSALS_PER_ROW", 0.1)
+    monkeypatch.setattr(kernel_draws, "_FEW", few)
+    monkeypatch.setattr(kernel_draws, "_PROPOSALS_PER_ROW", 0.1)
     y = [torch.randn(n, 2, generator=generator(n)) for n in (25, 60, 31)]
     rows = torch.stack([torch.randperm(len(one), generator=generator())[:20] for one in y])
     random = random_of(3)
