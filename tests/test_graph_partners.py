@@ -8,12 +8,25 @@ import pytest
 import torch
 from partner_cases import drawn, pvalue_of
 from scipy import sparse
+from sklearn.base import clone
 
 import probmix
 from probmix import DensityClassifier, DensityRegressor, fit_together
+from probmix.estimators import persistence
 from probmix.estimators.given import Given
 from probmix.estimators.graph_rows import over_training_rows
-from probmix.mixup import GraphPartners, LabelKernel, Mixup, NearestNeighbours, mixup_loss, preset
+from probmix.mixup import (
+    BatchNeighbours,
+    ClassBalanced,
+    DistanceKernel,
+    GraphPartners,
+    LabelKernel,
+    Mixup,
+    NearestNeighbours,
+    WithinDistance,
+    mixup_loss,
+    preset,
+)
 from probmix.training import Rows
 from probmix.training.batches import BatchSource
 from probmix.training.description import description
@@ -121,6 +134,37 @@ def test_a_graph_is_a_value():
     assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
     with pytest.raises(ValueError, match="read-only"):
         one.indices[0] = 3
+
+
+def test_a_graph_is_saved(tmp_path, monkeypatch):
+    for one in (graph(), GraphPartners(range(N + 1), [*range(1, N), 0])):
+        model = DensityRegressor(mixup=Mixup(partners=one), **FAST).fit(X, Y)
+        model.save(tmp_path / "model")
+        loaded = probmix.load(tmp_path / "model")
+        assert loaded.mixup_ == model.get_params()["mixup"] == loaded.get_params()["mixup"]
+        np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+        again = clone(loaded).fit(X, Y)
+        np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    monkeypatch.setattr(persistence, "_LARGEST_HEADER", 1000)
+    message = (
+        r"^the parameters of the estimator take 0\.0 MB as text, and a file has room for 0\.001 MB: that of a graph of "
+        r"GraphPartners with a million edges\. Pickle the estimator instead\.$"
+    )
+    with pytest.raises(ValueError, match=message):
+        model.save(tmp_path / "large")
+    assert not (tmp_path / "large").exists()
+
+
+@pytest.mark.parametrize(
+    "law",
+    [LabelKernel(0.3), DistanceKernel(2.0, k=7), WithinDistance(1.5), BatchNeighbours(k=4), BatchNeighbours(radius=2.0),
+     ClassBalanced()],
+    ids=repr,
+)  # fmt: skip
+def test_laws_of_partners_are_saved(law, tmp_path):
+    model = DensityRegressor("poisson", mixup=Mixup(partners=law), **FAST).fit(X, np.abs(Y).round())
+    model.save(tmp_path / "model")
+    assert probmix.load(tmp_path / "model").mixup_.partners == law
 
 
 def test_a_checkpoint_belongs_to_its_graph():

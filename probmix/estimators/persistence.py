@@ -24,6 +24,8 @@ from .out_of_fold import OutOfFold
 
 # Files of the format before hold neither a clip of the inputs nor bounds of the head, for there were none.
 _FORMAT, _BEFORE = "probmix-3", "probmix-2"
+# Of safetensors it is 100 MB, in which quotation marks count twice.
+_LARGEST_HEADER = 95_000_000
 _FITTED = (
     "n_features_in_",
     "feature_names_in_",
@@ -94,7 +96,14 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         "hidden_layer_sizes": list(network.hidden_layer_sizes) if isinstance(network, DensityNetwork) else None,
     }
     contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    write_atomically(path, save(contiguous, {"format": _FORMAT, "estimator": json.dumps(header)}))
+    settings = json.dumps(header)
+    if len(settings) > _LARGEST_HEADER:
+        raise ValueError(
+            f"the parameters of the estimator take {len(settings) / 1e6:.1f} MB as text, and a file has room for "
+            f"{_LARGEST_HEADER / 1e6:g} MB: that of a graph of GraphPartners with a million edges. Pickle the "
+            "estimator instead."
+        )
+    write_atomically(path, save(contiguous, {"format": _FORMAT, "estimator": settings}))
 
 
 def _plain_validation(validation: Any) -> Any:

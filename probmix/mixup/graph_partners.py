@@ -34,7 +34,8 @@ class GraphPartners:
 
     Notes
     -----
-    Saved with an estimator as numbers in its header, in which there is room for some ten million edges.
+    Saved with an estimator as numbers in the header of its file, in which there is room for about a million edges with
+    weights.
 
     Examples
     --------

@@ -9,9 +9,9 @@ from torch import Tensor
 from .kernel_draws import Propose
 from .partners import stack_filled
 
-# Rows that a box has at least, and how often all are halved at most: pairs of boxes are in memory.
+# Rows that a box has at least, and pairs of boxes for each row at most: these are in memory.
 _LEAST = 8
-_HALVINGS = 10
+_PAIRS_PER_ROW = 32
 # Shares of the boxes that are proposed to a box add up to this.
 _BITS = 40
 _BLOCK = 2**21
@@ -89,7 +89,7 @@ def _boxes(points: Tensor) -> dict[str, Tensor]:
     n = len(points)
     order, box = torch.arange(n, device=points.device), torch.zeros(n, dtype=torch.int64, device=points.device)
     halvings = 0
-    while halvings < _HALVINGS and n >> (halvings + 1) >= _LEAST:
+    while n >> (halvings + 1) >= _LEAST and 4 ** (halvings + 1) <= _PAIRS_PER_ROW * n:
         corners = _corners(points, box, 1 << halvings)
         side = (corners[:, 1] - corners[:, 0]).argmax(-1)
         along = points.gather(1, side[box].unsqueeze(1)).squeeze(1)

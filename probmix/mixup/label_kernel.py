@@ -40,10 +40,11 @@ class LabelKernel:
     Windows around a row, of radii :math:`2h, \sqrt 8 h, \sqrt{12} h, \ldots` and in the end of all rows, are found by
     bisection; a window is drawn with probability proportional to its rows times the fall of the kernel to the next, a
     row of it uniformly, and this is accepted with the ratio of the kernel to the step function that the windows make,
-    0.59 on average: time n log n, memory n. Rows of several targets are in boxes, 1024 at most; a box is drawn by its
-    rows and the kernel at its distance from the box of the row, a row of it uniformly, and this is accepted with the
-    ratio of the kernels: the more rarely, the more targets there are and the smaller the bandwidth is. Where very many
-    proposals were rejected, and of 512 rows or fewer, the kernel is computed to all rows.
+    0.59 on average: time n log n, memory n. Rows of several targets are in boxes, of which there are 32 pairs for each
+    row at most; a box is drawn by its rows and the kernel at its distance from the box of the row, a row of it
+    uniformly, and this is accepted with the ratio of the kernels: the more rarely, the more targets
+    there are and the smaller the bandwidth is. Where very many proposals were rejected, and of 512 rows or fewer, the
+    kernel is computed to all rows: with eight targets, that is most of the work.
 
     References
     ----------
