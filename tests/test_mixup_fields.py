@@ -11,7 +11,7 @@ from training_cases import MEMBERS, OPTIONS, make_data, run, task_of
 
 import probmix
 from probmix import DensityClassifier, DensityRegressor, GaussianEmbedding, NaturalHead, families, log_linear_pool
-from probmix.mixup import BetaWeights, Mixup, NearestNeighbours, mixup_loss, preset
+from probmix.mixup import BetaWeights, Mixup, NearestNeighbours, SimilarityWeights, mixup_loss, preset
 from probmix.mixup.terms import group_weights
 from probmix.networks import DensityNetwork
 from probmix.random import KeyedRandom, member_keys
@@ -103,6 +103,16 @@ def test_both_laws_see_the_same_numbers():
     for seed in range(3):
         one, other = (mixup_loss(network(), "gaussian", X, Y, m, generator=generator(seed)) for m in (same, twice))
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("laws", [(SimilarityWeights(), BetaWeights()), (BetaWeights(), SimilarityWeights())])
+def test_one_of_the_laws_may_depend_on_distances_of_members(laws):
+    weights, label_weights = laws
+    mixup = Mixup(at="input", weights=weights, label_weights=label_weights, label_pool="average")
+    joint, _, _ = run(make_data(), mixup)
+    alone, _, _ = run(make_data(members=slice(1, 2)), mixup, members=slice(1, 2))
+    for name, tensor in alone.state.items():
+        torch.testing.assert_close(joint.state[name][1], tensor[0], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -38,6 +38,8 @@ def draw_weights(
     if mixup.label_weights is None:
         return weights, weights
     labels = _sample(mixup.label_weights, shape, numbers.again(), mixup.order, distances)
+    # one law may differ between members, and the other not
+    weights, labels = torch.broadcast_tensors(weights, labels)
     # two Beta laws that see the same numbers still disagree in one of ten pairs which row is the heavier one
     ranks = weights.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
     return weights, labels.sort(-1, descending=True).values.gather(-1, ranks)
