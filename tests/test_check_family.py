@@ -224,6 +224,13 @@ BROKEN: list[tuple[str, ExponentialFamily, str, Callable[..., object], set[str]]
         {"rescale"},
     ),
     (
+        "stretch of the marginal",
+        Gaussian(),
+        "stretch",
+        lambda self, eta, marginal, factor: Gaussian.stretch(self, marginal, eta, factor),
+        {"stretch"},
+    ),
+    (
         "targets unchecked",
         Poisson(),
         "check_targets",

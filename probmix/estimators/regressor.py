@@ -120,6 +120,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         search it ends the fit that runs, and a second one the search.
     mixup_until_ : ndarray, (n_members,), or None
         The last epoch in which each member mixed its rows, with ``until`` of a `Mixup`; None without.
+    rescaling_ : Rescaling or None
+        The means towards which rows and targets were drawn, with ``rescale`` of a `Mixup`; None without.
     params_ : dict
         What was chosen by size: "batch_size", "patience" and "n_threads", which is one for small networks.
     oof_log_prob_ : ndarray, (n,)

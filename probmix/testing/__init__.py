@@ -4,7 +4,7 @@ import torch
 
 from ..families import ExponentialFamily, Family
 from .cases import DRAWS, ROWS, Case, draw, ordinary
-from .density_contracts import DENSITY_CONTRACTS
+from .density_contracts import DENSITY_CONTRACTS, check_stretch
 from .distribution_contracts import DISTRIBUTION_CONTRACTS
 from .exponential_contracts import EXPONENTIAL_CONTRACTS
 
@@ -25,6 +25,7 @@ def check_family(family: Family, seed: int = 0) -> None:
     - targets: `marginal_params` finds the mean, `rescale` is a change of variables, `raw_bounds` leaves room for the
       parameters that targets were drawn from, `check_targets` refuses NaN, and an exposure, where there is such,
       multiplies the mean;
+    - distance: `stretch` is the same in all units, and its factors multiply;
     - the cdf: it rises from 0 to 1, in both precisions, and is the integral of the density or the sum of probabilities;
     - quantiles: `icdf` is the inverse of the cdf, and the smallest value that reaches the level where the cdf jumps;
     - draws: they have the cdf, by a bound that chance does not break, and are independent of each other and of other
@@ -71,6 +72,7 @@ def check_family(family: Family, seed: int = 0) -> None:
         contracts = [*DENSITY_CONTRACTS.items(), *DISTRIBUTION_CONTRACTS.items()]
         if isinstance(family, ExponentialFamily):
             contracts += EXPONENTIAL_CONTRACTS.items()
+        contracts.append(("stretch", check_stretch))
         for name, contract in contracts:
             try:
                 eta = ordinary(family, generator, ROWS)

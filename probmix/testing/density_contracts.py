@@ -122,6 +122,19 @@ def _check_rescale(case: Case) -> None:
     close("`log_prob` in the user's units", user, log_prob(case.family, eta, scaled) - volume, EXACT)
 
 
+def check_stretch(case: Case) -> None:
+    """That densities which are moved away from a marginal one are so in any unit, and by factors that multiply."""
+    family, scaler = case.family, case.family.scaler(case.y)
+    eta, marginal = case.eta, case.eta.flip(0)
+    close("`stretch` by a factor of one", family.stretch(eta, marginal, 1.0), eta, LINK)
+    twice = family.stretch(family.stretch(eta, marginal, 1.25), marginal, 1.2)
+    close("`stretch` by two factors", twice, family.stretch(eta, marginal, 1.5), LINK)
+    there = family.rescale(family.stretch(eta, marginal, 1.5), scaler)
+    user = family.stretch(family.rescale(eta, scaler), family.rescale(marginal, scaler), 1.5)
+    close("`stretch` in the user's units", user, there, LINK)
+    family.distribution(there)  # validates its arguments
+
+
 def _check_bounds(case: Case) -> None:
     low, high = case.family.raw_bounds(case.y)
     shape = (1, ROWS, case.family.num_raw)
