@@ -116,7 +116,7 @@ def test_a_mixup_that_ends_by_validation_has_patience():
     assert with_mixup(estimator, preset("mixup")).get_params() == plain
     early = preset("early-stopped-mixup")
     copied = with_mixup(estimator, early)
-    assert copied.get_params() == {**plain, "mixup": early, "patience": 3}
+    assert copied.get_params() == {**plain, "mixup": early, "patience": 6}
     random = np.random.default_rng(0)
     model = copied.fit(random.normal(size=(60, 2)), random.normal(size=60))
     chosen = Fit(model, Candidate(early, 0.2, 0.0)).chosen()

@@ -62,8 +62,8 @@ Estimator = TypeVar("Estimator", bound=DensityEstimator)
 
 def with_mixup(estimator: Estimator, mixup: Mixup) -> Estimator:
     """A copy of an estimator with a mixup, and with the patience that one needs which ends by validation."""
-    # a tenth of the epochs without a gain
-    patience = {"patience": max(1, estimator.max_epochs // 10)} if mixup.until == "validation" else {}
+    # a fifth of the epochs without a gain
+    patience = {"patience": max(1, estimator.max_epochs // 5)} if mixup.until == "validation" else {}
     copied: Estimator = clone(estimator).set_params(mixup=mixup, **patience)
     return copied
 

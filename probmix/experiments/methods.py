@@ -61,7 +61,7 @@ AUTO = fill(
     "several fits, and erm is one fit: a part of any difference is that choice. Methods whose works have strengths of "
     'their own keep them whatever alpha is: regmixup and regprobmix 10 ("auto" tries 10 and 20), c-mixup and c-probmix '
     '2 ("auto" tries 0.5, 1 and 2), and the laws of similarity and meta methods have no alpha. Early-stopped '
-    "methods end mixing when the NLL of the rows that choose the epoch has not fallen for a tenth of the epochs, and "
+    "methods end mixing when the NLL of the rows that choose the epoch has not fallen for a fifth of the epochs, and "
     "training when it has not for as many thereafter.",
     width=118,
 )
