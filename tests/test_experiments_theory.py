@@ -12,6 +12,7 @@ from probmix.experiments.theory import (
     AlternatingLine,
     Crossover,
     Expansions,
+    LinearLayers,
     RareFeatures,
     Strengths,
     alternating_line,
@@ -132,6 +133,29 @@ def test_mixup_hurts_calibration_in_few_dimensions_and_helps_in_many():
         assert values == sorted(values, reverse=case.startswith("p = 200"))
 
 
+# -- linearity ---------------------------------------------------------------------------------------------------------
+
+
+def test_layers_of_a_network_and_its_speed():
+    part = LinearLayers(n=50, steps=60)
+    units = [unit for unit in part.units(1) if unit["method"] == "mixup"]
+    assert len({tuple(part.job(unit).items()) for unit in units}) == 1
+    by_case = {unit["case"]: outcome for unit, outcome in zip(units, part.work(units), strict=True)}
+    whole = by_case.pop("network")
+    assert list(by_case) == ["hidden1", "hidden2", "hidden3", "hidden4", "output"]
+    assert all(0 < outcome.scores["nonlinearity"] < 1 for outcome in by_case.values())
+    assert len(whole.details["accuracy"]) == 6
+    assert whole.scores["accuracy"] == whole.details["accuracy"][-1] > 0.3
+    assert whole.scores["steps"] in range(10, 61, 10)
+
+
+def test_supervised_mixup_makes_layers_less_linear():
+    part = LinearLayers(steps=400)
+    erm, mixup = ([unit for unit in part.units(1) if unit["method"] == method] for method in ("erm", "mixup"))
+    plain, mixed = ([one.scores.get("nonlinearity") for one in part.work(units)][1:5] for units in (erm, mixup))
+    assert np.mean(mixed) > 1.4 * np.mean(plain)
+
+
 def test_a_perceptron_of_one_s_own_follows_its_seed_and_leaves_the_generator_alone():
     state = torch.get_rng_state()
     first, again, other = (perceptron((3, 4, 2), nn.Tanh, seed) for seed in (0, 0, 1))
@@ -229,7 +253,7 @@ def test_errors(arguments, message):
 
 
 def test_every_part_has_pictures_that_close_by_themselves(tmp_path):
-    parts = (AlternatingLine(epochs=2), Expansions(steps=1))
+    parts = (AlternatingLine(epochs=2), LinearLayers(n=20, steps=20), Expansions(steps=1))
     for part in parts:
         experiment = TheoryExperiment([part], 1)
         results, failures = reproduce(experiment, tmp_path / part.name, verbose=False)

@@ -4,6 +4,7 @@ from .alternating_line import AlternatingLine
 from .crossover import Crossover
 from .expansions import Expansions
 from .experiment import PARTS, PROTOCOL, TheoryExperiment
+from .linear_layers import LinearLayers
 from .part import Part
 from .perceptron import perceptron
 from .rare_features import RareFeatures
@@ -15,6 +16,7 @@ __all__ = [
     "AlternatingLine",
     "Crossover",
     "Expansions",
+    "LinearLayers",
     "Part",
     "RareFeatures",
     "Strengths",

@@ -14,12 +14,13 @@ from ..tabular import versions
 from .alternating_line import AlternatingLine
 from .crossover import Crossover
 from .expansions import Expansions
+from .linear_layers import LinearLayers
 from .part import Part
 from .rare_features import RareFeatures
 from .strengths import Strengths
 
 ALL_PARTS: dict[str, Part] = {
-    one.name: one for one in (RareFeatures(), AlternatingLine(), Crossover(), Strengths(), Expansions())
+    one.name: one for one in (RareFeatures(), AlternatingLine(), Crossover(), LinearLayers(), Strengths(), Expansions())
 }
 PARTS = tuple(ALL_PARTS)
 PROTOCOL = "\n\n".join([(__doc__ or "").strip(), *(part.protocol for part in ALL_PARTS.values())])

@@ -100,7 +100,9 @@ class Strengths(Part):
         for law in dict.fromkeys(str(one.unit["case"]) for one in results):
             place = values[law, QUANTITIES[3]], values[law, QUANTITIES[2]]
             ax.plot(*place, "o", color="C0", markersize=5)
-            ax.annotate(law, place, (6, 3), textcoords="offset points", fontsize="small")
+            # those of the W law are next to those of three rows
+            below = law.startswith(("Beta(0.5)", "Dirichlet"))
+            ax.annotate(law, place, (6, -11 if below else 3), textcoords="offset points", fontsize="small")
         ax.axhline(1 / 8, color="black", linewidth=0.7, linestyle=":")
         ax.margins(x=0.25)
         ax.set_ylim(0, 0.14)
