@@ -32,7 +32,8 @@ class Boxes:
     corners : Tensor, (M, G, 2, d)
         Smallest and largest coordinates.
     bound : Tensor, (M, G * G), int64
-        Boxes share the numbers from b * 2^40 to (b + 1) * 2^40 that are those of box b, each those below its bound.
+        Boxes share the numbers from b * 2^40 to (b + 1) * 2^40 that are those of box b, each those below its bound; the
+        boxes of all members are counted through.
     count : Tensor, (M,)
         How many boxes each member has.
     """
@@ -49,33 +50,39 @@ class Boxes:
     def of(cls, points: Sequence[Tensor]) -> "Boxes":
         """From the points of each member, (n_m, d)."""
         found = [_boxes(one) for one in points]
-        fillers = {"bound": torch.iinfo(torch.int64).max}
+        boxes = max(len(one["size"]) for one in found)
+        fillers = {"bound": boxes << _BITS}
         tensors = {name: stack_filled([one[name] for one in found], fillers.get(name, 0)) for name in found[0]}
+        tensors["bound"] += _first_numbers(tensors["start"])
         return cls(**tensors, count=torch.tensor([len(one["size"]) for one in found], device=points[0].device))
 
     def members(self, positions: Tensor) -> "Boxes":
         tensors = (self.position, self.box, self.start, self.size, self.corners, self.bound, self.count)
-        return Boxes(*(one[positions] for one in tensors))
+        part = Boxes(*(one[positions] for one in tensors))
+        part.bound.add_(_first_numbers(part.start) - _first_numbers(self.start)[positions])
+        return part
 
     def among(self, rows: Tensor) -> Propose:
         members, boxes = self.start.shape
-        offset = (torch.arange(members, device=rows.device) * boxes).unsqueeze(1)
-        own = (self.box.gather(1, rows) + offset).flatten()
-        # those of all members on one line, which has none of the numbers behind the last box of a member
-        line = (self.bound.clamp(max=boxes << _BITS) + (offset << _BITS)).flatten()
-        start, size = self.start.flatten(), self.size.flatten()
+        own = (self.box.gather(1, rows) + torch.arange(members, device=rows.device).unsqueeze(1) * boxes).flatten()
+        bound, start, size = self.bound.flatten(), self.start.flatten(), self.size.flatten()
         corners, position = self.corners.flatten(0, 1), self.position.flatten()
 
         def propose(which: Tensor, member: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
             box, first = own[which], member * boxes
             number = (box << _BITS) + (numbers[:, 0] * 2**_BITS).long()
-            entry = torch.searchsorted(line, number, right=True) - member * self.bound.shape[1]
+            entry = torch.searchsorted(bound, number, right=True) - member * self.bound.shape[1]
             other = first + entry - (box - first) * self.count[member]
             place = start[other] + (numbers[:, 1] * size[other]).long()
             found = position[member * self.position.shape[1] + place]
             return found, -_gaps(corners[box], corners[other]) / 2
 
         return propose
+
+
+def _first_numbers(boxes: Tensor) -> Tensor:
+    """The numbers at which those of each member begin, (M, G) -> (M, 1)."""
+    return (torch.arange(len(boxes), device=boxes.device).unsqueeze(1) * boxes.shape[1]) << _BITS
 
 
 def _gaps(one: Tensor, other: Tensor) -> Tensor:
@@ -103,19 +110,18 @@ def _boxes(points: Tensor) -> dict[str, Tensor]:
     order = box.argsort(stable=True)
     size = box.bincount(minlength=1 << halvings)
     corners = _corners(points, box, len(size))
-    bounds = []
+    bound = box.new_empty(len(size), len(size))
     for block in torch.arange(len(size), device=points.device).split(max(1, _BLOCK // corners[:, 0].numel())):
         mass = size * torch.exp(-_gaps(corners[block].unsqueeze(1), corners) / 2)
         share = mass.cumsum(-1)
-        parts = (share / share[:, -1:] * 2**_BITS).round().long()
-        bounds.append(((block << _BITS).unsqueeze(-1) + parts).flatten())
+        bound[block] = (block << _BITS).unsqueeze(-1) + (share / share[:, -1:] * 2**_BITS).round().long()
     return {
         "position": order,
         "box": box,
         "start": size.cumsum(0) - size,
         "size": size,
         "corners": corners,
-        "bound": torch.cat(bounds),
+        "bound": bound.flatten(),
     }
 
 

@@ -141,6 +141,8 @@ class NearestNeighbours:
 def stack_filled(values: Sequence[Tensor], filler: float) -> Tensor:
     """Values of the rows of each member, (n_m, *V), as (M, n, *V), with a filler where a member has fewer."""
     longest = max(len(one) for one in values)
+    if len(values) == 1:
+        return values[0].unsqueeze(0)  # which may be most of the memory
     filled = (torch.cat([one, one.new_full((longest - len(one), *one.shape[1:]), filler)]) for one in values)
     return torch.stack(list(filled))
 
