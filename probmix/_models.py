@@ -48,13 +48,7 @@ def fit_arguments(estimator: Any, **given: Any) -> dict[str, Any]:
         If there is one that the model inside does not take.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    prefix = ""
-    while isinstance(estimator, Pipeline | BaseSearchCV):
-        if isinstance(estimator, Pipeline):
-            name, estimator = estimator.steps[-1]
-            prefix += f"{name}__"
-        else:
-            estimator = estimator.estimator
+    prefix, estimator = _to_fit(estimator)
     for name in given:
         if not has_fit_parameter(estimator, name):
             raise TypeError(
@@ -64,3 +58,20 @@ def fit_arguments(estimator: Any, **given: Any) -> dict[str, Any]:
     if get_config()["enable_metadata_routing"]:
         prefix = ""
     return {prefix + name: value for name, value in given.items()}
+
+
+def takes_groups(estimator: Any) -> bool:
+    """Whether the model inside keeps groups of rows together in its own validation."""
+    return bool(has_fit_parameter(_to_fit(estimator)[1], "groups"))
+
+
+def _to_fit(estimator: Any) -> tuple[str, Any]:
+    """The model inside of pipelines and searches that are not fitted, and the prefix of its arguments there."""
+    prefix = ""
+    while isinstance(estimator, Pipeline | BaseSearchCV):
+        if isinstance(estimator, Pipeline):
+            name, estimator = estimator.steps[-1]
+            prefix += f"{name}__"
+        else:
+            estimator = estimator.estimator
+    return prefix, estimator

@@ -268,8 +268,12 @@ def test_a_fit_that_fails_says_why_and_leaves_it_unfitted(model, kind, message: 
 
 def test_what_is_rejected() -> None:
     X, y = problem(40)
-    with pytest.raises(TypeError, match="sample_weight"):
+    with pytest.raises(
+        TypeError, match=r"takes no `sample_weight`, for .* Fit the model with weights first, and pass "
+    ):
         ConformalRegressor(QUICK).fit(X, y, sample_weight=np.ones(40))
+    with pytest.raises(TypeError, match=r"^`fit` of ConformalRegressor has no argument `weights`\.$"):
+        ConformalRegressor(QUICK).fit(X, y, weights=np.ones(40))
     model = ConformalRegressor(QUICK, random_state=0).fit(X, y)
     for coverage in (0.0, 1.0, 90, "0.9"):
         with pytest.raises(ValueError, match="`coverage` must be a number"):

@@ -68,6 +68,8 @@ class ConformalRegressor(CalibratedEstimator):
       :math:`F(k - 1) \le` the k-th largest F(y - 1); its ends are whole numbers, and it covers more than c where
       probabilities are lumpy. Where no integer is left, both ends change places.
     - For several targets the promise holds for each by itself.
+    - With `groups` whole groups are exchangeable, not their rows: the coverage is then about what is promised, and the
+      more so the more groups there are.
     - `fit` takes no weights: the promise is one about rows that are alike. Fit the model with weights first and freeze
       it.
 
@@ -97,7 +99,14 @@ class ConformalRegressor(CalibratedEstimator):
         self.cv = cv
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, exposure: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        exposure: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        **other: Any,
+    ) -> Self:
         """Fit the model, unless it is frozen, and take the PIT of the calibration rows.
 
         Parameters
@@ -107,6 +116,12 @@ class ConformalRegressor(CalibratedEstimator):
         y : array-like, (n,) or (n, d)
         exposure : array-like, (n,), optional
             Of counts, as the model takes it.
+        groups : array-like, (n,), optional
+            Labels of groups, such as subjects with several measurements: all rows of a group are either fitted or
+            calibrate, and a model whose `fit` takes groups gets them for its own validation. Folds and shares are then
+            of groups. Searches pass them on by metadata routing, ``set_fit_request(groups=True)``.
+        **other
+            Nothing more: `sample_weight` is refused in words.
 
         Returns
         -------
@@ -115,18 +130,26 @@ class ConformalRegressor(CalibratedEstimator):
         Raises
         ------
         ValueError
-            For too few rows to split, several splits, or what the model raises.
+            For too few rows or groups to split, several splits, groups that `cv` splits, or what the model raises.
         TypeError
-            If the model predicts no distribution, or its `fit` takes no exposures and there are some.
+            If the model predicts no distribution, its `fit` takes no exposures and there are some, or for weights.
 
         Notes
         -----
         A fit that fails leaves the estimator unfitted, also if it was fitted before.
         """
-        return self._fit(X, y, exposure=exposure)
+        if "sample_weight" in other:
+            raise TypeError(
+                "`fit` of ConformalRegressor takes no `sample_weight`, for the coverage is promised to rows that are "
+                "alike. Fit the model with weights first, and pass FrozenEstimator(model) and rows that it has not "
+                "seen."
+            )
+        if other:
+            raise TypeError(f"`fit` of ConformalRegressor has no argument `{next(iter(other))}`.")
+        return self._fit(X, y, exposure=exposure, groups=groups)
 
-    def _splits(self, X: Any, y: Any, seed: int) -> Any:
-        splits = list(super()._splits(X, y, seed))
+    def _splits(self, X: Any, y: Any, groups: Any, seed: int) -> Any:
+        splits = list(super()._splits(X, y, groups, seed))
         if len(splits) != 1:
             raise ValueError(
                 f"`cv` must hold out one part of the rows, for which the coverage can be promised; got {self.cv!r} of "

@@ -11,7 +11,14 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import BaseCrossValidator, KFold, ShuffleSplit, check_cv
+from sklearn.model_selection import (
+    BaseCrossValidator,
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    ShuffleSplit,
+    check_cv,
+)
 from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import (
     _num_samples,
@@ -21,11 +28,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from .._given import checked_weights
-from .._models import check_exposure_is_given, fit_arguments, fitted_with_exposure
+from .._models import check_exposure_is_given, fit_arguments, fitted_with_exposure, takes_groups
 from .._numbers import as_numbers, as_numpy, cells_named, check_finite, finite_numbers
 from .._targets import checked_targets
 from ..distributions.parts import device_of
 from ..estimators.checks import check_integer, check_real, check_seed
+from ..estimators.validation import check_groups
 from ..scores.prediction import predicted_distribution
 
 Rows = NDArray[np.intp]
@@ -51,7 +59,7 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
     def _calibrate(self, parts: list[HeldOut], sample_weight: NDArray[np.float64] | None, seed: int) -> None:
         """Set the fitted attributes that follow from held-out rows."""
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any = None, exposure: Any = None) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None, exposure: Any = None, groups: Any = None) -> Self:
         """Fit the model and calibrate it; where either fails, be unfitted."""
         self._forget()
         try:
@@ -63,7 +71,9 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
             if sample_weight is not None:
                 with cells_named(sample_weight=sample_weight):
                     sample_weight = checked_weights(sample_weight, (_num_samples(X),)).cpu().numpy()
-            model, parts = self._fit_apart(X, y, sample_weight, exposure, seed)
+            numbers = check_groups(groups, _num_samples(X))
+            labels = None if numbers is None else numbers.numpy()
+            model, parts = self._fit_apart(X, y, sample_weight, exposure, labels, seed)
             self._calibrate(parts, sample_weight, seed)
             self.estimator_ = model
             for name in ("n_features_in_", "feature_names_in_"):
@@ -74,14 +84,29 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
             raise
         return self
 
-    def _fit_apart(self, X: Any, y: Any, sample_weight: Any, exposure: Any, seed: int) -> tuple[Any, list[HeldOut]]:
+    def _fit_apart(
+        self, X: Any, y: Any, sample_weight: Any, exposure: Any, groups: Any, seed: int
+    ) -> tuple[Any, list[HeldOut]]:
         """The model for new rows, and what models say of the rows that they were not fitted to."""
         if isinstance(self.estimator, FrozenEstimator):
+            if groups is not None:
+                raise ValueError(
+                    "`groups` say which rows are not to be split between the fit and the calibration, and a frozen "
+                    "estimator is not fitted again. Pass no groups, and rows of groups that the estimator has not seen."
+                )
             check_is_fitted(self.estimator)
             return self.estimator, [_held_out(self.estimator, X, y, exposure, np.arange(_num_samples(X)))]
         given = {"sample_weight": sample_weight, "exposure": exposure}
+        if takes_groups(self.estimator):
+            given["groups"] = groups
         fit_arguments(self.estimator, **given)  # raises before any fit
-        splits = list(self._splits(X, y, seed))
+        if groups is not None and groups.max() == 0:
+            raise ValueError(
+                "`groups` must name at least 2 groups, of which some are fitted and others calibrate; got 1."
+            )
+        splits = list(self._splits(X, y, groups, seed))
+        if groups is not None:
+            _check_whole(splits, groups)
         parts = []
         for train, test in splits:
             model = _fit_clone(self.estimator, X, y, given, train)
@@ -90,19 +115,21 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
             model = _fit_clone(self.estimator, X, y, given, np.arange(_num_samples(X)))
         return model, parts
 
-    def _splits(self, X: Any, y: Any, seed: int) -> Iterable[tuple[Rows, Rows]]:
-        cv: BaseCrossValidator | ShuffleSplit
+    def _splits(self, X: Any, y: Any, groups: Any, seed: int) -> Iterable[tuple[Rows, Rows]]:
+        cv: BaseCrossValidator | ShuffleSplit | GroupShuffleSplit
         if isinstance(self.cv, Integral):
             check_integer("cv", self.cv, 2)
-            cv = KFold(int(self.cv), shuffle=True, random_state=seed % 2**32)
+            folds = KFold if groups is None else GroupKFold
+            cv = folds(int(self.cv), shuffle=True, random_state=seed % 2**32)
         elif isinstance(self.cv, Real):
             check_real("cv", self.cv, 0.0, 1.0, open_low=True)
-            cv = ShuffleSplit(1, test_size=float(self.cv), random_state=seed % 2**32)
+            shares = ShuffleSplit if groups is None else GroupShuffleSplit
+            cv = shares(1, test_size=float(self.cv), random_state=seed % 2**32)
         elif self.cv is None:
             raise ValueError("`cv` must be a share of the rows, a number of folds, a splitter or splits; got None.")
         else:
             cv = check_cv(self.cv, y)
-        splits: Iterable[tuple[Rows, Rows]] = cv.split(X, y)
+        splits: Iterable[tuple[Rows, Rows]] = cv.split(X, y, groups)
         return splits
 
     @torch.no_grad()
@@ -129,6 +156,18 @@ class CalibratedEstimator(MetaEstimatorMixin, RegressorMixin, BaseEstimator, ABC
         tags.input_tags, tags.target_tags = inner.input_tags, inner.target_tags
         tags.regressor_tags = inner.regressor_tags or tags.regressor_tags
         return tags
+
+
+def _check_whole(splits: list[tuple[Rows, Rows]], groups: NDArray[np.int64]) -> None:
+    for train, test in splits:
+        split = np.intersect1d(groups[train], groups[test])
+        if len(split):
+            a, b = ((groups[rows] == split[0]).argmax() for rows in (train, test))
+            raise ValueError(
+                "`cv` must leave each of the `groups` on one side of a split; got rows "
+                f"{np.arange(len(groups))[train][a]} and {np.arange(len(groups))[test][b]} of one group on either "
+                "side. Pass a number of folds, a share, or a splitter such as GroupKFold(5)."
+            )
 
 
 def _fit_clone(estimator: Any, X: Any, y: Any, given: dict[str, Any], rows: Rows) -> Any:

@@ -36,7 +36,7 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
         row comes from a model that has not seen it, and the model for new rows is then fitted to all: so many fits and
         one more. A float in (0, 1) is a random share of the rows that is held out from the one fit, which is cheaper
         and worse; so is a splitter with a single split. Rows that depend on each other belong on one side of each
-        split: pass ``list(GroupKFold().split(X, y, groups))``.
+        split: see the `groups` of `fit`.
     random_state : int, RandomState, Generator or None
         Of the split, and of the randomised PIT of counts. None takes a seed from the operating system.
 
@@ -84,6 +84,7 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         exposure: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> Self:
         """Fit the model, unless it is frozen, and the map of its PIT.
 
@@ -96,6 +97,10 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
             Non-negative.
         exposure : array-like, (n,), optional
             Of counts, as the model takes it; then also needed for scores of the fitted regressor.
+        groups : array-like, (n,), optional
+            Labels of groups, such as subjects with several measurements: all rows of a group are either fitted or
+            calibrate, and a model whose `fit` takes groups gets them for its own validation. Folds and shares are then
+            of groups. Searches pass them on by metadata routing, ``set_fit_request(groups=True)``.
 
         Returns
         -------
@@ -104,7 +109,8 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
         Raises
         ------
         ValueError
-            For too few rows to split, several targets that depend on each other within a row, or what the model raises.
+            For too few rows or groups to split, groups that `cv` splits, several targets that depend on each other
+            within a row, or what the model raises.
         TypeError
             If the model predicts no distribution, or its `fit` takes no weights or exposures and there are some.
 
@@ -112,7 +118,7 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
         -----
         A fit that fails leaves the estimator unfitted, also if it was fitted before.
         """
-        return self._fit(X, y, sample_weight, exposure)
+        return self._fit(X, y, sample_weight, exposure, groups)
 
     def _calibrate(self, parts: list[HeldOut], sample_weight: NDArray[np.float64] | None, seed: int) -> None:
         generator = torch.Generator(device_of(parts[0].distribution)).manual_seed(seed)
