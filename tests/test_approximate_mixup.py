@@ -14,9 +14,10 @@ import probmix
 from probmix import DensityClassifier, DensityRegressor, NaturalHead, families
 from probmix.mixup import BetaWeights, Mixup, NearestNeighbours, mixup_loss
 from probmix.mixup.drawing import draw_partners, draw_weights
+from probmix.mixup.losses import Losses
 from probmix.mixup.objectives import objective
 from probmix.mixup.quadratic import Centring, quadratic_losses
-from probmix.mixup.terms import Groups, Inputs, Losses, Term
+from probmix.mixup.terms import Groups, Inputs, Term
 from probmix.networks import DensityNetwork
 from probmix.random import generator_uniform
 

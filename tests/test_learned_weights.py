@@ -10,8 +10,9 @@ from training_cases import MEMBERS, OPTIONS, make_data, run, task_of
 
 from probmix import DensityRegressor, NaturalHead, families
 from probmix.mixup import BetaWeights, LearnedWeights, Mixup, mixup_loss, preset
+from probmix.mixup.losses import Losses
 from probmix.mixup.objectives import objective
-from probmix.mixup.terms import Groups, Inputs, Losses, Term, pool_targets
+from probmix.mixup.terms import Groups, Inputs, Term, pool_targets
 from probmix.networks import DensityNetwork
 from probmix.training.learned import Judges, with_learned_weights
 from probmix.training.task import Batch

@@ -17,8 +17,8 @@ from .._numbers import as_numpy
 from ..distributions import Independent
 from ..families import Family, TargetScaler
 from ..mixup import Mixup
+from ..mixup.losses import with_exposure
 from ..mixup.rescaling import Rescaling
-from ..mixup.terms import with_exposure
 from ..networks import MemberNetwork
 from ..pooling import linear_pool
 from ..random import member_keys

@@ -15,9 +15,10 @@ from ..pairs import Partners, columns, mix_rows
 from ..random import generator_uniform
 from .config import Mixup
 from .drawing import centring_of, distances_of_pairs, draw_partners, draw_weights
+from .losses import Losses
 from .objectives import objective
 from .presets import as_mixup
-from .terms import Groups, Inputs, Losses, Term, group_weights, pool_targets
+from .terms import Groups, Inputs, Term, group_weights, pool_targets
 
 _NO_WEIGHT = "`sample_weight` must leave a row, or a group of rows that are mixed, of positive weight."
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ..mixup import LearnedWeights, Mixup
+from ..mixup.losses import Losses
 from ..mixup.objectives import Objective
-from ..mixup.terms import Inputs, Losses, Term, pool_targets
+from ..mixup.terms import Inputs, Term, pool_targets
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
 from .task import Batch, Task

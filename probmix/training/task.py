@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..families import TargetScaler
 from ..mixup import Mixup
+from ..mixup.losses import batch_loss, with_exposure
 from ..mixup.objectives import Objective
-from ..mixup.terms import Inputs, Term, batch_loss, with_exposure
+from ..mixup.terms import Inputs, Term
 from ..networks import MemberNetwork
 from .data import TrainingData, target_scaler
 from .options import TrainingOptions
