@@ -9,8 +9,9 @@ import matplotlib as mpl
 import pytest
 import torch
 
-from probmix import families
+from probmix import families, mixup
 from probmix.families import ExponentialFamily
+from probmix.mixup import preset, preset_names
 
 README = Path(__file__).parents[1] / "README.md"
 DOCS = README.parent / "docs"
@@ -52,6 +53,25 @@ def test_the_guide_to_families_runs(monkeypatch):
     # the routed exposure reaches the score: without it, a year is taken for every policy
     search, rates = namespace["search"], namespace["rates"]
     assert search.best_score_ > rates.score(namespace["X"][:1000], namespace["claims"], exposure=[1.0] * 1000) + 0.05
+
+
+def test_the_guide_to_mixup_runs(monkeypatch):
+    assert len(code_blocks(DOCS / "mixup.md")) == 5
+    monkeypatch.setattr("probmix.mixup.registry._PARTS", dict(mixup.registry._PARTS))
+    namespace = run_blocks(DOCS / "mixup.md", monkeypatch)
+    assert namespace["by_name"].mixup == "c-probmix"
+
+
+def test_the_table_of_mixup_is_true():
+    text = (DOCS / "mixup.md").read_text()
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    presets = [(re.findall(r"`([\w-]+)`", names), fields) for names, fields in rows if "=" not in names]
+    assert sorted(name for names, _ in presets for name in names) == preset_names()
+    for names, fields in presets:
+        for name, code in zip(names, re.findall("`([^`]+)`", fields) * 2, strict=False):
+            changes = eval(f"dict({code})", dict(vars(mixup)))
+            for field, value in changes.items():
+                assert getattr(preset(name), field) == value, (name, field)
 
 
 def test_the_table_of_families_is_true():
