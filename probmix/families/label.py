@@ -1,7 +1,8 @@
 """What a loss needs to know of a label, and what rescaling needs to know of the targets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,19 @@ class Label:
             for one in (self.excess, self.log_base_excess, self.weights)
         ]
         return [Label(*parts) for parts in zip(self.value.split(sizes, axis), *columns, strict=True)]
+
+    @staticmethod
+    def joined(labels: Sequence["Label"], axis: int) -> "Label | None":
+        """The labels of one after the other along a batch axis, if all are of one kind."""
+        columns: dict[str, Any] = {}
+        for name in ("value", "excess", "log_base_excess", "weights"):
+            parts = [getattr(label, name) for label in labels]
+            found = [part for part in parts if part is not None]
+            shapes = {(*part.shape[:axis], *part.shape[axis + 1 :]) for part in found}
+            if len(found) not in (0, len(parts)) or len(shapes) > 1:
+                return None
+            columns[name] = torch.cat(found, axis) if found else None
+        return Label(**columns)
 
     def repeat(self, axis: int, copies: int) -> "Label":
         """Copies of the labels, one after the other along a batch axis."""

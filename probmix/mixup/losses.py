@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..families import ExponentialFamily, Family
+from ..families import ExponentialFamily, Family, Label
 from ..fusion import Noise
 from ..pairs import Partners, columns, mix_rows
 from .config import ENDS, Mixup
@@ -65,17 +65,38 @@ class Losses:
         losses = repeated._of(term.repeat(row_dim, copies, inputs.x.shape[row_dim]))
         return self._objective.over_draws(losses.unflatten(row_dim, (copies, -1)), row_dim, mixup)
 
+    def of_all(self, terms: Sequence[Term]) -> list[Tensor]:
+        """Losses of several terms: those of densities with labels of one kind are found at once."""
+        if len(terms) == 1 or self._mixup.embedding != "point":
+            return [self.of(term) for term in terms]
+        densities = [self._density(term) for term in terms]
+        known = [density for density in densities if density is not None]
+        row_dim = self._inputs.row_dim
+        label = Label.joined([label for _, label in known], row_dim) if len(known) == len(terms) else None
+        if label is None:
+            return [self.of(term) for term in terms]
+        losses = self._objective.losses(torch.cat([eta for eta, _ in known], row_dim), label)
+        sizes = [eta.shape[row_dim] for eta, _ in known]
+        return list(sum_targets(losses, row_dim + 1).split(sizes, row_dim))
+
     def _of(self, term: Term) -> Tensor:
-        if term.groups is None:
-            return self._of_single_rows(term)
+        density = self._density(term)
+        if density is not None:
+            return sum_targets(self._objective.losses(*density), self._inputs.row_dim + 1)
+        assert term.groups is not None  # single rows have densities
         if term.groups.centring is not None:
             return self._of_expansions(term, term.groups, term.groups.centring)
-        at_output = term.groups.layer == "output"
-        if self._mixup.pool == "linear" or (at_output and not self._objective.family.pools_log_linearly):
-            return self._of_mixtures(term, term.groups)
-        return self._of_densities(term, term.groups)
+        return self._of_mixtures(term, term.groups)
 
-    def _of_single_rows(self, term: Term) -> Tensor:
+    def _density(self, term: Term) -> tuple[Tensor, Label] | None:
+        """The natural parameters of one density for each group, and its label, unless the loss is another one."""
+        if term.groups is None:
+            return self._density_of_single_rows(term)
+        at_output = term.groups.layer == "output"
+        is_mixture = self._mixup.pool == "linear" or (at_output and not self._objective.family.pools_log_linearly)
+        return None if is_mixture or term.groups.centring is not None else self._density_of_groups(term, term.groups)
+
+    def _density_of_single_rows(self, term: Term) -> tuple[Tensor, Label]:
         family, row_dim = self._objective.family, self._inputs.row_dim
         inputs = self._inputs.first(term.targets.shape[row_dim])
         if term.drawn_at is None:
@@ -84,8 +105,7 @@ class Losses:
             eta = self._network.fused(inputs.x, term.drawn_at, None, None, self._noise)
         check_params(family, eta, term.targets.shape[:-1])
         assert term.label is not None  # nothing is pooled
-        eta = with_exposure(family, eta, inputs.log_exposure)
-        return sum_targets(self._objective.losses(eta, term.label), row_dim + 1)
+        return with_exposure(family, eta, inputs.log_exposure), term.label
 
     def _of_expansions(self, term: Term, groups: Groups, centring: Centring) -> Tensor:
         """Of the expansion around the heaviest row of each group, moved towards the mean."""
@@ -108,7 +128,7 @@ class Losses:
         )
         return sum_targets(losses, inputs.row_dim + 1)
 
-    def _of_densities(self, term: Term, groups: Groups) -> Tensor:
+    def _density_of_groups(self, term: Term, groups: Groups) -> tuple[Tensor, Label]:
         """Of one density for each group: of a mixed input, of a layer's mixed output, or of a log-linear pool."""
         family, log_exposure, row_dim = self._objective.family, self._inputs.log_exposure, self._inputs.row_dim
         label, points, partners, weights = term.label, None, groups.partners, groups.weights
@@ -127,7 +147,7 @@ class Losses:
         if label is None:
             of_targets = over_targets(weights, term.targets)
             label = family.calibrated_label(term.targets, of_targets, eta, self._mixup.label_spread, points)
-        return sum_targets(self._objective.losses(eta, label), row_dim + 1)
+        return eta, label
 
     def _of_mixtures(self, term: Term, groups: Groups) -> Tensor:
         """Of the mixture of a group's predictions: one at a layer, carried through the rest, is one at the output."""
@@ -158,9 +178,8 @@ class Losses:
 
 def batch_loss(network: Mixable, objective: Objective, mixup: Mixup, inputs: Inputs, terms: Sequence[Term]) -> Tensor:
     """Mean loss of the rows of a batch, summed over members, between which no gradient crosses."""
-    losses, total = Losses(network, objective, mixup, inputs), None
-    for term in terms:
-        of_rows = losses.of(term)
+    total = None
+    for term, of_rows in zip(terms, Losses(network, objective, mixup, inputs).of_all(terms), strict=True):
         mean = (of_rows if term.row_weight is None else term.row_weight * of_rows).mean(-1).sum()
         mean = mean if term.share == 1 else term.share * mean
         total = mean if total is None else total + mean
