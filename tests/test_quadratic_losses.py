@@ -9,6 +9,7 @@ from torch.autograd.functional import hessian, jacobian
 
 from probmix import families
 from probmix.families import ExponentialFamily
+from probmix.heads import natural_params_from
 from probmix.mixup.quadratic import Centring, curvature, directional, quadratic_losses
 from probmix.pairs import mix_rows
 
@@ -21,21 +22,21 @@ EXPONENTIAL = [family for family in EXPONENTIAL if isinstance(family, Exponentia
 over_families = pytest.mark.parametrize("family", EXPONENTIAL, ids=lambda family: family.name)
 
 
-def network(family, scale=1.0, dtype=torch.float64):
+def network(family, scale=1.0, dtype=torch.float64, bounds=None):
     torch.manual_seed(3)
-    layers = torch.nn.Sequential(
-        torch.nn.Linear(FEATURES, 6), torch.nn.Tanh(), torch.nn.Linear(6, family.num_raw), _Link(family, scale)
-    )
-    return layers.to(dtype)
+    link = _Link(family, scale, bounds)
+    return torch.nn.Sequential(
+        torch.nn.Linear(FEATURES, 6), torch.nn.Tanh(), torch.nn.Linear(6, family.num_raw), link
+    ).to(dtype)
 
 
 class _Link(torch.nn.Module):
-    def __init__(self, family, scale):
+    def __init__(self, family, scale, bounds):
         super().__init__()
-        self.family, self.scale = family, scale
+        self.family, self.scale, self.bounds = family, scale, bounds
 
     def forward(self, raw):
-        return self.family.constrain(self.scale * raw)
+        return natural_params_from(self.scale * raw, self.family, None, self.bounds)
 
 
 def rows(family, dtype=torch.float64, n=N):
@@ -246,12 +247,13 @@ def test_gradients_are_those_of_finite_differences(family):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e4])
+@pytest.mark.parametrize(("scale", "bounded"), [(1e-3, False), (1.0, False), (30.0, False), (1e4, True)])
 @over_families
-def test_losses_and_gradients_stay_finite_and_the_curvature_is_not_negative(family, scale, dtype):
+def test_losses_and_gradients_stay_finite_and_the_curvature_is_not_negative(family, scale, bounded, dtype):
     x, y = rows(family, dtype)
     x[0] *= 1e3
-    module, weights = network(family, scale, dtype), torch.tensor([0.95, 0.05], dtype=dtype).expand(N, 2)
+    bounds = family.raw_bounds(y) if bounded else None
+    module, weights = network(family, scale, dtype, bounds), torch.tensor([0.95, 0.05], dtype=dtype).expand(N, 2)
     pooled = weights.unsqueeze(-2) if y.ndim == 2 else weights
     label = family.pool_labels(torch.stack([y, y.roll(-1, 0)], -1), pooled, 0.0, "linear")
     loss = quadratic_losses(module, family, (x,), y, label, 1, weights, Centring(0.75))
@@ -276,21 +278,39 @@ def test_single_precision_agrees_with_double():
         torch.testing.assert_close(losses[0], losses[1], rtol=2e-4, atol=2e-4)
 
 
-def test_a_layer_that_torch_cannot_differentiate_forward_is_an_error_that_says_so():
-    class NoTangent(torch.autograd.Function):
+def test_a_layer_that_torch_cannot_differentiate_twice_is_an_error_that_says_so():
+    class Once(torch.autograd.Function):
         @staticmethod
         def forward(context, x):
             return x.clone()
 
         @staticmethod
+        @torch.autograd.function.once_differentiable
         def backward(context, gradient):
             return gradient
 
-    with pytest.raises(NotImplementedError, match="criterion='quadratic' takes the derivative of the network along a"):
-        directional(NoTangent.apply, (torch.ones(2),), (torch.ones(2),))
+    with pytest.raises(NotImplementedError, match="torch can differentiate one of its operations only once"):
+        directional(Once.apply, (torch.ones(2),), (torch.ones(2),))
 
 
-def test_a_function_that_ignores_its_input_has_no_tangent():
-    value, change = directional(lambda x: torch.ones(3), (torch.zeros(3),), (torch.ones(3),))
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_function_that_ignores_its_input_does_not_change_along_it(trained):
+    bias = torch.ones(3, requires_grad=trained)
+    value, change = directional(lambda x: 1 * bias, (torch.zeros(3),), (torch.ones(3),))
     assert (value == 1).all()
     assert (change == 0).all()
+
+
+def test_without_gradients_the_losses_have_no_graph():
+    with torch.no_grad():
+        value, change = directional(lambda x: x**2, (torch.tensor([3.0]),), (torch.tensor([0.5]),))
+    assert not value.requires_grad
+    assert not change.requires_grad
+    assert (value.item(), change.item()) == (9.0, 3.0)
+
+
+def test_inputs_may_have_gradients_of_their_own():
+    x = torch.tensor([3.0], requires_grad=True)
+    _, change = directional(lambda x: x**3, (2 * x,), (torch.tensor([0.5]),))
+    change.backward()
+    torch.testing.assert_close(x.grad, torch.tensor([0.5 * 3 * 4 * 2 * 3.0]))

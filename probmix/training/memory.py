@@ -51,8 +51,6 @@ def _kept_bytes(network: MemberNetwork, task: Task) -> int:
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        if tensor._is_zerotensor():  # a derivative that is known to be zero, without storage
-            return tensor
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             # a part of a larger tensor counts for itself, an expanded one for what it is made of
