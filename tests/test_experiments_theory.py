@@ -222,7 +222,7 @@ def test_a_run_has_sections_with_tables_of_their_own_and_goes_on(tmp_path):
     assert table.columns.tolist() == ["part", "case", "method", "seed", "ece", "seconds", "rare", "common"]
     text = (tmp_path / "table.md").read_text()
     headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    assert [heading.partition(":")[0] for heading in headings] == ["crossover"] * 2 + ["rare-features"] * 3
+    assert [heading.partition(":")[0] for heading in headings] == ["crossover"] + ["rare-features"] * 2
     section = text.split("## crossover: Expected")[1].split("##")[0]
     assert "Rows in italics are the reference's figures (" in section
     assert "| crossover | p = 5, n = 50 | here | " in section
@@ -230,6 +230,16 @@ def test_a_run_has_sections_with_tables_of_their_own_and_goes_on(tmp_path):
     assert "alpha = 5" not in text.split("## rare-features: Accuracy")[1]
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert figures == {"crossover.png", "rare-features.png"}
+
+
+def test_what_has_no_seeds_is_whole_and_moments_are_not_judged(tmp_path):
+    reproduce(TheoryExperiment([AlternatingLine(epochs=1), Strengths()], 2), tmp_path, verbose=False)
+    text = (tmp_path / "table.md").read_text()
+    assert " of 2)" not in text
+    line, strength = (text.split(f"## {name}: ")[1].split("##")[0] for name in ("alternating-line", "strength"))
+    assert "| **0." in line
+    assert "**" not in strength
+    assert "| strength | Beta(0.5) | here | 0.8183 | 0.0237 | 0.0354 | 0.1200 |" in strength
 
 
 def test_settings_of_a_part_are_those_of_its_results(tmp_path):

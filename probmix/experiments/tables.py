@@ -49,7 +49,9 @@ def all_tables(experiment: Experiment, summary: pd.DataFrame, ranks: pd.DataFram
         return _of_section(experiment, summary, ranks)
     tables = []
     for name, lines in summary.groupby(experiment.section, sort=False):
-        tables += [replace(one, heading=f"{name}: {one.heading}") for one in _of_section(experiment, lines, ranks)]
+        # without the times at the end, which are of quite different work; results.csv has them
+        own = _of_section(experiment, lines, ranks)[:-1]
+        tables += [replace(one, heading=f"{name}: {one.heading}") for one in own]
     return tables
 
 
