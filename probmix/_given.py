@@ -30,14 +30,14 @@ def as_tensor(values: Any, name: str) -> Tensor:
     Raises
     ------
     ValueError
-        For what is no number, with its place.
+        For what is no real number, with its place.
 
     Examples
     --------
     >>> as_tensor([1, 2.5], "y")
     tensor([1.0000, 2.5000], dtype=torch.float64)
     """
-    if isinstance(values, Tensor):
+    if isinstance(values, Tensor) and not values.is_complex():
         return values
     values = as_numbers(values, name)
     if isinstance(values, np.ma.MaskedArray):

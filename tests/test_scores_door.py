@@ -265,7 +265,11 @@ WRONG = {
         "`y` must be finite; got inf at row 3. Drop or impute these rows.",
     ),
     "short": (Y[:4], "`y` must broadcast to "),
-    "complex": (Y + 1j, "`y` must hold numbers"),
+    "complex": (Y + 1j, "`y` must hold numbers; got the complex number 1+1j (complex128) at row 0. Complex data not"),
+    "a complex tensor": (
+        torch.tensor(Y) + 1j,
+        "`y` must hold numbers; got the complex number 1+1j (complex128) at row 0",
+    ),
     "ragged": ([[1.0], [2.0, 3.0]], "`y` must hold numbers"),
 }
 

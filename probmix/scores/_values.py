@@ -13,13 +13,13 @@ def floats(name: str, values: Numbers) -> Tensor:
     Raises
     ------
     TypeError
-        For a tensor of half precision, which says too little of what is scored, or of complex numbers.
+        For a tensor of half precision, which says too little of what is scored.
     ValueError
         For what is no number or not finite.
     """
     tensor = as_tensor(values, name)
     if tensor.dtype not in (torch.float32, torch.float64):
-        if tensor.is_floating_point() or tensor.is_complex():
+        if tensor.is_floating_point():
             raise TypeError(f"`{name}` must be float32 or float64, got {tensor.dtype}. Pass {name}.double().")
         tensor = tensor.double()
     check_finite(name, tensor)
