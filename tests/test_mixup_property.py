@@ -71,6 +71,7 @@ REASONS = [
     r"the family '.*' is no exponential family and has neither calibrated labels nor a label kernel",
     r"the family '.*' (defines|has) no label kernel",
     r"the likelihood of the family 'tweedie' has no second derivatives",
+    r"the family .* has no calibrated label side",
     r"the CRPS looks at one target at a time",
     r"loss='crps' (knows labels|has no second)",
     r"ClassBalanced",

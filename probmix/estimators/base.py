@@ -21,7 +21,7 @@ from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import objective
 from ..networks import MemberNetwork, NetworkLike
 from ..random import member_keys
-from ..training import Task, TrainingOptions, TrainingResult, batch_size_for, patience_for, train
+from ..training import Task, TrainingOptions, TrainingResult, Unlabelled, batch_size_for, patience_for, train
 from ..training.rescaling import rescaling_of
 from .building import build_network
 from .checks import (
@@ -41,7 +41,7 @@ from .graph_rows import over_training_rows
 from .out_of_fold import OutOfFoldPredictions
 from .parts import Parts
 from .persistence import save_estimator
-from .rows import check_rows
+from .rows import as_tensor, check_rows
 from .validation import check_validation, held_out_data, judged_parts
 
 
@@ -104,6 +104,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         *,
         groups: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        X_unlabelled: ArrayLike | None = None,
     ) -> Self:
         """Fit the conditional density of y given X.
 
@@ -123,6 +124,10 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             it. Searches pass them on by metadata routing, ``set_fit_request(groups=True)``.
         sample_weight_val : array-like, (m,), optional
             Of the rows of `X_val`, which weigh one each without it, also where those of X have weights.
+        X_unlabelled : array-like or sparse, (k, ...), optional
+            Rows whose targets are not known, of the shape of X. Predictions for mixtures of them are drawn to what a
+            moving average of the network says of each: unsupervised mixup, see `probmix.mixup.Consistency`. Units
+            come from X, and counts are over the mean exposure. The steps of a pipeline do not transform them.
 
         Returns
         -------
@@ -143,12 +148,13 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         Tables of a few categories are an exception to equal rows being one: where most rows share their X with many
         others, of which some are equal, these are observations of their own, and some train while others judge.
         """
-        return self._fit(Given(X, y, sample_weight, groups=groups), Given(X_val, y_val, sample_weight_val))
+        held_out = Given(X_val, y_val, sample_weight_val)
+        return self._fit(Given(X, y, sample_weight, groups=groups), held_out, X_unlabelled)
 
-    def _fit(self, given: Given, held_out: Given) -> Self:
+    def _fit(self, given: Given, held_out: Given, X_unlabelled: Any) -> Self:
         self._forget()
         try:
-            task, parts = self._prepare(given, held_out)
+            task, parts = self._prepare(given, held_out, X_unlabelled)
             self._take_over(task, parts, *self._train(task))
         except BaseException:
             self._forget()
@@ -159,7 +165,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
 
-    def _prepare(self, given: Given, held_out: Given) -> tuple[Task, Parts | None]:
+    def _prepare(self, given: Given, held_out: Given, X_unlabelled: Any = None) -> tuple[Task, Parts | None]:
         """Everything that training needs, checked, and the parts of the rows unless other rows judge."""
         mixup, options = self._check_parameters()
         check_held_out(self.validation, given, held_out)
@@ -190,6 +196,9 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         else:
             parts = judged_parts(rows, self.validation, self.validation_fraction, keys, self._strata)
             data = parts.data()
+        if X_unlabelled is not None:
+            further = check_rows(self, X_unlabelled, x.shape[1:], "X_unlabelled")
+            data = replace(data, unlabelled=Unlabelled(x=as_tensor(further)))
         mixup = over_training_rows(mixup, rows, data.rows)
         data, self.log_exposure_unit_ = in_units_of_exposure(data)
         options = self._resolved(options, data.train_rows.shape[1])

@@ -211,6 +211,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         *,
         groups: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        X_unlabelled: ArrayLike | None = None,
     ) -> Self:
         """Fit the conditional density of y given X.
 
@@ -234,6 +235,10 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
             it. Searches pass them on by metadata routing, ``set_fit_request(groups=True)``.
         sample_weight_val : array-like, (m,), optional
             Of the rows of `X_val`, which weigh one each without it, also where those of X have weights.
+        X_unlabelled : array-like or sparse, (k, ...), optional
+            Rows whose targets are not known, of the shape of X. Predictions for mixtures of them are drawn to what a
+            moving average of the network says of each: unsupervised mixup, see `probmix.mixup.Consistency`. Units
+            come from X, and counts are over the mean exposure. The steps of a pipeline do not transform them.
 
         Returns
         -------
@@ -255,7 +260,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         others, of which some are equal, these are observations of their own, and some train while others judge.
         """
         held_out = Given(X_val, y_val, sample_weight_val, exposure_val)
-        return self._fit(Given(X, y, sample_weight, exposure, groups), held_out)
+        return self._fit(Given(X, y, sample_weight, exposure, groups), held_out, X_unlabelled)
 
     def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
         if isinstance(self.family, Categorical) or self._family_name() == "categorical":

@@ -4,6 +4,7 @@ from .bernoulli import Bernoulli
 from .beta import Beta
 from .categorical import Categorical
 from .counts import CountFamily
+from .divergence import divergence
 from .exponential import Exponential
 from .exponential_family import ExponentialFamily
 from .family import Family, LabelPool
@@ -46,6 +47,7 @@ __all__ = [
     "ZeroAdjusted",
     "ZeroInflated",
     "canonical_name",
+    "divergence",
     "get",
     "names",
     "register",

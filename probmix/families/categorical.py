@@ -105,6 +105,9 @@ class Categorical(ExponentialFamily):
         largest = (mass == mass.amax(-1, keepdim=True)).double()
         return Label(largest / largest.sum(-1, keepdim=True))
 
+    def density_label(self, eta: Tensor, weights: Tensor) -> Label:
+        return Label((weights.double().unsqueeze(-1) * self.mean_params(eta.detach().double())).sum(-2))
+
     def calibrated_label(
         self, y: Tensor, weights: Tensor, eta: Tensor, spread: float = 0.0, eta_points: Tensor | None = None
     ) -> Label:

@@ -184,6 +184,18 @@ class ExponentialFamily(Family):
             return Label(mean, excess, base)
         raise unknown_name("label pool", pool, get_args(LabelPool))
 
+    def centre(self, eta: Tensor) -> Tensor:
+        """A target in the middle of a density, at which its statistics are finite: (*B, K) -> (*B,); the mean."""
+        return self.distribution(eta).mean
+
+    def density_label(self, eta: Tensor, weights: Tensor) -> Label:
+        eta, weights = eta.detach().double(), weights.double()
+        over_event = weights[(..., *[None] * self.event_dim)]
+        value = (over_event * self.centre(eta)).sum(-1 - self.event_dim)
+        # E[T] of each density, less T at the centre of all, without the cancellation of either
+        beyond = -self.residual(eta, value.unsqueeze(-1 - self.event_dim))
+        return Label(value, (weights.unsqueeze(-1) * beyond).sum(-2))
+
     def calibrated_label(
         self, y: Tensor, weights: Tensor, eta: Tensor, spread: float = 0.0, eta_points: Tensor | None = None
     ) -> Label:

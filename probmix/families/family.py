@@ -4,16 +4,21 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from .._names import unknown_name
 from .._precision import in_full_precision
-from ..distributions import has_atoms, is_discrete
+from ..distributions import has_atoms, icdf, is_discrete
 from .bounds import LEAST_SHARE
 from .label import Label, TargetScaler, expectation
 from .tools import weighted_mean
+
+# Levels of a Gauss rule on (0, 1), and their weights: by the quantiles there a density is a label.
+_NODES, _WIDTHS = np.polynomial.legendre.leggauss(32)
+_LEVELS = (_NODES + 1) / 2, _WIDTHS / 2
 
 LabelPool = Literal["log-linear", "linear", "average", "calibrated"]
 
@@ -171,6 +176,28 @@ class Family(ABC):
         if pool == "average":
             return Label((weights.double() * y.double()).sum(-1))
         raise unknown_name("label pool", pool, get_args(LabelPool))
+
+    def density_label(self, eta: Tensor, weights: Tensor) -> Label:
+        r"""A mixture of densities of the family as a latent label: the label is drawn from it.
+
+        .. math:: \tilde y \sim \sum_k w_k\,p(y; \eta_k)
+
+        Parameters
+        ----------
+        eta : Tensor, (\*B, C, K)
+        weights : Tensor, (\*B, C)
+            On the simplex over the last axis.
+
+        Returns
+        -------
+        Label, batch shape \*B
+            Exact for exponential families, whose losses depend on the means of the sufficient statistics only.
+            Of others the quantiles of each density at the nodes of a Gauss rule over the levels, with their weights.
+        """
+        levels, shares = (torch.tensor(one, dtype=torch.float64, device=eta.device) for one in _LEVELS)
+        with torch.no_grad():
+            y = icdf(self.distribution(eta.double().unsqueeze(-2)), levels)
+        return Label(y.flatten(-2), weights=(weights.double().unsqueeze(-1) * shares).flatten(-2))
 
     def calibrated_label(
         self, y: Tensor, weights: Tensor, eta: Tensor, spread: float = 0.0, eta_points: Tensor | None = None

@@ -92,6 +92,9 @@ class LogNormal(ExponentialFamily):
     def residual(self, eta: Tensor, y: Tensor) -> Tensor:
         return _LOG.residual(eta, y.log())
 
+    def centre(self, eta: Tensor) -> Tensor:
+        return _LOG.centre(eta).exp()
+
     def kernel_centre(self, y: Tensor, weights: Tensor) -> Tensor:
         return (weights * y.log()).sum(-1).exp()
 

@@ -149,6 +149,9 @@ class ZeroAdjusted(ExponentialFamily):
         positive, inside = self._split(y)
         return self._residual(eta, positive, self.base.residual(rest(eta), inside), eta)
 
+    def centre(self, eta: Tensor) -> Tensor:
+        return self.base.centre(rest(eta))
+
     def transported_residuals(self, y: Tensor, eta_points: Tensor, eta: Tensor) -> Tensor:
         positive, inside = self._split(y)
         base = self.base.transported_residuals(inside, rest(eta_points), rest(eta))

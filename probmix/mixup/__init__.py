@@ -3,6 +3,7 @@
 from .adaptive_weights import LearnedWeights, SimilarityWeights
 from .classes import ClassBalanced
 from .config import Mixup
+from .consistency import consistency_loss
 from .distance_partners import BatchNeighbours, DistanceKernel, WithinDistance
 from .graph_partners import GraphPartners
 from .label_kernel import LabelKernel
@@ -13,12 +14,14 @@ from .presets import as_mixup, preset, preset_names
 from .registry import register_law
 from .rescaling import Rescaled
 from .strength import Strength, strength
+from .teacher import Consistency, Teacher
 from .weights import BetaWeights, DirichletWeights, FoldedBetaWeights, WeightLaw, WWeights
 
 __all__ = [
     "BatchNeighbours",
     "BetaWeights",
     "ClassBalanced",
+    "Consistency",
     "DirichletWeights",
     "DistanceKernel",
     "FixedWeights",
@@ -33,6 +36,7 @@ __all__ = [
     "Rescaled",
     "SimilarityWeights",
     "Strength",
+    "Teacher",
     "TwoPointWeights",
     "UniformPartners",
     "UniformWeights",
@@ -40,6 +44,7 @@ __all__ = [
     "WeightLaw",
     "WithinDistance",
     "as_mixup",
+    "consistency_loss",
     "mixup_loss",
     "preset",
     "preset_names",

@@ -13,6 +13,7 @@ from ..networks import EmbeddingKind
 from .centred import check_centred
 from .partners import PartnerLaw, UniformPartners
 from .registry import register_law
+from .teacher import Consistency
 from .weights import BetaWeights, WeightLaw
 
 Pool = Literal["log-linear", "linear"]
@@ -79,6 +80,10 @@ class Mixup:
         validation loss by which it is stopped, are left as they are. For plain mixup, ``at="input"`` and averaged
         labels; in a loop of your own see `probmix.mixup.Rescaled`.
 
+    unlabelled : Consistency
+        What rows without labels are for, ``fit(..., X_unlabelled=)``, and how much they count. They are mixed where the
+        others are, at the input if that is nowhere or at the output, with the same weights and any partners.
+
     Raises
     ------
     ValueError
@@ -100,6 +105,7 @@ class Mixup:
     Pinto et al. (2022), RegMixup: Mixup as a Regularizer Can Surprisingly Improve Accuracy and Out Distribution
     Robustness, NeurIPS.
     Zou et al. (2023), The Benefits of Mixup for Feature Learning, ICML: weights of the labels, and stopping early.
+    Verma et al. (2019), Interpolation Consistency Training for Semi-Supervised Learning, IJCAI: `unlabelled`.
 
     Examples
     --------
@@ -122,6 +128,7 @@ class Mixup:
     clean: float = 0.0
     until: float | str | None = None
     rescale: bool = False
+    unlabelled: Consistency = field(default_factory=Consistency)
 
     def __post_init__(self) -> None:
         if self.at is not None and not (self.layers and all(isinstance(one, str) and one for one in self.layers)):
@@ -193,6 +200,8 @@ class Mixup:
                     f"weights are learned for rows that are mixed as points; got embedding={self.embedding!r}. Use "
                     "'point', or another law."
                 )
+        if not isinstance(self.unlabelled, Consistency):
+            raise TypeError(f"`unlabelled` must be a Consistency; got {self.unlabelled!r}.")
         for name, value, law in laws:
             if not isinstance(value, law):
                 raise TypeError(f"`{name}` must be a {law.__name__}; got {value!r}.")

@@ -112,7 +112,7 @@ def mixup_loss(
         raise ValueError(
             "criterion='quadratic' needs partners that are any rows of the batch alike; leave `partners` out."
         )
-    network = _Own(module, mixup, embedding)
+    network = Own(module, mixup, embedding)
     log_exposure = None if exposure is None else _checked_exposure(exposure, x)
 
     def noise(shape: torch.Size) -> Tensor:
@@ -126,7 +126,7 @@ def mixup_loss(
         if partners is None:
             partners = draw_partners(mixup, family, x, y, uniform)
         partners = partners.view(rows, -1)
-        far = partial(_distances, x, partners)
+        far = partial(distances_within, x, partners)
         weights, of_labels = draw_weights(mixup, (rows,), uniform, far)
         targets = torch.stack(list(columns(y, partners, 0)), -1)
         layers = mixup.layers
@@ -175,13 +175,13 @@ def _is_over(mixup: Mixup, progress: float | None) -> bool:
     return progress >= float(mixup.until)
 
 
-def _distances(x: Tensor, partners: Tensor) -> Tensor:
+def distances_within(x: Tensor, partners: Tensor) -> Tensor:
     """Of the rows and their partners, one each: (N, *F), (B, 1) -> (B,)."""
     own, other = columns(x.detach(), partners, 0)
     return distances_of_pairs(own, other, 0)
 
 
-class _Own:
+class Own:
     """A module of the user's, as rows are mixed in it."""
 
     def __init__(self, module: Callable[[Tensor], Tensor], mixup: Mixup, embedding: Embedding | None) -> None:

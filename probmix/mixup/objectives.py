@@ -39,6 +39,10 @@ class Objective(ABC):
         """The label of points that are pooled, (*B, M), (*B, M); None for calibrated ones, not known yet."""
 
     @abstractmethod
+    def density_label(self, eta: Tensor, weights: Tensor) -> Label:
+        """A mixture of predicted densities as a label: (*B, C, K), (*B, C)."""
+
+    @abstractmethod
     def losses(self, eta: Tensor, label: Label) -> Tensor:
         """Expected loss of every target: (*B, K) -> (*B,)."""
 
@@ -95,6 +99,9 @@ class NegativeLogLikelihood(Objective):
             # under a linear pool of densities the loss is that of either label, with their weights
             return Label(y, weights=weights)
         return self.family.pool_labels(y, weights, mixup.label_spread, mixup.label_pool)
+
+    def density_label(self, eta: Tensor, weights: Tensor) -> Label:
+        return self.family.density_label(eta, weights)
 
     def losses(self, eta: Tensor, label: Label) -> Tensor:
         return self.family.expected_nll(eta, label)
@@ -178,6 +185,10 @@ class RankedProbability(Objective):
         below = mean.floor()
         share = mean - below
         return Label(torch.stack([below, below + 1], -1), weights=torch.stack([1 - share, share], -1))
+
+    def density_label(self, eta: Tensor, weights: Tensor) -> Label:
+        # of classes too: other labels of theirs are no points
+        return Family.density_label(self.family, eta, weights)
 
     @in_full_precision
     def losses(self, eta: Tensor, label: Label) -> Tensor:

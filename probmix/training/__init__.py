@@ -3,7 +3,7 @@
 from .data import TrainingData
 from .loop import train
 from .options import TrainingOptions, TrainingResult, batch_size_for, patience_for
-from .rows import Rows
+from .rows import Rows, Unlabelled
 from .task import Task
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "TrainingData",
     "TrainingOptions",
     "TrainingResult",
+    "Unlabelled",
     "batch_size_for",
     "patience_for",
     "train",

@@ -67,6 +67,11 @@ class BatchSource:
         self._features = network.standardize(self._x[self._rows]) if needs_distances(mixup) else None
         self._partners = None if mixup.at is None else self._prepare_partners(network)
 
+    @property
+    def count(self) -> int:
+        """How many batches an epoch has."""
+        return len(self._sizes)
+
     def members(self, positions: Tensor) -> "BatchSource":
         """The batches of the members at some positions."""
         part = copy.copy(self)

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..families import Family, TargetScaler
 from ..families.bounds import LEAST_SHARE
 from ..networks import InputUnits, channel_axis
-from .rows import Rows
+from .rows import Rows, Unlabelled
 from .units import robust_units
 
 
@@ -28,6 +28,8 @@ class TrainingData:
         are there to fill the tensors.
     epoch_rows : int or None
         How many of its training rows, drawn anew, a member sees in an epoch, where parts differ by a row; None for all.
+    unlabelled : Unlabelled or None
+        Rows without targets, which all members see.
     """
 
     rows: Rows
@@ -36,6 +38,7 @@ class TrainingData:
     unit_rows: Tensor
     sizes: tuple[tuple[int, int, int], ...] | None = None
     epoch_rows: int | None = None
+    unlabelled: Unlabelled | None = None
 
     @property
     def device(self) -> torch.device:
@@ -45,7 +48,8 @@ class TrainingData:
     def to(self, device: torch.device) -> "TrainingData":
         """The data on a device."""
         parts = (self.train_rows.to(device), self.validation_rows.to(device), self.unit_rows.to(device))
-        return TrainingData(self.rows.to(device), *parts, self.sizes, self.epoch_rows)
+        unlabelled = None if self.unlabelled is None else self.unlabelled.to(device)
+        return TrainingData(self.rows.to(device), *parts, self.sizes, self.epoch_rows, unlabelled)
 
     def members(self, members: Tensor) -> "TrainingData":
         """The same data for some of the members, by number."""
@@ -56,11 +60,12 @@ class TrainingData:
             train, validation, units = (max(size) for size in zip(*sizes, strict=True))
             parts = (parts[0][:, :train], parts[1][:, :validation], parts[2][:, :units])
             sizes = sizes if len(set(sizes)) > 1 else None
-        return TrainingData(self.rows, *parts, sizes, self.epoch_rows)
+        return TrainingData(self.rows, *parts, sizes, self.epoch_rows, self.unlabelled)
 
     def to_hash(self) -> tuple[Tensor | None, ...]:
         """What tells these data from any others, for a checkpoint."""
-        return (*self.rows.to_hash(), self.train_rows, self.validation_rows)
+        further = () if self.unlabelled is None else self.unlabelled.to_hash()
+        return (*self.rows.to_hash(), self.train_rows, self.validation_rows, *further)
 
     def sizes_of_members(self) -> tuple[tuple[int, int, int], ...]:
         """How many training, validation and unit rows each member has."""

@@ -120,7 +120,7 @@ def _train_groups(
 class _Course:
     """What is known of all members so far: the curve, and the final weights of those that have left."""
 
-    _OWN = ("curve", "best_epoch", "n_epochs", "mixed_until")
+    _OWN = ("curve", "best_epoch", "n_epochs", "mixed_until", "patient_from")
 
     def __init__(self, network: MemberNetwork, task: Task) -> None:
         self.network, self.task = network, task
@@ -128,7 +128,7 @@ class _Course:
         self._curve = torch.full(shape, float("nan"), dtype=torch.float64, device=task.data.device)
         self._best_epoch = torch.zeros_like(task.keys)
         self._n_epochs = torch.zeros_like(task.keys)
-        self._mixed_until = torch.zeros_like(task.keys)
+        self._mixed_until, self._patient_from = torch.zeros_like(task.keys), torch.zeros_like(task.keys)
         self.interrupted = False
 
     def interrupt(self, run: Run) -> bool:
@@ -162,6 +162,8 @@ class _Course:
         members, state = run.members[positions], run.final_state()
         self._best_epoch[members] = run.final_epoch()[positions]
         self._mixed_until[members] = run.phase.last[positions].clamp(max=run.epoch)
+        if (since := run.patient_from()) is not None:
+            self._patient_from[members] = since[positions]
         for name, tensor in self.network.state.items():
             tensor[members] = state[name][positions]
 
@@ -181,8 +183,7 @@ class _Course:
             curve = curve[:, :0]
         else:
             if options.patience is not None:
-                since = torch.maximum(best, self._mixed_until) if self.task.mixup.until is not None else best
-                last = torch.minimum(last, since + options.patience)
+                last = torch.minimum(last, torch.maximum(best, self._patient_from) + options.patience)
             epochs = torch.arange(1, options.max_epochs + 1, device=best.device).unsqueeze(1)
             # those that had stopped may have gone on for a while, until enough of them had
             curve = torch.where(epochs <= last, curve, torch.nan)[: int(last.max())]

@@ -11,6 +11,7 @@ from ..networks import MemberNetwork
 from ..random import KeyedRandom
 from .batches import BatchSource
 from .task import Task
+from .unlabelled import UnlabelledRows
 
 # What a step keeps for its backward pass, at most. On a CPU it is to stay in the cache: on 8600 rows, members one after
 # the other were twice as quick as 20 at a time. On a GPU it is to fit, beside gradients and whatever else there is.
@@ -63,5 +64,7 @@ def _kept_bytes(network: MemberNetwork, task: Task) -> int:
         batch = next(batches.epoch(1, random))
         # its graph holds what was counted until the end, so that no two tensors can have had the same place
         loss = task.loss(network, batch)
+        if task.data.unlabelled is not None:
+            loss = loss + UnlabelledRows(task, network, batches.count).epoch(1)(network)
     assert loss.requires_grad
     return sum(kept.values())

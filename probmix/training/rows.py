@@ -88,6 +88,18 @@ class Rows(Columns):
     log_exposure: Tensor | None = field(default=None, metadata=_may_lack())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unlabelled(Columns):
+    """Rows whose targets are not known.
+
+    Attributes
+    ----------
+    x : Tensor, (n, *F), float64
+    """
+
+    x: Tensor
+
+
 def _joined(name: str, absent: float | None, tables: Sequence[Columns]) -> Tensor | None:
     """A column of all tables, None if none has it."""
     parts = [table.present().get(name) for table in tables]

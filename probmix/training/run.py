@@ -1,5 +1,7 @@
 """Some members in training: one step for all, early stopping for each."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from .mixing import MixingPhase
 from .options import TrainingOptions
 from .stopping import BestWeights
 from .task import Task
+from .unlabelled import UnlabelledRows
 
 # Draws of a Gaussian embedding by which an epoch is judged.
 VALIDATION_DRAWS = 8
@@ -55,6 +58,9 @@ class Run:
         self.phase = MixingPhase(
             task.mixup, task.options.max_epochs, task.options.patience, len(members), members.device
         )
+        self._unlabelled = None
+        if task.data.unlabelled is not None:
+            self._unlabelled = UnlabelledRows(task, network, self._batches.count)
         if task.validates:
             # the network starts at the marginal distribution, and nothing worse than that is ever kept
             self.best.update(0, self._validation_loss())
@@ -67,17 +73,32 @@ class Run:
         with self.network.drawing(self._first_key + self.epoch):
             mixing = self.phase.mixing(self.epoch)
             judges = None if self._judges is None else self._judges.epoch(self.epoch)
+            consistency = None if self._unlabelled is None else self._unlabelled.epoch(self.epoch)
             for batch in self._batches.epoch(self.epoch, KeyedRandom(self.task.keys), mixing):
                 if judges is not None:
                     batch = with_learned_weights(self.network, self.task, batch, judges)
                 self._optimizer.zero_grad()
-                self.task.loss(self.network, batch).backward()
+                loss = self.task.loss(self.network, batch)
+                if consistency is not None:
+                    loss = loss + consistency(self.network)
+                loss.backward()
                 self._optimizer.step()
+                if self._unlabelled is not None:
+                    self._unlabelled.teach(self.network)
         loss = self._validation_loss()
         if self.task.validates:
-            self.best.update(self.epoch, loss, self.phase.since(self.epoch))
+            self.best.update(self.epoch, loss, self.patient_from())
             self.phase.update(self.epoch, self.best.epoch)
         return loss
+
+    def patient_from(self) -> Tensor | None:
+        """The epochs from which patience counts at the earliest, (m,), if it does not from the start."""
+        since = self.phase.since(self.epoch)
+        if self._unlabelled is None:
+            return since
+        # until rows without labels count in full there is more to come
+        ramp = min(self.epoch, math.ceil(self.task.mixup.unlabelled.ramp * self.task.options.max_epochs))
+        return torch.full_like(self.best.epoch, ramp) if since is None else since.clamp(min=ramp)
 
     def _validation_loss(self) -> Tensor:
         self.network.eval()
@@ -107,6 +128,8 @@ class Run:
         self.phase.members_(positions)
         if self._judges is not None:
             self._judges = Judges(self.task)
+        if self._unlabelled is not None:
+            self._unlabelled.members_(self.task, positions)
         self._optimizer = _adamw(self.network, self.task.options)
         self._load_moments({name: value[positions] if value.ndim else value for name, value in before.items()})
 
@@ -115,6 +138,8 @@ class Run:
         stored = {"epoch": torch.tensor(self.epoch), "members": self.members, "mixing": self.phase.last}
         stored |= {f"network.{name}": tensor for name, tensor in self.network.state.items()}
         stored |= {f"optimizer.{name}": tensor for name, tensor in self._moments().items()}
+        if self._unlabelled is not None:
+            stored |= {f"teacher.{name}": tensor for name, tensor in self._unlabelled.state().items()}
         return stored | {f"best.{name}": tensor for name, tensor in self.best.state().items()}
 
     @torch.no_grad()
@@ -128,6 +153,8 @@ class Run:
             tensor.copy_(stored[f"network.{name}"])
         self._load_moments(with_prefix(stored, "optimizer."))
         self.best.load_(with_prefix(stored, "best."))
+        if self._unlabelled is not None:
+            self._unlabelled.load_(with_prefix(stored, "teacher."))
 
     def _moments(self) -> dict[str, Tensor]:
         """What the optimiser remembers of the members."""

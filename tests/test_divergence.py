@@ -1,0 +1,104 @@
+"""The divergence of densities of one family, and densities as labels, against torch and against many quantiles."""
+
+import pytest
+import torch
+from families_table import FAMILIES as EXPONENTIAL
+from torch.distributions import kl_divergence
+
+from probmix import families
+from probmix.distributions import icdf
+from probmix.families import Family, MultivariateGaussian, ZeroAdjusted, divergence
+
+OTHERS = [families.get(name) for name in families.names() if name not in ("categorical", "multivariate-gaussian")]
+OTHERS = [one for one in OTHERS if one not in EXPONENTIAL]
+
+
+def params(family: Family, seed: int, size: float = 1.0) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return family.constrain(size * torch.randn(7, family.num_raw, generator=draw, dtype=torch.float64))
+
+
+def by_quantiles(family: Family, teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    """The mean of the log-ratio under the teacher, at many of its quantiles."""
+    levels = (torch.arange(4_000, dtype=torch.float64) + 0.5) / 4_000
+    y = icdf(family.distribution(teacher.unsqueeze(1)), levels)
+    return (family.log_prob(teacher.unsqueeze(1), y) - family.log_prob(student.unsqueeze(1), y)).mean(1)
+
+
+@pytest.mark.parametrize("family", EXPONENTIAL, ids=repr)
+@pytest.mark.parametrize("size", [0.3, 1.5])
+def test_it_is_that_of_torch_where_torch_has_one(family, size):
+    teacher, student = params(family, 0, size), params(family, 1, size)
+    try:
+        expected = kl_divergence(family.distribution(teacher), family.distribution(student))
+    except NotImplementedError:
+        expected = None
+    found = divergence(family, teacher, student)
+    if expected is not None:
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
+    statistics = family.mean_params(teacher)
+    bregman = family.log_normalizer(student) - family.log_normalizer(teacher)
+    bregman = bregman - (statistics * (student - teacher)).sum(-1)
+    torch.testing.assert_close(found, bregman, rtol=1e-6, atol=1e-7)
+
+
+def test_vectors():
+    family = MultivariateGaussian(2)
+    teacher, student = params(family, 0), params(family, 1)
+    expected = kl_divergence(family.distribution(teacher), family.distribution(student))
+    torch.testing.assert_close(divergence(family, teacher, student), expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("family", OTHERS, ids=repr)
+def test_by_quantiles_of_the_teacher(family):
+    teacher, student = params(family, 0, 0.4), params(family, 1, 0.4)
+    found, expected = divergence(family, teacher, student), by_quantiles(family, teacher, student)
+    if isinstance(family, ZeroAdjusted):
+        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3)
+        return
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("family", [*EXPONENTIAL, *OTHERS, MultivariateGaussian(2)], ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_is_zero_at_equality_and_grows_from_there(family, dtype):
+    teacher = params(family, 2).to(dtype)
+    student = teacher.clone().requires_grad_()
+    found = divergence(family, teacher, student)
+    assert found.dtype == dtype
+    assert (found == 0).all()
+    (gradient,) = torch.autograd.grad(found.sum(), student)
+    # of a rule the teacher is not quite the best student
+    small = 1e-6 if family in EXPONENTIAL or isinstance(family, (MultivariateGaussian, ZeroAdjusted)) else 0.05
+    assert gradient.abs().max() <= small * (1 + teacher.abs().max())
+    raw = family.unconstrain(teacher.double())
+    for sign in (-1, 1):
+        moved = divergence(family, teacher.double(), family.constrain(raw + 0.3 * sign))
+        # a rule has an error
+        assert (moved > (-1e-9 if small < 0.01 else -1e-3)).all()
+
+
+@pytest.mark.parametrize("family", [*EXPONENTIAL, MultivariateGaussian(2), *OTHERS], ids=repr)
+def test_a_mixture_as_a_label_has_the_mean_loss_of_its_densities(family):
+    eta = torch.stack([params(family, 0, 0.5), params(family, 1, 0.5), params(family, 2, 0.5)], -2)
+    weights = torch.rand(7, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).softmax(-1)
+    student = params(family, 3, 0.5)
+    alone = torch.ones(7, 1, dtype=torch.float64)
+
+    def difference(label):
+        # what does not depend on the parameters may differ
+        return family.expected_nll(student, label) - family.expected_nll(eta[:, 0], label)
+
+    expected = sum(weights[:, k] * difference(family.density_label(eta[:, k : k + 1], alone)) for k in range(3))
+    torch.testing.assert_close(difference(family.density_label(eta, weights)), expected, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("family", [*EXPONENTIAL, *OTHERS], ids=repr)
+@pytest.mark.parametrize("raw", [-30.0, 30.0])
+def test_extreme_densities(family, raw):
+    teacher = family.constrain(torch.full((1, family.num_raw), raw))
+    student = family.constrain(torch.zeros(1, family.num_raw)).requires_grad_()
+    found = divergence(family, teacher, student)
+    assert found.isfinite().all()
+    (gradient,) = torch.autograd.grad(found.sum(), student)
+    assert gradient.isfinite().all()
