@@ -138,7 +138,7 @@ def test_mixup_hurts_calibration_in_few_dimensions_and_helps_in_many():
 
 def test_layers_of_a_network_and_its_speed():
     part = LinearLayers(n=50, steps=60)
-    units = [unit for unit in part.units(1) if unit["method"] == "mixup"]
+    units = [unit for unit in part.units(1) if unit["method"] == "both"]
     assert len({tuple(part.job(unit).items()) for unit in units}) == 1
     by_case = {unit["case"]: outcome for unit, outcome in zip(units, part.work(units), strict=True)}
     whole = by_case.pop("network")
