@@ -157,7 +157,7 @@ def test_a_dispersion_is_found():
 
 
 @pytest.mark.parametrize("name", LINEAR)
-def test_densities_without_natural_parameters_meet_as_a_mixture(name):
+def test_densities_without_natural_parameters_pool_to_a_mixture(name):
     """The loss of ProbMix is that of the mixture at either label; with label "average" that of their mean."""
     family, draw = families.get(name), torch.Generator().manual_seed(0)
     x, y = torch.randn(12, 3, generator=draw), torch.randint(0, 5, (12,), generator=draw).float()

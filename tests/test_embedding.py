@@ -37,7 +37,7 @@ def test_the_pool_is_the_normalised_product_of_powers():
     torch.testing.assert_close(one - pooled_mean, pooled_variance.sqrt())
 
 
-def test_a_draw_of_a_row_that_meets_nobody_is_from_its_own_density():
+def test_a_draw_of_a_row_that_is_not_mixed_is_from_its_own_density():
     mean, precision, _ = densities()
     noise = torch.randn(mean.shape, generator=generator(3), dtype=torch.float64)
     torch.testing.assert_close(draw(mean, precision, None, None, lambda _: noise), mean + noise / precision.sqrt())

@@ -103,7 +103,7 @@ def test_m_probmix_predicts_at_draws_from_the_unfused_embedding(own):
 
 
 @pytest.mark.parametrize("place", [None, "blocks.lower", "output"])
-def test_rows_meet_in_the_pyro_model(own, place):
+def test_rows_are_mixed_in_the_pyro_model(own, place):
     data = own.split(0)
     x, y, partners = data.x[:ROWS], data.y[:ROWS], torch.arange(ROWS).flip(0)
     share = torch.linspace(0.1, 0.9, ROWS)[:, None]

@@ -59,7 +59,7 @@ def test_methods_keep_the_strengths_of_their_works():
         candidates("regmixup", "much", 0.0)
 
 
-def test_where_rows_do_not_meet_there_is_nothing_to_choose():
+def test_where_rows_are_not_mixed_there_is_nothing_to_choose():
     (one,) = candidates("erm", "auto", "auto")
     assert one.mixup == preset("erm")
     assert (one.alpha, one.beta) == (None, None)

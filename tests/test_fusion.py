@@ -28,7 +28,7 @@ def hooks(module):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("case", ZOO)
-def test_rows_meet_at_the_layer_and_everything_else_stays(case, training):
+def test_rows_are_mixed_at_the_layer_and_everything_else_stays(case, training):
     build, shape, layer, options = ZOO[case]
     module, x = seeded(build).train(training), inputs(shape)
     before = {name: value.clone() for name, value in module.state_dict().items()}
@@ -65,7 +65,7 @@ def test_rows_meet_at_the_layer_and_everything_else_stays(case, training):
 
 
 @pytest.mark.parametrize("case", [case for case in ZOO if case != "input"])
-def test_rows_meet_as_densities_at_the_layer_and_everything_else_stays(case):
+def test_rows_are_mixed_as_densities_at_the_layer_and_everything_else_stays(case):
     """Of equal variances the means are those of points; a draw adds the noise of the pooled precision."""
     build, shape, layer, options = ZOO[case]
     module, x = seeded(build).eval(), inputs(shape)
@@ -168,7 +168,7 @@ def test_several_passes_in_one_context():
         assert torch.equal(module(x), module(x))
 
 
-def test_a_compiled_module_meets_at_its_ends_only(monkeypatch):
+def test_a_compiled_module_mixes_at_its_ends_only(monkeypatch):
     # torch.compile switches the validation of distributions off; put it back afterwards
     validation = torch.distributions.Distribution._validate_args
     monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", validation)
@@ -201,7 +201,7 @@ def test_unknown_layers_are_answered_with_near_misses():
         run(nn.Linear(2, 2))
 
 
-def test_a_layer_must_run_once_or_say_which_call_meets():
+def test_a_layer_must_run_once_or_say_which_call_is_mixed():
     with pytest.raises(RuntimeError, match=r"^the layer 'first' runs more than once in a forward pass; say which"):
         run("first", seeded(Tied))
     message = r"^nothing was mixed: the layer 'first' runs 2 time\(s\), and call=2 is asked for in the forward pass\.$"
@@ -215,7 +215,7 @@ def test_a_layer_must_run_once_or_say_which_call_meets():
         run("spare", unused)
 
 
-def test_an_output_that_is_no_tensor_must_say_which_element_meets():
+def test_an_output_that_is_no_tensor_must_say_which_element_is_mixed():
     recurrent, windows = seeded(ZOO["LSTM"][0]), inputs(WINDOW)
     with pytest.raises(TypeError, match=r"^the layer 'rnn' gives a tuple of 2 \(Tensor, tuple\), not a tensor\."):
         run("rnn", recurrent, windows)

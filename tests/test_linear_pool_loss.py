@@ -39,7 +39,7 @@ def mixture(family, eta, components):
 @pytest.mark.parametrize("at", ["input", "layer", "output"])
 @pytest.mark.parametrize("targets", [None, 3])
 @over_families
-def test_the_loss_is_the_likelihood_of_the_mixture_wherever_rows_meet(family, targets, at):
+def test_the_loss_is_the_likelihood_of_the_mixture_wherever_rows_are_mixed(family, targets, at):
     """With the labels of either point, each as often as it weighs: exact for every family."""
     eta = ordinary_params(family, *((ROWS,) if targets is None else (ROWS, targets)))
     y = draws(family, eta)

@@ -119,7 +119,7 @@ def test_presets_are_what_the_papers_call_them():
     assert changed == Mixup(at="output", weights=BetaWeights(0.7), label_spread=0.01)
 
 
-def test_rows_of_erm_meet_nowhere():
+def test_rows_of_erm_are_not_mixed():
     with pytest.raises(
         ValueError, match=r"^under the preset 'erm' rows are not mixed; got at='2'\. Use another preset\.$"
     ):

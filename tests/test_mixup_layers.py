@@ -45,7 +45,7 @@ def test_manifold_mixup_of_a_network_of_ones_own():
 
 
 @pytest.mark.parametrize(("layer", "place"), [("encoder.0", "input"), ("head", "output")])
-def test_meeting_at_a_linear_layer_or_at_the_last_one_is_meeting_before_it(layer, place):
+def test_mixing_at_a_linear_layer_or_at_the_last_one_is_mixing_before_it(layer, place):
     """Means commute with a linear layer, and the last layer's output is the module's."""
     model, x, y = own_network(), torch.randn(10, 2, generator=generator()), torch.randn(10, generator=generator(1))
     losses = [

@@ -272,13 +272,13 @@ def test_no_positive_weight_is_an_error():
         mixup_loss(true_model, "gaussian", x, y, partners=torch.tensor([1, 0]), sample_weight=torch.tensor([0.0, 1.0]))
 
 
-def test_without_mixup_only_the_rows_that_would_meet_count():
+def test_without_mixup_only_the_rows_that_would_be_mixed_count():
     x, y = torch.randn(6, 1), torch.randn(6)
     stacked = mixup_loss(true_model, "gaussian", x, y, "erm", partners=torch.arange(3, 6))
     torch.testing.assert_close(stacked, mixup_loss(true_model, "gaussian", x[:3], y[:3], "erm"))
 
 
-def test_inputs_meet_exactly_far_from_zero():
+def test_inputs_are_mixed_exactly_far_from_zero():
     x = 1.6e9 + torch.randn(50, 1, generator=generator(), dtype=torch.float64)
     seen = []
 

@@ -49,7 +49,7 @@ def test_every_network_fits_predicts_and_scores(name, method, n_members):
     preset("m-probmix", draws=0), Mixup(at=("input", "0", "2", "embedding", "output")),
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_every_way_to_meet(mixup, n_members):
+def test_every_way_to_mix(mixup, n_members):
     X, y = rows((2, 6))
     assert np.isfinite(fitted(conv1d(), (2, 6), mixup=mixup, n_members=n_members).score(X, y))
 

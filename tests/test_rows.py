@@ -132,7 +132,7 @@ def test_copies_of_a_row_are_not_its_neighbours(problem):
     np.testing.assert_array_equal(copied.predict(X), plain.predict(X))
 
 
-def test_a_row_meets_itself_as_often_as_it_weighs():
+def test_a_row_is_its_own_partner_as_often_as_it_weighs():
     """The pairs of a full batch, over all shifts: those of a table with every row as many times as it weighs."""
     weight = torch.tensor([3.0, 1.0, 1.0, 1.0], dtype=torch.float64)
     x, rows = torch.arange(4.0, dtype=torch.float64).unsqueeze(1), torch.arange(4).unsqueeze(0)

@@ -103,7 +103,7 @@ def test_a_forecast_knows_nothing_after_its_origin(data, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["manifold-mixup", "m-probmix", "local-m-probmix"])
-def test_methods_that_meet_at_the_embedding_run(data, method):
+def test_methods_that_mix_at_the_embedding_run(data, method):
     experiment = StockExperiment(["AAA"], ["transformer"], [method], 1, epochs=2, device="cpu", data=data)
     (outcome,) = experiment.work(experiment.units()[:1])
     assert np.isfinite(list(outcome.scores.values())).all()

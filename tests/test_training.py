@@ -97,7 +97,7 @@ METHODS = [
 
 
 @pytest.mark.parametrize("place", ["hidden.0", "hidden.1", "embedding"])
-def test_points_may_as_well_meet_behind_the_next_linear_layer(place):
+def test_points_may_as_well_be_mixed_behind_the_next_linear_layer(place):
     """Where the network averages fewer numbers, it computes what `fuse_at` does at the layer itself."""
     data = make_data()
     network, _, _ = run(data)

@@ -60,7 +60,7 @@ def features_of(network: nn.Module, input_shape: tuple[int, ...]) -> int:
     return int(features.shape[1])
 
 
-def meeting_shape(network: nn.Module, place: str, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+def mixing_shape(network: nn.Module, place: str, input_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape, without the axis of the rows, of what a layer gives, at which rows are to be mixed.
 
     Raises

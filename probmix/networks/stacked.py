@@ -20,7 +20,7 @@ from ..random import KeyedRandom, seeded
 from .decay import decaying
 from .embedding import EmbeddingKind, GaussianEmbedding
 from .members import EMBEDDING, MemberNetwork
-from .probing import features_of, habits_of, meeting_shape, rows_of_zeros
+from .probing import features_of, habits_of, mixing_shape, rows_of_zeros
 from .skeleton import skeleton
 from .vectorize import Vectorizer
 
@@ -148,7 +148,7 @@ class StackedNetwork(MemberNetwork):
     def _density_shape(self, module: nn.Module, place: str, features: int) -> tuple[int, ...]:
         if self._layer(place) == _OWN:
             return (features,)
-        shape = meeting_shape(module, place, self.input_shape)
+        shape = mixing_shape(module, place, self.input_shape)
         if not 1 <= len(shape) <= 2:
             raise ValueError(
                 f"rows are mixed as densities at layers that give features (N, d) or (N, T, d); {place!r} gives "
@@ -233,7 +233,7 @@ class StackedNetwork(MemberNetwork):
 
     def check_place(self, place: str) -> None:
         if self._layer(place) != _OWN:
-            meeting_shape(skeleton(self._template[0].network), place, self.input_shape)
+            mixing_shape(skeleton(self._template[0].network), place, self.input_shape)
 
     def _initialize_weights_(self, keys: Tensor, marginal: Tensor) -> None:
         bias = marginal_bias(self.family, marginal, self.num_targets)

@@ -11,7 +11,7 @@ from ..random import KeyedRandom
 
 
 class Order:
-    """Random orders of the training rows of members, of whom all see as many in an epoch.
+    """Random orders of the training rows of members, who all see as many in an epoch.
 
     Parameters
     ----------
