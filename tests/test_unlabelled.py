@@ -97,19 +97,19 @@ def test_rows_are_drawn_from_an_embedding():
 
 def test_a_teacher_is_a_moving_average():
     student = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
-    teacher = Teacher(student, Consistency(ema=0.5))
+    teacher = Teacher(student, Consistency(ema=0.75))
     average = student[0].weight.detach().clone()
     for step in range(1, 9):
         with torch.no_grad():
             student[0].weight += 1.0
             student[1].num_batches_tracked += 1
         teacher.update(student)
-        decay = min(0.5, (1 + step) / (10 + step))
+        decay = min(0.75, 1 - 1 / (step + 1))
         average = decay * average + (1 - decay) * student[0].weight.detach()
         torch.testing.assert_close(teacher.module[0].weight, average)
     assert teacher.module[1].num_batches_tracked == 8
     assert not teacher.module.training
-    again = Teacher(student, Consistency(ema=0.5)).load_state_dict(teacher.state_dict())
+    again = Teacher(student, Consistency(ema=0.75)).load_state_dict(teacher.state_dict())
     assert again.step == 8
     torch.testing.assert_close(again.module[0].weight, average)
     assert not teacher(torch.zeros(2, 2)).requires_grad

@@ -25,7 +25,7 @@ class Consistency:
         Of their loss, beside that of the rows with labels, once it has ramped up.
     ema : float, from 0 to 1
         Decay of the teacher's weights, which are an exponential moving average of the student's over the steps. In step
-        t it is at most :math:`(1 + t) / (10 + t)`, so that the first weights are soon forgotten.
+        t it is at most :math:`1 - 1 / (t + 1)`: at first they are the plain mean.
     ramp : float, from 0 to 1
         Share of the epochs after which the weight is reached, by :math:`\exp(-5 (1 - t / t_{\text{ramp}})^2)`. Patience
         counts from there at the earliest.
@@ -67,7 +67,7 @@ class Consistency:
 
     def decay(self, step: int) -> float:
         """The decay of the teacher's weights in a step, counted from 1."""
-        return min(self.ema, (1 + step) / (10 + step))
+        return min(self.ema, 1 - 1 / (step + 1))
 
 
 class Teacher:
