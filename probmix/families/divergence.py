@@ -12,7 +12,7 @@ def divergence(family: Family, teacher: Tensor, student: Tensor) -> Tensor:
     .. math:: \mathrm{KL}(p_t \,\|\, p_s) = A(\eta_s) - A(\eta_t) - \langle\nabla A(\eta_t), \eta_s - \eta_t\rangle
 
     for exponential families: the Bregman divergence of the log-normaliser. Of other families the expectation under the
-    teacher is by a Gauss rule of 32 of its quantiles; see `Family.density_label`.
+    teacher is a sum over some points with weights; see `Family.density_label`.
 
     Parameters
     ----------

@@ -4,21 +4,17 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, get_args
 
-import numpy as np
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from .._names import unknown_name
 from .._precision import in_full_precision
-from ..distributions import has_atoms, icdf, is_discrete
+from ..distributions import has_atoms, is_discrete
 from .bounds import LEAST_SHARE
+from .density_points import density_points
 from .label import Label, TargetScaler, expectation
 from .tools import weighted_mean
-
-# Levels of a Gauss rule on (0, 1), and their weights: by the quantiles there a density is a label.
-_NODES, _WIDTHS = np.polynomial.legendre.leggauss(32)
-_LEVELS = (_NODES + 1) / 2, _WIDTHS / 2
 
 LabelPool = Literal["log-linear", "linear", "average", "calibrated"]
 
@@ -192,11 +188,11 @@ class Family(ABC):
         -------
         Label, batch shape \*B
             Exact for exponential families, whose losses depend on the means of the sufficient statistics only.
-            Of others the quantiles of each density at the nodes of a Gauss rule over the levels, with their weights.
+            Of others points of each density and their weights: quantiles at the nodes of a Gauss rule over the levels,
+            a mass at zero by itself; whole numbers with their masses, or one of each of some 70 ranges of them.
         """
-        levels, shares = (torch.tensor(one, dtype=torch.float64, device=eta.device) for one in _LEVELS)
         with torch.no_grad():
-            y = icdf(self.distribution(eta.double().unsqueeze(-2)), levels)
+            y, shares = density_points(self.distribution(eta.double().unsqueeze(-2)), eta.device)
         return Label(y.flatten(-2), weights=(weights.double().unsqueeze(-1) * shares).flatten(-2))
 
     def calibrated_label(

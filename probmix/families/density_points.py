@@ -1,0 +1,50 @@
+"""A density as points with weights, by which expectations under it are sums."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..distributions import cdf, has_atoms, icdf, is_discrete
+from ..distributions.supports import support_ends
+
+# A Gauss rule on (0, 1): its nodes and weights, and between which levels whole numbers are counted.
+_NODES, _WIDTHS = np.polynomial.legendre.leggauss(32)
+_LEVELS, _SHARES = ((_NODES + 1) / 2).tolist(), (_WIDTHS / 2).tolist()
+_TAIL = [1e-6, 1e-4, 1e-3]
+_BOUNDS = [*_TAIL, *np.cumsum(_WIDTHS / 2)[:-1].tolist(), *(1 - level for level in reversed(_TAIL))]
+
+
+def density_points(distribution: Distribution, device: torch.device) -> tuple[Tensor, Tensor]:
+    r"""Points and their weights, (\*B, P) and (\*B, P) or (P,), of a distribution of batch shape (\*B, 1), float64.
+
+    Of a density these are the quantiles at the nodes of a Gauss rule over the levels; a mass at zero is a point of its
+    own. Of whole numbers they are all that matter, each with its mass; where these are too many, one number of each
+    half of a range between quantiles, with the mass of the half.
+    """
+    if is_discrete(distribution):
+        return _whole_numbers(distribution, device)
+    levels, shares = (torch.tensor(one, dtype=torch.float64, device=device) for one in (_LEVELS, _SHARES))
+    if not has_atoms(distribution):
+        return icdf(distribution, levels), shares
+    zero = cdf(distribution, torch.zeros(1, dtype=torch.float64, device=device))
+    beyond = icdf(distribution, zero + (1 - zero) * levels)
+    return torch.cat([torch.zeros_like(zero), beyond], -1), torch.cat([zero, (1 - zero) * shares], -1)
+
+
+def _whole_numbers(distribution: Distribution, device: torch.device) -> tuple[Tensor, Tensor]:
+    lower, upper = (end.to(device) for end in support_ends(distribution))
+    # the least number may be more probable than the next ones, and has a range of its own, as have both tails
+    least = cdf(distribution, lower.reshape(1))
+    levels = torch.tensor(_BOUNDS, dtype=torch.float64, device=device)
+    bounds = icdf(distribution, (least + (1 - least) * levels).clamp(max=1 - 1e-14)).clamp(min=lower + 1)
+    halves = torch.stack([bounds[..., :-1], (bounds[..., :-1] + bounds[..., 1:]).div(2).ceil()], -1).flatten(-2)
+    first, second = lower.expand_as(least), (lower + 1).expand_as(least)
+    starts = torch.cat([first, second, halves, bounds[..., -1:]], -1)
+    ends = starts[..., 1:] - 1
+    masses = torch.cat([cdf(distribution, ends), torch.ones_like(least)], -1).diff(dim=-1, prepend=0 * least)
+    # middles are rounded down and up in turn
+    turn = torch.arange(ends.shape[-1] - 2, device=device) % 2
+    middle = (starts[..., 2:-1] + ends[..., 2:] + turn).div(2, rounding_mode="floor")
+    points = torch.cat([first, ends[..., 1:2], middle, starts[..., -1:]], -1)
+    return points.maximum(starts).clamp(max=upper), masses.clamp(min=0)
