@@ -154,3 +154,6 @@ def test_extreme_densities(family, raw):
     assert found.isfinite().all()
     (gradient,) = torch.autograd.grad(found.sum(), student)
     assert gradient.isfinite().all()
+    points, weights = density_points(family.distribution(teacher.double().unsqueeze(-2)), torch.device("cpu"))
+    assert points.isfinite().all()
+    torch.testing.assert_close(weights.sum(-1).reshape(-1), torch.ones(1, dtype=torch.float64))

@@ -13,6 +13,8 @@ _NODES, _WIDTHS = np.polynomial.legendre.leggauss(32)
 _LEVELS, _SHARES = ((_NODES + 1) / 2).tolist(), (_WIDTHS / 2).tolist()
 _TAIL = [1e-6, 1e-4, 1e-3]
 _BOUNDS = [*_TAIL, *np.cumsum(_WIDTHS / 2)[:-1].tolist(), *(1 - level for level in reversed(_TAIL))]
+# A level beyond which quantiles may be infinite by rounding.
+_MOST = 1 - 1e-14
 
 
 def density_points(distribution: Distribution, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -28,7 +30,7 @@ def density_points(distribution: Distribution, device: torch.device) -> tuple[Te
     if not has_atoms(distribution):
         return icdf(distribution, levels), shares
     zero = cdf(distribution, torch.zeros(1, dtype=torch.float64, device=device))
-    beyond = icdf(distribution, zero + (1 - zero) * levels)
+    beyond = icdf(distribution, (zero + (1 - zero) * levels).clamp(max=_MOST))
     return torch.cat([torch.zeros_like(zero), beyond], -1), torch.cat([zero, (1 - zero) * shares], -1)
 
 
@@ -37,7 +39,7 @@ def _whole_numbers(distribution: Distribution, device: torch.device) -> tuple[Te
     # the least number may be more probable than the next ones, and has a range of its own, as have both tails
     least = cdf(distribution, lower.reshape(1))
     levels = torch.tensor(_BOUNDS, dtype=torch.float64, device=device)
-    bounds = icdf(distribution, (least + (1 - least) * levels).clamp(max=1 - 1e-14)).clamp(min=lower + 1)
+    bounds = icdf(distribution, (least + (1 - least) * levels).clamp(max=_MOST)).clamp(min=lower + 1)
     halves = torch.stack([bounds[..., :-1], (bounds[..., :-1] + bounds[..., 1:]).div(2).ceil()], -1).flatten(-2)
     first, second = lower.expand_as(least), (lower + 1).expand_as(least)
     starts = torch.cat([first, second, halves, bounds[..., -1:]], -1)
