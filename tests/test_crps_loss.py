@@ -126,7 +126,7 @@ def test_members_train_as_if_alone(mixup):
         np.testing.assert_allclose(
             single.validation_curve[:, 0], result.validation_curve[: len(single.validation_curve), m], rtol=1e-4
         )
-        x = data.x[:5]
+        x = data.rows.x[:5]
         torch.testing.assert_close(alone(x)[0], network(x)[m], rtol=2e-3, atol=2e-3)
 
 

@@ -252,7 +252,7 @@ def test_densities_need_a_variance_network():
         ({"at": None}, r"^as densities rows are mixed at one layer"),
         ({"embedding": "gauss"}, r"^unknown embedding 'gauss'; did you mean 'gaussian'"),
         ({"pool": "log"}, r"^unknown pool 'log'; known are 'linear', 'log-linear'\.$"),
-        ({"criterion": "log"}, r"^unknown criterion 'log'; known are 'expected-log', 'log-expected'\.$"),
+        ({"criterion": "log"}, r"^unknown criterion 'log'; known are 'expected-log', 'log-expected', 'quadratic'\.$"),
         ({"draws": -1}, r"^`draws` must be a non-negative integer; got -1\.$"),
         ({"draws": 1.5}, r"^`draws` must be a non-negative integer; got 1\.5\.$"),
         ({"pool": "linear", "label_pool": "calibrated"}, r"^calibrated labels belong to log-linear pools;"),
