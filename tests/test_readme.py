@@ -56,7 +56,7 @@ def test_the_guide_to_families_runs(monkeypatch):
 
 
 def test_the_guide_to_mixup_runs(monkeypatch):
-    assert len(code_blocks(DOCS / "mixup.md")) == 5
+    assert len(code_blocks(DOCS / "mixup.md")) == 7
     monkeypatch.setattr("probmix.mixup.registry._PARTS", dict(mixup.registry._PARTS))
     namespace = run_blocks(DOCS / "mixup.md", monkeypatch)
     assert namespace["by_name"].mixup == "c-probmix"
