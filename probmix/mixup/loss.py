@@ -225,6 +225,8 @@ class Own:
 
 
 def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Tensor | None, order: int) -> None:
+    if not len(x):
+        raise ValueError("`x` must have at least one row, for the loss is their mean; got none. Skip empty batches.")
     for name, rows in (("y", y), ("sample_weight", sample_weight)):
         if rows is not None and (rows.ndim == 0 or len(rows) != len(x)):
             raise ValueError(f"`{name}` must have as many rows as `x`, {len(x)}; got shape {tuple(rows.shape)}.")
