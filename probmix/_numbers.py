@@ -197,6 +197,8 @@ def _what_it_is(values: object, cell: object, index: Index, name: str) -> tuple[
 
 
 def _place(values: object, index: Index) -> str:
+    if not index:
+        return "the place of all rows"
     if len(index) > 2:
         return f"index {index}"
     row = f"row {index[0]}"

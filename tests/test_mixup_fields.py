@@ -267,6 +267,12 @@ def test_how_long_members_mixed_is_saved(tmp_path):
     assert loaded.mixup_ == model.mixup_
 
 
+def test_integers_of_numpy_are_integers():
+    mixup = Mixup(order=np.int64(3), draws=np.int32(2))
+    assert (mixup.order, mixup.draws) == (3, 2)
+    assert type(mixup.order) is type(mixup.draws) is int
+
+
 def test_an_early_end_in_a_loop_of_ones_own():
     mixup = Mixup(until=0.5)
 

@@ -91,9 +91,13 @@ def check_rows(estimator: object, X: object, shape: tuple[int, ...], name: str) 
             table: Array = validate_data(estimator, X, dtype=np.float64, reset=False)
         return table
     with cells_named(**{name: X}):
-        x: Array = check_array(X, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name)
+        x: Array = check_array(
+            X, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name, ensure_min_samples=0
+        )
     if x.shape[1:] != shape:
         expected = ", ".join(map(str, ("n", *shape)))
         raise ValueError(f"{name} must have shape ({expected}), as X in the fit; got {x.shape}.")
+    if not len(x):
+        raise ValueError(f"{name} must have at least one row; got none.")
     _check_feature_names(estimator, X, reset=False)
     return x

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 import torch
@@ -157,9 +157,11 @@ class Mixup:
     def _check_numbers(self) -> None:
         for name, least in (("draws", 0), ("order", 2)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
                 rule = "a non-negative integer" if not least else f"an integer of at least {least}"
                 raise ValueError(f"`{name}` must be {rule}; got {value!r}.")
+            # those of NumPy are saved as Python's
+            object.__setattr__(self, name, int(value))
         if not (math.isfinite(self.label_spread) and self.label_spread >= 0):
             raise ValueError(f"`label_spread` must be non-negative and finite; got {self.label_spread}.")
         if not isinstance(self.rescale, bool):
