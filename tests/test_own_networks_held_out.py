@@ -121,7 +121,7 @@ HELD_OUT_ERRORS = {
     "NaN in features": (np.full((5, 3), np.nan), np.ones(5), r"^`X_val` must be finite; got NaN at row 0 of column 0"),
     "NaN in targets": (np.zeros((5, 3)), np.full(5, np.nan), r"^`y_val` must be finite; got NaN at row 0 "),
     "no rows": (np.zeros((0, 3)), np.ones(0),
-                r"Found array with 0 sample\(s\) \(shape=\(0, 3\)\) while a minimum of 1"),
+                r"^X_val must have at least one row; got none\.$"),
     "support": (np.zeros((5, 3)), -np.ones(5), r"^y_val: Gamma targets must be positive; got -1 at row 0\."),
 }  # fmt: skip
 
