@@ -298,6 +298,8 @@ def test_an_early_end_in_a_loop_of_ones_own():
         (lambda: Mixup(at=None, order=3), "where rows are not mixed, at=None, `order` has no meaning; got 3. "),
         (lambda: mixup_loss(network(), "gaussian", X, Y, Mixup(until=0.5)),
          "until=0.5 needs `progress`, the share of the training that is done, from 0 to 1; got None."),
+        (lambda: mixup_loss(network(), "gaussian", X, Y, Mixup(until=0.5), progress="half"),
+         "until=0.5 needs `progress`, the share of the training that is done, from 0 to 1; got 'half'."),
         (lambda: mixup_loss(network(), "gaussian", X, Y, Mixup(until="validation")),
          "until='validation' is the estimators': a loop of your own knows its validation loss. Pass preset('erm'), "),
         (lambda: DensityRegressor(mixup=Mixup(until="validation"), patience=None).fit(X, Y),

@@ -167,7 +167,7 @@ def _is_over(mixup: Mixup, progress: float | None) -> bool:
             "until='validation' is the estimators': a loop of your own knows its validation loss. Pass "
             "preset('erm'), or the same mixup with at=None, once it stops falling."
         )
-    if progress is None or not 0 <= progress <= 1:
+    if not isinstance(progress, (int, float)) or not 0 <= progress <= 1:
         raise ValueError(
             f"until={mixup.until} needs `progress`, the share of the training that is done, from 0 to 1; got "
             f"{progress!r}."
