@@ -57,7 +57,8 @@ def _sample(
     law: WeightLaw, shape: tuple[int, ...], uniform: Uniform, order: int, distances: Callable[[], Tensor]
 ) -> Tensor:
     if getattr(law, "needs_distances", False):
-        return law.sample(shape, uniform, order, distances=distances())  # type: ignore[call-arg]
+        sample: Callable[..., Tensor] = law.sample
+        return sample(shape, uniform, order, distances=distances())
     return law.sample(shape, uniform, order)
 
 

@@ -147,7 +147,7 @@ def mixup_loss(
         label, share = goal.point_label(y[:rows]), mixup.clean if is_mixed else 1.0
         terms.append(Term(y[:rows].unsqueeze(-1), label, None, drawn_at, weight, share))
     losses = Losses(network, goal, mixup, inputs)
-    return sum(term.share * _mean(losses.of(term), term.row_weight) for term in terms)  # type: ignore[return-value]
+    return torch.stack([term.share * _mean(losses.of(term), term.row_weight) for term in terms]).sum()
 
 
 def _mean(losses: Tensor, weight: Tensor | None) -> Tensor:
