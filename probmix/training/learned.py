@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ..mixup import LearnedWeights, Mixup
-from ..mixup.losses import Losses
-from ..mixup.objectives import Objective
+from ..mixup.losses import Losses, with_exposure
+from ..mixup.objectives import Objective, sum_targets
 from ..mixup.terms import Inputs, Term, pool_targets
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
@@ -88,7 +88,9 @@ def with_learned_weights(
     inputs, term = judges(mixed.targets.shape[1])
     # as they are judged after an epoch, and what the network keeps of its rows is of those that train it
     network.eval()
-    judged = Losses(_Moved(network, moved), objective, mixup, inputs).of(term)
+    eta = with_exposure(objective.family, functional_call(network, moved, (inputs.x,)), inputs.log_exposure)
+    assert term.label is not None  # of single rows
+    judged = sum_targets(objective.losses(eta, term.label), 2)
     network.train()
     weighted = judged if term.row_weight is None else term.row_weight * judged
     (gradient,) = torch.autograd.grad(weighted.mean(-1).sum(), logits)
@@ -105,20 +107,3 @@ def _weighted(objective: Objective, mixup: Mixup, term: Term, weights: Tensor) -
     assert term.groups is not None
     label = pool_targets(objective, mixup, term.targets, weights)
     return replace(term, label=label, groups=replace(term.groups, weights=weights))
-
-
-class _Moved:
-    """A network whose parameters have moved."""
-
-    def __init__(self, network: MemberNetwork, parameters: dict[str, Tensor]) -> None:
-        self._network, self._parameters = network, parameters
-
-    def __call__(self, x: Tensor) -> Tensor:
-        eta: Tensor = functional_call(self._network, self._parameters, (x,))
-        return eta
-
-    def fused(self, *_: object) -> Tensor:
-        """Rows that judge are not mixed."""
-        raise NotImplementedError
-
-    standardize = on_standardized = fused
