@@ -177,10 +177,11 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             )
         x, targets, family = self._validate_fit(X, as_numpy(given.y))
         check_pool(self.pool, family)
+        rows = given.rows(x, targets, family)
+        family = family.for_targets(rows.y, rows.weight)
         goal = objective(self._loss, family)
         goal.check(mixup)
-        family.check_targets(torch.tensor(targets))
-        rows = given.rows(x, targets, family)
+        family.check_targets(rows.y)
         warn_beyond_bounds(family, rows.y, rows.weight)
         judges = None
         if held_out.X is not None:

@@ -279,16 +279,10 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
             )
         targets = targets.astype(np.float64)
         check_size(targets, "y")
-        return x, targets, self._family_of(targets)
+        return x, targets, get(self.family)
 
     def _family_name(self) -> str | None:
         return canonical_name(self.family) if isinstance(self.family, str) else None
-
-    def _family_of(self, targets: NDArray[Any]) -> Family:
-        """The family, with what it needs to know of the targets."""
-        if self._family_name() != "multivariate-gaussian":
-            return get(self.family)
-        return get(self.family, num_targets=targets.shape[1] if targets.ndim == 2 else 1)
 
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
         return finite_numbers(y, name)

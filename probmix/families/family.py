@@ -206,6 +206,27 @@ class Family(ABC):
 
     # -- target units --------------------------------------------------------------------------------------------------
 
+    def for_targets(self, y: Tensor, weights: Tensor | None = None) -> "Family":
+        """The family as these targets need it: how many they are, their bins; itself by default.
+
+        Estimators ask once, before all else.
+
+        Parameters
+        ----------
+        y : Tensor, (n,) or (n, d), float64
+            All targets of a fit, in the user's units.
+        weights : Tensor, (n,), optional
+            Sample weights.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from probmix.families import MultivariateGaussian
+        >>> MultivariateGaussian().for_targets(torch.zeros(10, 3))
+        MultivariateGaussian(num_targets=3)
+        """
+        return self
+
     def scaler(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> TargetScaler:
         """Target scaling under which the family stays itself; none by default.
 

@@ -39,7 +39,7 @@ class MultivariateGaussian(ExponentialFamily):
     Parameters
     ----------
     num_targets : int
-        d.
+        d; estimators that are given none take the number of columns of y.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class MultivariateGaussian(ExponentialFamily):
             [0.5000, 1.0000]])
     """
 
-    num_targets: int
+    num_targets: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_targets, int) or self.num_targets < 1:
@@ -70,6 +70,9 @@ class MultivariateGaussian(ExponentialFamily):
     def num_params(self) -> int:
         d = self.num_targets
         return d + d * (d + 1) // 2
+
+    def for_targets(self, y: Tensor, weights: Tensor | None = None) -> "MultivariateGaussian":
+        return MultivariateGaussian(y.shape[1]) if y.ndim == 2 and self.num_targets == 1 else self
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
