@@ -23,7 +23,7 @@ class Mixable(Protocol):
         ...
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Rows as they are mixed at the input: (*L, N, *F) -> (*L, N, *F)."""
+        """Rows as they are mixed at the input: (*L, N, *F) -> (*L, N, *F_z)."""
         ...
 
     def on_standardized(self, z: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from .density import DensityNetwork
 from .embedding import EmbeddingKind, GaussianEmbedding
 from .inputs import InputUnits
+from .layout import ColumnLayout
 from .members import EMBEDDING, MemberNetwork, channel_axis
 from .mlp import MLP, MemberLinear
 from .sequences import LSTMEncoder, TransformerEncoder
@@ -11,6 +12,7 @@ from .stacked import NetworkLike, StackedNetwork
 __all__ = [
     "EMBEDDING",
     "MLP",
+    "ColumnLayout",
     "DensityNetwork",
     "EmbeddingKind",
     "GaussianEmbedding",

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..heads import natural_params_from
 from .density import DensityNetwork
-from .inputs import smooth_clip
+from .inputs import InputUnits
 from .members import EMBEDDING, MemberNetwork
 from .mlp import MLP, MemberLinear
 from .stacked import StackedNetwork
@@ -26,7 +26,7 @@ class LoneMember(nn.Module):
     Attributes
     ----------
     body : nn.Module
-        Standardised rows (n, *F) to the output of the last layer, (n, R).
+        Standardised rows (n, *F_z) to the output of the last layer, (n, R).
     places : dict of str to str
         Names of layers among the submodules, by their names as places.
 
@@ -45,6 +45,8 @@ class LoneMember(nn.Module):
     loc: Tensor
     scale: Tensor
     limit: Tensor
+    low: Tensor
+    high: Tensor
     raw_low: Tensor
     raw_high: Tensor
 
@@ -55,8 +57,9 @@ class LoneMember(nn.Module):
             raise TypeError(f"`network` must be that of a fitted estimator; got a {type(network).__name__}.")
         self.family, self.num_targets, self.input_shape = network.family, network.num_targets, network.input_shape
         self.dtype = network.dtype
-        for name in ("loc", "scale", "limit", "raw_low", "raw_high"):
+        for name in ("loc", "scale", "limit", "low", "high", "raw_low", "raw_high"):
             self.register_buffer(name, getattr(network, name)[member].clone())
+        self.encoding = network.encoding.alone(member)
         if isinstance(network, DensityNetwork):
             self.body: nn.Module = _plain(network.mlp, member)
             prefix, embedding = "body", "body.hidden.0"
@@ -68,12 +71,13 @@ class LoneMember(nn.Module):
         self.requires_grad_(False).eval()
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Rows as the network sees them, and as they are mixed at the input: (n, *F) -> (n, *F)."""
-        z = ((x - self.loc) / self.scale).to(self.dtype)
-        return z if len(self.input_shape) > 1 else smooth_clip(z, self.limit.to(z.dtype))
+        """Rows as the network sees them, and as they are mixed at the input: (n, *F) -> (n, *F_z)."""
+        units = InputUnits(self.loc, self.scale, self.limit, self.low, self.high)
+        z: Tensor = self.encoding(x.unsqueeze(0), units, self.dtype).squeeze(0)
+        return z
 
     def forward(self, z: Tensor) -> Tensor:
-        """Natural parameters in training units of standardised rows: (n, *F) -> (n, [d,] K)."""
+        """Natural parameters in training units of standardised rows: (n, *F_z) -> (n, [d,] K)."""
         return natural_params_from(self.body(z), self.family, self.num_targets, (self.raw_low, self.raw_high))
 
 

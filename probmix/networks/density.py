@@ -14,6 +14,7 @@ from ..heads import marginal_bias
 from ..pairs import Partners
 from ..random import KeyedRandom
 from .embedding import EmbeddingKind, GaussianEmbedding
+from .layout import ColumnLayout
 from .members import EMBEDDING, MemberNetwork
 from .mlp import MLP, MemberLinear
 
@@ -35,6 +36,8 @@ class DensityNetwork(MemberNetwork):
         second network of that width stands beside it.
     place : str
         The layer at which rows are mixed as densities; "embedding" is the first hidden one, "hidden.0".
+    layout : ColumnLayout, optional
+        Of the `in_features` columns; all numbers by default.
     """
 
     def __init__(
@@ -46,18 +49,19 @@ class DensityNetwork(MemberNetwork):
         n_members: int = 1,
         embedding: EmbeddingKind = "point",
         place: str = EMBEDDING,
+        layout: ColumnLayout | None = None,
     ) -> None:
-        super().__init__(family, (in_features,), num_targets, n_members)
+        super().__init__(family, (in_features,), num_targets, n_members, layout)
         self.hidden_layer_sizes = tuple(hidden_layer_sizes)
         sizes = list(hidden_layer_sizes)
         if embedding == "gaussian-separate" and sizes:
             sizes[0] = max(1, sizes[0] // 2)
-        self.mlp = MLP(in_features, sizes, family.num_raw * (num_targets or 1), n_members)
+        self.mlp = MLP(self.z_features, sizes, family.num_raw * (num_targets or 1), n_members)
         self.embedding: GaussianEmbedding | None = None
         if embedding != "point":
             self.check_place(place)
-            width = layer_shape(self.mlp, self._layer(place), torch.zeros(n_members, 1, in_features))[-1]
-            self.embedding = GaussianEmbedding(width, embedding, in_features, n_members)
+            width = layer_shape(self.mlp, self._layer(place), torch.zeros(n_members, 1, self.z_features))[-1]
+            self.embedding = GaussianEmbedding(width, embedding, self.z_features, n_members)
             self.density_place, self.feature_shape = place, (width,)
 
     @property

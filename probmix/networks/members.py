@@ -14,7 +14,9 @@ from ..fusion import Noise
 from ..heads import natural_params_from
 from ..pairs import Partners, mix_rows
 from ..random import KeyedRandom
-from .inputs import InputUnits, smooth_clip
+from .encoding import Encoding
+from .inputs import InputUnits
+from .layout import ColumnLayout
 from .vectorize import Vectorizer
 
 # Name of the layer at which the presets mix, unless a network has a layer of its own by that name.
@@ -42,16 +44,22 @@ class MemberNetwork(nn.Module, ABC):
     ----------
     family : Family
     input_shape : tuple of int
-        Shape F of one row.
+        Shape F of one row, as it is stored.
     num_targets : int or None
         With several targets d the natural parameters have an axis d before their last one.
     n_members : int
         M.
+    layout : ColumnLayout, optional
+        Of a table, what its columns are; all numbers by default.
 
     Attributes
     ----------
     loc, scale, limit, low, high : Tensor, (M, 1, *F), float64
         As in `InputUnits`, of length 1 along the axes of F that are no `channel_axis`. Only tables are clipped.
+    layout : ColumnLayout or None
+        None for rows that are no table.
+    encoding : Encoding
+        From stored rows to what the network sees.
     raw_low, raw_high : Tensor, (M, 1, [d,] num_raw), float64
         Between which the last layer's output is taken as it is; see `Family.raw_bounds`.
     density_place : str or None
@@ -70,10 +78,20 @@ class MemberNetwork(nn.Module, ABC):
     density_place: str | None
     feature_shape: tuple[int, ...]
 
-    def __init__(self, family: Family, input_shape: tuple[int, ...], num_targets: int | None, n_members: int) -> None:
+    def __init__(
+        self,
+        family: Family,
+        input_shape: tuple[int, ...],
+        num_targets: int | None,
+        n_members: int,
+        layout: ColumnLayout | None = None,
+    ) -> None:
         super().__init__()
         self.family = family
         self.input_shape = input_shape
+        is_table = len(input_shape) == 1
+        self.layout = ColumnLayout.plain(*input_shape) if layout is None and is_table else layout
+        self.encoding = Encoding(self.layout, n_members)
         self.num_targets = num_targets
         unit = [1] * len(input_shape)
         unit[channel_axis(input_shape)] = input_shape[channel_axis(input_shape)]
@@ -127,7 +145,7 @@ class MemberNetwork(nn.Module, ABC):
         weights: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
-        """Output of the last layer, (M, N, R), for standardised rows (M, N, *F); inside `fuse_at` if a place is given.
+        """Output of the last layer, (M, N, R), for standardised rows (M, N, *F_z); inside `fuse_at` if at a place.
 
         Noise (M or 1, B or 1, *feature_shape) makes draws of the embeddings at that place.
         """
@@ -135,7 +153,7 @@ class MemberNetwork(nn.Module, ABC):
     @property
     def description(self) -> tuple[Any, ...]:
         """What decides, beside its tensors, what the network computes."""
-        return (type(self), self.family, self.input_shape, self.num_targets, self.density_place)
+        return (type(self), self.family, self.input_shape, self.layout, self.num_targets, self.density_place)
 
     def drawing(self, seed: int) -> AbstractContextManager[None]:
         """While it lasts, what the network itself draws from torch's own generator, for dropout, follows from a seed.
@@ -154,6 +172,16 @@ class MemberNetwork(nn.Module, ABC):
     def n_members(self) -> int:
         """The number of members, M."""
         return len(self.loc)
+
+    @property
+    def seen_shape(self) -> tuple[int, ...]:
+        """Shape F_z of a row as the network sees it."""
+        return self.input_shape if self.layout is None else (self.z_features,)
+
+    @property
+    def z_features(self) -> int:
+        """How many numbers the network sees of a row of a table."""
+        return self.encoding.n_features
 
     @torch.no_grad()
     def members(self, members: Tensor) -> Self:
@@ -175,20 +203,31 @@ class MemberNetwork(nn.Module, ABC):
 
     def rows_at_once(self, draws: int = 1) -> int:
         """How many rows to pass at once outside training: bounds the activations without slowing the products down."""
-        rows = min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // math.prod(self.input_shape))
+        rows = min(_ROWS_AT_ONCE, _NUMBERS_AT_ONCE // max(1, math.prod(self.seen_shape)))
         return max(1, rows // (self.n_members * draws))
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Inputs in training units: (N, *F) or (M, N, *F) -> (M, N, *F)."""
-        z = ((x - self.loc) / self.scale).to(self.dtype)
-        return z if len(self.input_shape) > 1 else smooth_clip(z, self.limit.to(z.dtype))
+        """Rows as the network sees them, and as they are mixed at the input: (N, *F) or (M, N, *F) -> (M, N, *F_z)."""
+        z: Tensor = self.encoding(x, self._units, self.dtype)
+        return z
+
+    def distance_features(self, x: Tensor) -> Tensor:
+        """Rows as the laws of partners compare them: (N, *F) or (M, N, *F) -> (M, N, *D).
+
+        As `standardize` gives them, but that levels have fixed vectors where those of the network are learned.
+        """
+        return self.encoding.for_distances(x, self._units, self.dtype)
+
+    @property
+    def _units(self) -> InputUnits:
+        return InputUnits(self.loc, self.scale, self.limit, self.low, self.high)
 
     def _natural_params(self, raw: Tensor) -> Tensor:
         """Natural parameters from the output of the last layer: (M, N, R) -> (M, N, [d,] K)."""
         return natural_params_from(raw, self.family, self.num_targets, (self.raw_low, self.raw_high))
 
     def on_standardized(self, z: Tensor) -> Tensor:
-        """Natural parameters in training units of standardised rows: (M, N, *F) -> (M, N, [d,] K)."""
+        """Natural parameters in training units of standardised rows: (M, N, *F_z) -> (M, N, [d,] K)."""
         return self._natural_params(self._evaluate(z))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -253,4 +292,5 @@ class MemberNetwork(nn.Module, ABC):
         if bounds is not None:
             self.raw_low.copy_(bounds[0])
             self.raw_high.copy_(bounds[1])
+        self.encoding.initialize_(keys)
         self._initialize_weights_(keys, marginal)

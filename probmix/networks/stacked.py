@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from ..pairs import Partners
 from ..random import KeyedRandom, seeded
 from .decay import decaying
 from .embedding import EmbeddingKind, GaussianEmbedding
+from .layout import ColumnLayout
 from .members import EMBEDDING, MemberNetwork
 from .probing import features_of, habits_of, mixing_shape, rows_of_zeros
 from .skeleton import skeleton
@@ -60,10 +62,10 @@ class StackedNetwork(MemberNetwork):
     family : Family
     network : nn.Module or callable
         Rows (N, *F) to features (N, d). All members start from the weights of a module, which is copied and left
-        alone; a callable, which is given the input shape F, builds each member afresh, under a seed of its own. Lazy
-        layers are drawn for each member in either case.
+        alone; a callable, which is given the shape of a row as networks see it, builds each member afresh, under a seed
+        of its own. Lazy layers are drawn for each member in either case.
     input_shape : tuple of int
-        F.
+        Shape of a row as it is stored.
     num_targets : int or None
     keys : Tensor, (M,)
         Of `member_keys`.
@@ -71,6 +73,8 @@ class StackedNetwork(MemberNetwork):
         Variance network of the layer `place`.
     place : str
         A name among ``network.named_modules()``; "embedding" is the network's output, if no layer has that name.
+    layout : ColumnLayout, optional
+        Of a table, what its columns are; all numbers by default. All columns of levels are one-hot.
 
     Raises
     ------
@@ -90,15 +94,19 @@ class StackedNetwork(MemberNetwork):
         keys: Tensor,
         embedding: EmbeddingKind = "point",
         place: str = EMBEDDING,
+        layout: ColumnLayout | None = None,
     ) -> None:
-        super().__init__(family, input_shape, num_targets, len(keys))
+        if layout is not None:
+            # the network is the user's, and so is all that is learned
+            layout = replace(layout, embedded=(False,) * len(layout.embedded))
+        super().__init__(family, input_shape, num_targets, len(keys), layout)
         seeds = KeyedRandom(keys).stream(0).bits((2,)).tolist()
         networks = [self._build(network, seed) for seed, _ in seeds]
         _check_alike(networks)
         # What is called is a copy: a network may keep what it computed, which could be neither copied nor pickled.
         called = copy.deepcopy(networks[0])
-        features = features_of(called, input_shape)
-        self._habits = habits_of(copy.deepcopy(networks[0]), input_shape)
+        features = features_of(called, self.seen_shape)
+        self._habits = habits_of(copy.deepcopy(networks[0]), self.seen_shape)
         # of training nothing is known before it has begun
         self._draws_in_training = True
         self._has_embedding = EMBEDDING in dict(called.named_modules(remove_duplicate=False))
@@ -110,7 +118,7 @@ class StackedNetwork(MemberNetwork):
             with seeded(seed):
                 head, variance = NaturalHead(family, features, num_targets), None
                 if embedding != "point":
-                    variance = GaussianEmbedding(self.feature_shape[-1], embedding, math.prod(input_shape))
+                    variance = GaussianEmbedding(self.feature_shape[-1], embedding, math.prod(self.seen_shape))
             members.append(_Headed(module, head, variance).float().eval())
         # hidden from torch: its parameters are those of the members, which stand stacked beside it
         self._template = (members[0],)
@@ -129,11 +137,11 @@ class StackedNetwork(MemberNetwork):
     def _build(self, network: NetworkLike, seed: int) -> nn.Module:
         """A network of a member, on the CPU, in float32, in evaluation mode, and not the user's own."""
         with seeded(seed):
-            module = network if isinstance(network, nn.Module) else network(self.input_shape)
+            module = network if isinstance(network, nn.Module) else network(self.seen_shape)
             if not isinstance(module, nn.Module):
                 raise TypeError(
                     "`network` must be an nn.Module, or build one from the shape of a row; "
-                    f"for the shape {self.input_shape} it gave {module!r}."
+                    f"for the shape {self.seen_shape} it gave {module!r}."
                 )
             lazy = any(is_lazy(tensor) for tensor in chain(module.parameters(), module.buffers()))
             # a callable may give the same module again and again; but what is lazy cannot always be copied
@@ -142,13 +150,13 @@ class StackedNetwork(MemberNetwork):
             module.cpu().float().eval()
             if lazy:
                 with torch.no_grad():
-                    module(rows_of_zeros(2, self.input_shape))
+                    module(rows_of_zeros(2, self.seen_shape))
         return module
 
     def _density_shape(self, module: nn.Module, place: str, features: int) -> tuple[int, ...]:
         if self._layer(place) == _OWN:
             return (features,)
-        shape = mixing_shape(module, place, self.input_shape)
+        shape = mixing_shape(module, place, self.seen_shape)
         if not 1 <= len(shape) <= 2:
             raise ValueError(
                 f"rows are mixed as densities at layers that give features (N, d) or (N, T, d); {place!r} gives "
@@ -233,7 +241,7 @@ class StackedNetwork(MemberNetwork):
 
     def check_place(self, place: str) -> None:
         if self._layer(place) != _OWN:
-            mixing_shape(skeleton(self._template[0].network), place, self.input_shape)
+            mixing_shape(skeleton(self._template[0].network), place, self.seen_shape)
 
     def _initialize_weights_(self, keys: Tensor, marginal: Tensor) -> None:
         bias = marginal_bias(self.family, marginal, self.num_targets)

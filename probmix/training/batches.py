@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..mixup.drawing import centring_of, distances_of_pairs, draw_weights, needs_distances, prepare_partners
-from ..mixup.partners import PreparedPartners
+from ..mixup.partners import PreparedPartners, UniformPartners
 from ..mixup.quadratic import Centring
 from ..mixup.terms import Groups, Inputs, Term, group_weights, pool_targets
 from ..networks import MemberNetwork
@@ -31,7 +31,7 @@ class BatchSource:
     ----------
     task : Task
     network : MemberNetwork
-        Initialised; partner laws see standardised features.
+        Initialised; partner laws see its `distance_features`.
     random : KeyedRandom
         Of the members.
     """
@@ -64,7 +64,7 @@ class BatchSource:
         # would cost as much as the rest of a step, and the layer and the shift are those of the one forward pass.
         self._shared = KeyedRandom(member_keys(0, 1).to(data.device))
         self._generator = torch.Generator(data.device)
-        self._features = network.standardize(self._x[self._rows]) if needs_distances(mixup) else None
+        self._features = network.distance_features(self._x[self._rows]) if needs_distances(mixup) else None
         self._partners = None if mixup.at is None else self._prepare_partners(network)
 
     @property
@@ -85,7 +85,10 @@ class BatchSource:
 
     def _prepare_partners(self, network: MemberNetwork) -> PreparedPartners | None:
         """The law of the partners among each member's training rows."""
-        features = network.standardize(self._x[self._rows])
+        if isinstance(self._mixup.partners, UniformPartners):
+            # that of all rows alike, which nobody has to look at
+            return None
+        features = network.distance_features(self._x[self._rows])
         x, y, rows = ([*self._order.cut(values)] for values in (features, self._y, self._rows))
         return prepare_partners(self._mixup, self._objective.family, x, y, rows)
 

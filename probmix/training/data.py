@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..families import Family, TargetScaler
 from ..families.bounds import LEAST_SHARE
-from ..networks import InputUnits, channel_axis
+from ..networks import ColumnLayout, InputUnits, channel_axis
 from .rows import Rows, Unlabelled
 from .units import robust_units
 
@@ -115,10 +115,11 @@ class TrainingData:
         """Logarithms of the exposures of rows: (M, R) -> (M, R)."""
         return None if self.rows.log_exposure is None else self.rows.log_exposure[rows]
 
-    def input_units(self) -> InputUnits:
-        """Units of the inputs over each member's rows: see `robust_units` for tables, which are clipped."""
+    def input_units(self, layout: ColumnLayout | None = None) -> InputUnits:
+        """Units of the inputs over each member's rows: see `robust_units` for tables, whose numbers are clipped."""
         if self.rows.x.ndim == 2:
-            return robust_units(self.rows.x, self._shares())
+            numbers = None if layout is None else [kind == "number" for kind in layout.kinds]
+            return robust_units(self.rows.x, self._shares(), numbers)
         loc, scale = self.feature_moments()
         infinite = torch.full_like(loc, torch.inf)
         return InputUnits(loc, scale, infinite, -infinite, infinite)

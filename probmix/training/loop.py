@@ -61,7 +61,7 @@ def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingRes
         )
     if getattr(task.mixup.weights, "is_learned", False) and not data.validation_rows.shape[1]:
         raise ValueError("weights are learned from rows that judge: they need `validation` rows. Use another law.")
-    family, scaler, units = task.objective.family, task.scaler, data.input_units()
+    family, scaler, units = task.objective.family, task.scaler, data.input_units(network.layout)
     _check_units(scaler, units)
     network.initialize_(task.keys, units, marginal(family, data, scaler), raw_bounds(family, data, scaler))
     course = _Course(network, task)

@@ -27,7 +27,7 @@ def threads_for(network: MemberNetwork, rows: int, members: int) -> int:
     """
     if network.loc.device.type != "cpu":
         return torch.get_num_threads()
-    shape = network.input_shape
+    shape = network.seen_shape
     # weights of layers over sequences and images are used at every step and pixel
     places = math.prod(shape) // shape[0 if len(shape) > 2 else -1]
     weights = sum(tensor[0].numel() for tensor in network.state.values() if tensor.requires_grad)

@@ -1,5 +1,7 @@
 """Robust units of the columns of a table."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,8 +15,8 @@ _TIE = 1e-9
 _CONSTANT = 1e-12
 
 
-def robust_units(x: Tensor, share: Tensor) -> InputUnits:
-    """Median and robust scale of each column.
+def robust_units(x: Tensor, share: Tensor, is_number: Sequence[bool] | None = None) -> InputUnits:
+    """Median and robust scale of each column of numbers.
 
     The scale is the widest of three: the range between the quartiles, and the central 90 % and 98 %, each in units of
     the first for a normal distribution; so neither a few values far out nor many equal ones decide. Where all are zero
@@ -27,13 +29,20 @@ def robust_units(x: Tensor, share: Tensor) -> InputUnits:
     x : Tensor, (n, F), float64
     share : Tensor, (M, n)
         Weight of each row in each member, 0 for rows that it does not have; a row of `share` sums to one.
+    is_number : sequence of bool, (F,), optional
+        Which columns are numbers; all by default. Others, indicators and codes of levels, have no unit: location 0,
+        scale 1, no limit and no range.
 
     Returns
     -------
     InputUnits
         (M, 1, F).
     """
-    columns = [_of_column(column, share) for column in x.unbind(1)]
+    is_number = [True] * x.shape[1] if is_number is None else is_number
+    numbers = [column for column, one in enumerate(is_number) if one]
+    if not numbers:
+        return _without_units(x, share)
+    columns = [_of_column(x[:, column], share) for column in numbers]
     low, quantiles, high = (torch.stack(parts, 1) for parts in zip(*columns, strict=True))
     median, ends = quantiles[..., -1], quantiles[..., :-1].unflatten(-1, (-1, 2))
     relative = ends.new_tensor([length for _, length in _RANGES])
@@ -41,7 +50,19 @@ def robust_units(x: Tensor, share: Tensor) -> InputUnits:
     scale = torch.where(spread > _CONSTANT * width, spread, width / 2)
     scale = torch.where(width <= _CONSTANT * median.abs(), torch.ones_like(scale), scale)
     limit = torch.full_like(scale, CLIP_LIMIT)
-    return InputUnits(*(one.unsqueeze(1) for one in (median, scale, limit, low, high)))
+    units = InputUnits(*(one.unsqueeze(1) for one in (median, scale, limit, low, high)))
+    if len(numbers) == x.shape[1]:
+        return units
+    every = _without_units(x, share)
+    for name, of_numbers in vars(units).items():
+        getattr(every, name)[..., numbers] = of_numbers
+    return every
+
+
+def _without_units(x: Tensor, share: Tensor) -> InputUnits:
+    """Those of columns that are no numbers."""
+    ends = (0.0, 1.0, torch.inf, -torch.inf, torch.inf)
+    return InputUnits(*(x.new_full((len(share), 1, x.shape[1]), end) for end in ends))
 
 
 def _of_column(column: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -92,7 +92,7 @@ class UnlabelledRows:
                 own.copy_(students[name])
 
     def _distances(self, network: MemberNetwork, x: Tensor, shifts: tuple[int, ...]) -> Tensor:
-        own, other = columns(network.standardize(x), shifts, 1)
+        own, other = columns(network.distance_features(x), shifts, 1)
         return distances_of_pairs(own, other, 1)
 
     def _noise(self, shape: torch.Size) -> Tensor:
