@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .distributions import Categorical, Independent, Mixture, ZeroAdjusted
+from .distributions import Binned, Categorical, Independent, Mixture, ZeroAdjusted
+from .distributions.binned_scores import pooled_binned
 from .distributions.zero_adjusted import pooled_zero_adjusted
 
 # Weights are usually a float32 softmax; anything further off the simplex is a mistake of the caller.
@@ -90,7 +91,8 @@ def linear_pool(distribution: Distribution, weights: Tensor | None = None) -> di
     Returns
     -------
     Pyro distribution, batch shape *B
-        A `Mixture`; for categorical and zero-adjusted distributions the one of their kind that the mixture is.
+        A `Mixture`; for categorical and zero-adjusted distributions, and for binned ones of the same bins, the one of
+        their kind that the mixture is.
 
     Raises
     ------
@@ -114,6 +116,10 @@ def linear_pool(distribution: Distribution, weights: Tensor | None = None) -> di
         return Categorical(logits=logits)
     if isinstance(distribution, ZeroAdjusted):
         return pooled_zero_adjusted(distribution, weights)
+    if isinstance(distribution, Binned):
+        binned = pooled_binned(distribution, weights)
+        if binned is not None:
+            return binned
     if isinstance(distribution, torch.distributions.Independent):
         members = distribution.base_dist
         if isinstance(members, torch.distributions.Categorical):

@@ -53,6 +53,7 @@ GENERAL = {
     "Bernoulli": "discrete; normal score by the cdf; smooth between its quantiles; few values, all summed; "
     "thresholds by quadrature or sums",
     "Beta": f"{SMOOTH}; normal score by the cdf",
+    "Binned": "no point masses; no counts; normal score by the cdf; log_prob keeps its digits",
     "Categorical": "discrete; normal score by the cdf; smooth between its quantiles; few values, all summed",
     "Empirical": "has methods of its own; no counts; normal score by the cdf; smooth between its quantiles; no density",
     "Exponential": f"{SMOOTH}; normal score by the cdf; thresholds by quadrature or sums",

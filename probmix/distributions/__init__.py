@@ -4,10 +4,12 @@
 methods. Both work on marginals: for an `Independent` distribution or a mixture of such they act on each coordinate.
 """
 
+from . import binned_scores as binned_scores
 from . import laplace as laplace  # torch's own classes
 from . import normal as normal
 from .bernoulli import Bernoulli
 from .beta import Beta
+from .binned import Binned
 from .categorical import Categorical
 from .concatenation import Joined, concatenate
 from .empirical import Empirical
@@ -31,6 +33,7 @@ from .zero_adjusted import ZeroAdjusted
 __all__ = [
     "Bernoulli",
     "Beta",
+    "Binned",
     "Categorical",
     "Empirical",
     "Exponential",

@@ -146,10 +146,10 @@ def normal_window_crps(loc: Tensor, scale: Tensor, y: Tensor, lower: Tensor, upp
     """
     low, high = ((end - loc) / scale for end in (lower, upper))
     at_y = torch.minimum(torch.maximum((y - loc) / scale, low), high)
-    return scale * (_square_below(low, at_y) + _square_below(-high, -at_y))
+    return scale * (square_below(low, at_y) + square_below(-high, -at_y))
 
 
-def _square_below(low: Tensor, high: Tensor) -> Tensor:
+def square_below(low: Tensor, high: Tensor) -> Tensor:
     r"""The integral of :math:`\Phi^2` over an interval that may start at minus infinity."""
     # below -40 the square of Phi is 0 in float64
     low, high = low.clamp(min=-_WIDEST), high.clamp(min=-_WIDEST)
