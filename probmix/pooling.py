@@ -7,6 +7,7 @@ from torch.distributions import Distribution
 
 from .distributions import Binned, Categorical, Independent, Mixture, ZeroAdjusted
 from .distributions.binned_scores import pooled_binned
+from .distributions.nesting import flattened
 from .distributions.zero_adjusted import pooled_zero_adjusted
 
 # Weights are usually a float32 softmax; anything further off the simplex is a mistake of the caller.
@@ -126,7 +127,9 @@ def linear_pool(distribution: Distribution, weights: Tensor | None = None) -> di
             logits = (weights.log().reshape((*weights.shape, 1, 1)) + members.logits).logsumexp(-3)
             return Independent(Categorical(logits=logits), distribution.reinterpreted_batch_ndims)
     mixing = dist.Categorical(probs=weights.expand(distribution.batch_shape))
-    return Mixture(mixing, distribution, validate_args=False)
+    mixture = Mixture(mixing, distribution, validate_args=False)
+    # of mixtures one of all their components; with several targets it is the members that are mixed
+    return mixture if distribution.event_shape else flattened(mixture)
 
 
 def _equal_weights(distribution: Distribution) -> Tensor:

@@ -162,8 +162,10 @@ def test_families_stay_on_the_device_and_never_wait(gpu, name):
     pools = ["log-linear", "linear"] if family.pools_log_linearly else ["linear"]
     found = [family.log_prob(eta, y), family.expected_nll(eta, family.point_label(y)), family.unconstrain(eta)]
     found += [family.expected_nll(eta, family.pool_labels(pairs, weights, 0.0, pool)) for pool in pools]
-    if family.pools_log_linearly:
+    if isinstance(family, families.ExponentialFamily):
         found += [family.mean_params(eta), family.log_normalizer(eta)]
+    elif family.pools_log_linearly:
+        found.append(family.pool_params(torch.stack([eta, eta.flip(0)], 1)))
     assert waits(gpu) == []
     for one in found:
         assert one.device == GPU

@@ -16,7 +16,7 @@ from probmix.pairs import columns
 # They are written with indices.
 INDEXED = {"multivariate-gaussian", "tweedie"}
 # Of these torch's own distributions are.
-INDEXED_BY_TORCH = {"beta", "categorical", "student-t"}
+INDEXED_BY_TORCH = {"beta", "beta-mixture", "categorical", "student-t"}
 
 
 @pytest.mark.parametrize("name", [name for name in families.names() if name not in INDEXED])
@@ -62,6 +62,6 @@ def test_losses_of_erm_and_probmix_work_on_fake_tensors_of_a_gpu(monkeypatch, na
         points, pairs = (torch.stack(tuple(columns(one, (1,), 0)), 1) for one in (eta, y))
         found = [
             goal.losses(eta, goal.point_label(y)),
-            goal.losses((weights.unsqueeze(-1) * points).sum(1), goal.pool_labels(pairs, weights, mixup)),
+            goal.losses(family.pool_params(points, weights), goal.pool_labels(pairs, weights, mixup)),
         ]
         assert [(one.device.type, tuple(one.shape)) for one in found] == [("cuda", (5,))] * 2

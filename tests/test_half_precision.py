@@ -57,9 +57,13 @@ def assert_agree(setting, mixup, half, outright=False, loss="nll"):
     value, gradient = setting.gradients(mixup, half, outright, loss)
     exact_value, exact = setting.gradients(mixup, loss=loss)
     assert gradient.isfinite().all()
-    # a dozen roundings of numbers of size one; smooth activations have no side to change
+    # a dozen roundings of numbers of size one, to which shares of components are sensitive; smooth activations have no
+    # side to change
+    roundings = 30 if isinstance(setting.family, families.Mixture) else 20
     assert value == pytest.approx(exact_value, rel=10 * PRECISION[half], abs=10 * PRECISION[half])
-    assert torch.dist(gradient, exact) <= 20 * PRECISION[half] * exact.norm(), (gradient - exact).norm() / exact.norm()
+    assert torch.dist(gradient, exact) <= roundings * PRECISION[half] * exact.norm(), (
+        gradient - exact
+    ).norm() / exact.norm()
 
 
 @FORMATS

@@ -219,5 +219,10 @@ def _bracket(outside: Callable[[Tensor], Tensor], like: Tensor, farthest: float 
 def _plain(distribution: Distribution) -> Distribution:
     """The distribution in float64, without checks of its arguments."""
     wide = widen(distribution)
-    wide._validate_args = False
+    parts = [wide]
+    while parts:
+        # copies all of them, also those inside
+        part = parts.pop()
+        part._validate_args = False
+        parts += [value for value in vars(part).values() if isinstance(value, Distribution)]
     return wide

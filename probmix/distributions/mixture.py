@@ -12,6 +12,7 @@ from .counts import counted, masses, smooth_cdf
 from .marginals import Marginals, cdf, cdf_below, icdf
 from .members import component_weights
 from .mixture_quantiles import mixture_quantiles
+from .nesting import flattened
 from .normal_scores import from_normal_score, normal_score
 from .parts import innermost, is_discrete, to_dtype_of
 from .point_masses import atoms
@@ -53,6 +54,13 @@ class Mixture(Marginals, MixtureSameFamily, TorchDistributionMixin):
     (tensor(0.2088), tensor(2.), torch.Size([5]))
     """
 
+    @property
+    def support(self) -> Any:
+        """That of the components where all have the same; torch's constraint of mixtures has no ends to ask for."""
+        support = self.component_distribution.support
+        ends = (getattr(support, end, None) for end in ("lower_bound", "upper_bound"))
+        return super().support if self.event_shape or any(isinstance(end, Tensor) for end in ends) else support
+
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = torch.Size(sample_shape)
         with torch.no_grad():
@@ -66,6 +74,7 @@ def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) ->
 
 @cdf.register
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
+    distribution = flattened(distribution)
     weights, dim = component_weights(distribution)
     y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
     return torch.sum(weights * cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
@@ -80,6 +89,7 @@ def _(distribution: torch.distributions.Independent[Distribution], q: Tensor) ->
 def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
     shape = torch.broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
     q = q.double().expand(shape)
+    distribution = flattened(distribution)
     y = mixture_quantiles(distribution, q)
     return to_dtype_of(distribution, y if is_discrete(distribution) else _on_atoms(distribution, q, y))
 
@@ -156,6 +166,7 @@ def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) ->
 
 @atoms.register
 def _(distribution: MixtureSameFamily) -> tuple[Tensor, Tensor]:
+    distribution = flattened(distribution)
     weights, dim = component_weights(distribution)
     places, probabilities = atoms(distribution.component_distribution)
     members = places, weights.double() * probabilities
@@ -170,12 +181,14 @@ def _(distribution: MixtureSameFamily) -> Distribution:
 
 @masses.register
 def _(distribution: MixtureSameFamily, k: Tensor) -> Tensor:
+    distribution = flattened(distribution)
     weights, dim = component_weights(distribution)
     return torch.sum(weights * masses(distribution.component_distribution, k.unsqueeze(-1)), dim)
 
 
 @smooth_cdf.register
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
+    distribution = flattened(distribution)
     weights, dim = component_weights(distribution)
     y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
     return torch.sum(weights * smooth_cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
@@ -192,14 +205,17 @@ def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
 
 @marginal_crps.register
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
+    distribution = flattened(distribution)
     return mixture_crps(innermost(distribution), distribution, y)
 
 
 @marginal_crps_with_bound.register
 def _(distribution: MixtureSameFamily, y: Tensor) -> tuple[Tensor, Tensor]:
+    distribution = flattened(distribution)
     return mixture_crps_with_bound(innermost(distribution), distribution, y)
 
 
 @marginal_window_crps.register
 def _(distribution: MixtureSameFamily, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    distribution = flattened(distribution)
     return mixture_window_crps(innermost(distribution), distribution, y, lower, upper)

@@ -128,7 +128,9 @@ class Predictions(ABC):
         eta = self._component_params(X, exposure)
         if not self._has_draws:
             eta = eta.squeeze(1)
-        return eta.mean(0) if self.n_members_ == 1 or self.pool == "log-linear" else eta
+        if self.n_members_ == 1:
+            return eta.squeeze(0)
+        return self.family_.pool_params(eta.movedim(0, -2)) if self.pool == "log-linear" else eta
 
     def predict_dist(self, X: ArrayLike) -> dist.TorchDistribution:
         """The predicted distribution of each row, in the user's units.
@@ -151,7 +153,8 @@ class Predictions(ABC):
 
     def _pooled(self, eta: Tensor) -> dist.TorchDistribution:
         """The distribution of each row from what members say at their draws, (M, S, n, [d,] K)."""
-        components = (eta.mean(0) if self.pool == "log-linear" else eta.flatten(0, 1)).movedim(0, 1)
+        members = self.family_.pool_params(eta.movedim(0, -2)) if self.pool == "log-linear" else eta.flatten(0, 1)
+        components = members.movedim(0, 1)
         if components.shape[1] == 1:
             return self._distribution(components.squeeze(1))
         return linear_pool(self._distribution(components))

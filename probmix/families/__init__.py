@@ -14,6 +14,7 @@ from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .label import Label, TargetScaler
 from .lognormal import LogNormal
+from .mixture import Mixture
 from .multivariate_gaussian import MultivariateGaussian
 from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
@@ -38,6 +39,7 @@ __all__ = [
     "Label",
     "LabelPool",
     "LogNormal",
+    "Mixture",
     "MultivariateGaussian",
     "NegativeBinomial",
     "Poisson",

@@ -12,7 +12,7 @@ from .bounds import LEAST_SHARE, logit_reach
 from .exponential_family import ExponentialFamily
 from .label import Label
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
-from .tools import check_kind, check_support, outside, stretched, weighted_mean
+from .tools import check_kind, check_support, first, outside, stretched, weighted_mean
 
 _LOGIT_LIMIT, _FARTHEST = 15.0, 14.0
 # The sum of the concentrations lies between 0.1 and 1e6. Below, a float can hardly tell most draws from 0 or 1; above,
@@ -89,6 +89,9 @@ class Beta(ExponentialFamily):
 
     def mean_params(self, eta: Tensor) -> Tensor:
         return torch.digamma(eta) - torch.digamma(eta.sum(-1, keepdim=True))
+
+    def centre(self, eta: Tensor) -> Tensor:
+        return first(eta) / eta.sum(-1)
 
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
         return log_kernel(y, *eta.unbind(-1)) + self.log_base_measure(y)

@@ -1,7 +1,7 @@
 """The exponential-family contract: everything that does not depend on the particular family lives here."""
 
 from abc import abstractmethod
-from typing import ClassVar, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ class ExponentialFamily(Family):
     :math:`\eta\cdot T(y) - A(\eta)` would lose some 0.03 nats in float32.
     """
 
-    pools_log_linearly: ClassVar[bool] = True
+    @property
+    def pools_log_linearly(self) -> bool:
+        return True
 
     @abstractmethod
     def natural_params(self, distribution: torch.distributions.Distribution) -> Tensor:

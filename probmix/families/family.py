@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyro.distributions as dist
 import torch
@@ -39,10 +39,6 @@ class Family(ABC):
     `probmix.families.register` it.
     """
 
-    pools_log_linearly: ClassVar[bool] = False
-    # whether the loss can be differentiated twice, as learning the weights of a mixup asks
-    has_second_derivatives: ClassVar[bool] = True
-
     def __init_subclass__(cls, **options: Any) -> None:
         """Links see float32 at least, also under autocast: half precision ends at 65,504, and at 6e-8."""
         super().__init_subclass__(**options)
@@ -63,6 +59,16 @@ class Family(ABC):
     def num_raw(self) -> int:
         """Number of network outputs that `constrain` needs; K unless a family says otherwise."""
         return self.num_params
+
+    @property
+    def pools_log_linearly(self) -> bool:
+        """Whether densities are pooled log-linearly, by `pool_params`; linearly unless a family says otherwise."""
+        return False
+
+    @property
+    def has_second_derivatives(self) -> bool:
+        """Whether the loss can be differentiated twice, as learning the weights of a mixup asks."""
+        return True
 
     @property
     def event_dim(self) -> int:
@@ -146,6 +152,30 @@ class Family(ABC):
         return expectation(lambda params, y: -self._log_prob(params, y), eta.double(), label).to(eta.dtype)
 
     # -- the label side ------------------------------------------------------------------------------------------------
+
+    def pool_params(self, eta: Tensor, weights: Tensor | None = None) -> Tensor:
+        r"""Parameters of the log-linear pool of M densities, for a family that `pools_log_linearly`: the weighted mean.
+
+        Parameters
+        ----------
+        eta : Tensor, (\*B, M, K)
+        weights : Tensor, (\*B, M), optional
+            On the simplex over the last axis; equal by default.
+
+        Returns
+        -------
+        Tensor, (\*B, K)
+
+        Examples
+        --------
+        >>> import torch
+        >>> from probmix import families
+        >>> families.get("poisson").pool_params(torch.tensor([[0.0], [1.0]]), torch.tensor([0.25, 0.75]))
+        tensor([0.7500])
+        """
+        if weights is None:
+            return eta.mean(-2)
+        return (weights.to(eta.dtype).unsqueeze(-1) * eta).sum(-2)
 
     def point_label(self, y: Tensor) -> Label:
         """The observed target itself as a label: (*B,) -> Label."""

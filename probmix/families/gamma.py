@@ -85,6 +85,10 @@ class Gamma(ExponentialFamily):
         shape, rate = _shape_rate(eta)
         return torch.stack([torch.digamma(shape) - rate.log(), shape / rate], -1)
 
+    def centre(self, eta: Tensor) -> Tensor:
+        shape, rate = _shape_rate(eta)
+        return shape / rate
+
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
         return gamma_log_prob(y, *_shape_rate(eta))
 

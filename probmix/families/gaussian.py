@@ -90,6 +90,9 @@ class Gaussian(ExponentialFamily):
         first = y - mean
         return torch.stack([first, first * (2 * mean + first) - variance], -1)
 
+    def centre(self, eta: Tensor) -> Tensor:
+        return _moments(eta)[0]
+
     def kernel_excess(self, y: Tensor, spread: float) -> Tensor:
         return torch.stack([torch.zeros_like(y), torch.full_like(y, spread)], -1)
 

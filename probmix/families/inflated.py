@@ -31,6 +31,11 @@ class _Gated(Family):
     def __post_init__(self) -> None:
         if not isinstance(self.base, Family) or not self.base.is_discrete:
             raise ValueError(f"`base` must be a family of counts, such as Poisson(); got {self.base!r}.")
+        if self.base.name.endswith("-mixture"):
+            raise ValueError(
+                f"`base` must be a family of one component; got {self.base!r}. Take a mixture of this family instead, "
+                "families.Mixture."
+            )
 
     @property
     def num_params(self) -> int:

@@ -55,6 +55,9 @@ class Poisson(CountFamily):
     def mean_params(self, eta: Tensor) -> Tensor:
         return eta.exp()
 
+    def centre(self, eta: Tensor) -> Tensor:
+        return eta.exp().squeeze(-1)
+
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
         return poisson_log_prob(y, eta.squeeze(-1))
 

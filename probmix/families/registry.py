@@ -16,6 +16,7 @@ from .gaussian import Gaussian
 from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .lognormal import LogNormal
+from .mixture import Mixture
 from .multivariate_gaussian import MultivariateGaussian
 from .negative_binomial import FixedNegativeBinomial, NegativeBinomial
 from .poisson import Poisson
@@ -44,15 +45,22 @@ _FAMILIES: dict[str, Callable[..., Family]] = {
     "tweedie": Tweedie,
     "zero-adjusted-gamma": ZeroAdjusted,
     "zero-adjusted-lognormal": partial(ZeroAdjusted, base=LogNormal()),
+    "gaussian-mixture": partial(Mixture, base=Gaussian()),
+    "lognormal-mixture": partial(Mixture, base=LogNormal()),
+    "gamma-mixture": partial(Mixture, base=Gamma()),
+    "poisson-mixture": partial(Mixture, base=Poisson()),
+    "negative-binomial-mixture": partial(Mixture, base=NegativeBinomial()),
+    "beta-mixture": partial(Mixture, base=Beta()),
 }
 
 
-# Names of these say what they are made of; those of the bases above are among the names.
+# Names of these say what they are made of, as those of mixtures do; those of the bases above are among the names.
 _GATED: dict[str, Callable[..., Family]] = {
     "zero-inflated-": ZeroInflated,
     "hurdle-": Hurdle,
     "zero-adjusted-": ZeroAdjusted,
 }
+_MIXTURE = "-mixture"
 
 
 def names() -> list[str]:
@@ -118,6 +126,9 @@ def _known(name: str) -> str | None:
             return one
     if form in ALIASES:
         return ALIASES[form]
+    if form.endswith(_MIXTURE):
+        base = _known(form.removesuffix(_MIXTURE))
+        return None if base is None else base + _MIXTURE
     for prefix in _GATED:
         base = _known(form.removeprefix(prefix)) if form.startswith(prefix) else None
         if base is not None:
@@ -156,6 +167,8 @@ def get(family: str | Family, **options: Any) -> Family:
     if not isinstance(family, str):
         raise TypeError(f"a family must be a name or an instance such as families.Gaussian(); got {family!r}.")
     family = canonical_name(family)
+    if family not in _FAMILIES and family.endswith(_MIXTURE):
+        return Mixture(**{"base": get(family.removesuffix(_MIXTURE))} | options)
     for prefix, gated in _GATED.items():
         if family not in _FAMILIES and family.startswith(prefix):
             return gated(**{"base": get(family.removeprefix(prefix))} | options)

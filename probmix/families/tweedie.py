@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -55,9 +54,11 @@ class Tweedie(Family):
     tensor(9.0935)
     """
 
-    has_second_derivatives: ClassVar[bool] = False
-
     power: float = 1.5
+
+    @property
+    def has_second_derivatives(self) -> bool:
+        return False
 
     def __post_init__(self) -> None:
         check_power(self.power)

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from ..families import Family, get
 from ..fusion import Embedding
-from ..pairs import columns, mix_rows
+from ..pairs import columns
 from ..random import generator_uniform
 from .config import ENDS, Mixup
 from .drawing import draw_weights
 from .loss import Own, distances_within
-from .losses import Mixable, check_params
+from .losses import Mixable, check_params, pooled_rows
 from .objectives import Objective, objective, sum_targets
 from .presets import as_mixup
 from .terms import Groups, Inputs, over_targets
@@ -58,7 +58,7 @@ def consistency_losses(
             pooled = torch.stack(list(columns(single, groups.partners, row_dim)), -2)
             weights = groups.weights.to(pooled.dtype)
         else:
-            pooled = mix_rows(single, groups.partners, groups.weights).unsqueeze(-2)
+            pooled = pooled_rows(family, single, groups.partners, groups.weights, row_dim).unsqueeze(-2)
             weights = torch.ones_like(groups.weights[..., :1])
         weights = over_targets(weights, pooled[..., 0]).expand(pooled.shape[:-1])
         label = objective.density_label(pooled, weights)

@@ -134,7 +134,7 @@ class Losses:
         label, points, partners, weights = term.label, None, groups.partners, groups.weights
         if groups.layer == "output":
             single = self._predictions(self._inputs)
-            eta = mix_rows(single, partners, weights)
+            eta = pooled_rows(family, single, partners, weights, row_dim)
             if label is None:
                 points = torch.stack(list(columns(with_exposure(family, single, log_exposure), partners, row_dim)), -2)
         else:
@@ -185,6 +185,14 @@ def batch_loss(network: Mixable, objective: Objective, mixup: Mixup, inputs: Inp
         total = mean if total is None else total + mean
     assert total is not None
     return total
+
+
+def pooled_rows(family: Family, eta: Tensor, partners: Partners, weights: Tensor, row_dim: int) -> Tensor:
+    """Parameters of the log-linear pool of each group of rows: (*L, N, [d,] K), (*L, B, M) -> (*L, B, [d,] K)."""
+    if isinstance(family, ExponentialFamily):
+        return mix_rows(eta, partners, weights)
+    points = torch.stack(list(columns(eta, partners, row_dim)), -2)
+    return family.pool_params(points, over_targets(weights, points[..., 0]))
 
 
 def with_exposure(family: Family, eta: Tensor, log_exposure: Tensor | None) -> Tensor:

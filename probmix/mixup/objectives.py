@@ -77,7 +77,7 @@ class NegativeLogLikelihood(Objective):
                 f"the likelihood of the family {self.family.name!r} has no second derivatives, by which weights are "
                 "learned. Use another law of the weights."
             )
-        if not self.family.pools_log_linearly and (mixup.label_pool == "calibrated" or mixup.label_spread):
+        if not isinstance(self.family, ExponentialFamily) and (mixup.label_pool == "calibrated" or mixup.label_spread):
             raise ValueError(
                 f"the family {self.family.name!r} is no exponential family and has neither calibrated labels nor a "
                 f"label kernel; got label_pool={mixup.label_pool!r} and label_spread={mixup.label_spread}. Leave both "

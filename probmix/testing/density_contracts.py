@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import torch
 
+from ..distributions import cdf, cdf_below
 from ..distributions.point_masses import mass_at
-from ..families import ExponentialFamily
+from ..families import ExponentialFamily, Family, Mixture
 from .cases import (
     DRAWS,
     EXACT,
@@ -36,8 +37,12 @@ def _check_object(case: Case) -> None:
         value = getattr(family, size)
         require(isinstance(value, int) and value >= 1, f"`{size}` must be a positive int, got {value!r}")
     require(case.eta.shape == (ROWS, family.num_params), f"`constrain` gave {tuple(case.eta.shape)} for {ROWS} rows")
-    log_linear = isinstance(family, ExponentialFamily)
-    require(family.pools_log_linearly == log_linear, "`pools_log_linearly` belongs to exponential families alone")
+    # others that do so say how
+    knows_how = isinstance(family, ExponentialFamily) or type(family).pool_params is not Family.pool_params
+    require(
+        knows_how or not family.pools_log_linearly,
+        "`pools_log_linearly` belongs to exponential families, and to others that implement `pool_params`",
+    )
     copy = pickle.loads(pickle.dumps(family))
     require(copy == family and hash(copy) == hash(family), "the pickled copy is not equal to the family")
     try:
@@ -103,6 +108,15 @@ def _check_marginal(case: Case) -> None:
     eta = case.family.marginal_params(y)
     shape = (1, ROWS, case.family.num_params)
     require(eta.shape == shape, f"`marginal_params` gave the shape {tuple(eta.shape)}, should be {shape}")
+    if isinstance(case.family, Mixture):
+        # components that are spread over the targets, where they start, have not their mean to the last digit
+        start, middle = case.family.distribution(eta[0]), y.median(0).values
+        below, at = cdf_below(start, middle), cdf(start, middle)
+        require(
+            bool(((below < 0.85) & (at > 0.15)).all()),
+            f"`marginal_params` has the median of the targets at the levels {at.tolist()}, should be about 0.5",
+        )
+        return
     places, log_step = grid(case.family, eta[0])
     mean = ((log_prob(case.family, eta[0], places) + log_step).exp() * places).sum(0)
     standard_error = y.std(0) / MANY_DRAWS**0.5 + 1e-6
