@@ -7,7 +7,7 @@ from torch.distributions import kl_divergence
 
 from probmix import families
 from probmix.distributions import cdf, icdf
-from probmix.families import Family, MultivariateGaussian, ZeroAdjusted, divergence
+from probmix.families import Family, Mixture, MultivariateGaussian, ZeroAdjusted, divergence
 from probmix.families.density_points import density_points
 
 OTHERS = [families.get(name) for name in families.names() if name not in ("categorical", "multivariate-gaussian")]
@@ -57,9 +57,11 @@ def by_levels(family: Family, teacher: torch.Tensor, student: torch.Tensor) -> t
     density = family.distribution(teacher.unsqueeze(1))
     zero = cdf(density, torch.zeros(1, dtype=torch.float64)) if family.has_atoms else torch.zeros(7, 1).double()
     shares = (1 - zero) * place.sigmoid() * (-place).sigmoid() * (place[1] - place[0])
-    y = torch.cat([0 * zero, icdf(density, zero + (1 - zero) * place.sigmoid())], 1)
+    y = icdf(density, zero + (1 - zero) * place.sigmoid())
+    if family.has_atoms:
+        y, shares = torch.cat([0 * zero, y], 1), torch.cat([zero, shares], 1)
     ratio = family.log_prob(teacher.unsqueeze(1), y) - family.log_prob(student.unsqueeze(1), y)
-    return (torch.cat([zero, shares], 1) * ratio).sum(1)
+    return (shares * ratio).sum(1)
 
 
 @pytest.mark.parametrize("family", OTHERS, ids=repr)
@@ -67,7 +69,9 @@ def by_levels(family: Family, teacher: torch.Tensor, student: torch.Tensor) -> t
 def test_it_is_the_mean_of_the_log_ratio(family, size):
     teacher, student = params(family, 0, size), params(family, 1, size)
     expected = (by_sum if family.is_discrete else by_levels)(family, teacher, student)
-    torch.testing.assert_close(divergence(family, teacher, student), expected, rtol=0.01, atol=1e-3)
+    # far out the ratio of mixtures bends where another component takes over
+    rtol = 0.03 if isinstance(family, Mixture) else 0.01
+    torch.testing.assert_close(divergence(family, teacher, student), expected, rtol=rtol, atol=1e-3)
 
 
 @pytest.mark.parametrize(

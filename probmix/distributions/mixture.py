@@ -89,6 +89,11 @@ def _(distribution: torch.distributions.Independent[Distribution], q: Tensor) ->
 def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
     shape = torch.broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
     q = q.double().expand(shape)
+    batch = shape[len(shape) - len(distribution.batch_shape + distribution.event_shape) :]
+    batch = batch[: len(distribution.batch_shape)]
+    if batch != distribution.batch_shape:
+        # levels along an axis on which all rows are one
+        distribution = distribution.expand(batch)
     distribution = flattened(distribution)
     y = mixture_quantiles(distribution, q)
     return to_dtype_of(distribution, y if is_discrete(distribution) else _on_atoms(distribution, q, y))

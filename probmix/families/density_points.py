@@ -28,10 +28,17 @@ def density_points(distribution: Distribution, device: torch.device) -> tuple[Te
         return _whole_numbers(distribution, device)
     levels, shares = (torch.tensor(one, dtype=torch.float64, device=device) for one in (_LEVELS, _SHARES))
     if not has_atoms(distribution):
-        return icdf(distribution, levels), shares
+        return _inside(distribution, icdf(distribution, levels)), shares
     zero = cdf(distribution, torch.zeros(1, dtype=torch.float64, device=device))
     beyond = icdf(distribution, (zero + (1 - zero) * levels).clamp(max=_MOST))
     return torch.cat([torch.zeros_like(zero), beyond], -1), torch.cat([zero, (1 - zero) * shares], -1)
+
+
+def _inside(distribution: Distribution, y: Tensor) -> Tensor:
+    """Quantiles that by rounding are an end of the support, where a density may be infinite, as the next number."""
+    infinite = torch.full((), torch.inf, dtype=y.dtype, device=y.device)
+    lower, upper = (end.to(y) for end in support_ends(distribution))
+    return y.clamp(torch.nextafter(lower, infinite), torch.nextafter(upper, -infinite))
 
 
 def _whole_numbers(distribution: Distribution, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -179,6 +179,12 @@ class Mixture(Family):
             return Label(base.kernel_centre(y.double(), weights.double()))
         return super().pool_labels(y, weights, spread, pool)
 
+    def density_label(self, eta: Tensor, weights: Tensor) -> Label:
+        log_weights, params = self.split(eta)
+        # points of each component: a rule over the quantiles of all would miss what lies between two humps
+        of_components = (weights.to(eta.dtype).unsqueeze(-1) * log_weights.exp()).flatten(-2)
+        return Family.density_label(self.base, params.flatten(-3, -2), of_components)
+
     # -- target units --------------------------------------------------------------------------------------------------
 
     def scaler(self, y: Tensor, weights: Tensor | None = None, dim: int = 0) -> TargetScaler:
