@@ -13,8 +13,8 @@ Array = NDArray[np.float64]
 # Candidates with less are dropped, and the others weighed again.
 LEAST_WEIGHT = 0.01
 # How far the mean log density may be from its maximum, in nats; a few steps reach it.
-_GAP = 1e-11
-_MOST_STEPS = 1000
+_GAP = 1e-10
+_MOST_STEPS = 200
 # Of the mean diagonal: quadratic forms of models that agree are made definite by it, and their weights equal.
 _RIDGE = 1e-9
 # Of the largest slope: a smaller gain is rounding.
@@ -53,7 +53,7 @@ def stack_weights(log_density: ArrayLike, row_weight: ArrayLike | None = None) -
     The problem is concave. Steps of EM, :math:`w_c \leftarrow w_c\,g_c` with
     :math:`g_c = \sum_r \omega_r p_c / \sum_d w_d p_d`, take turns with Newton steps on the active set (Kim et al.),
     and end by the optimality conditions: as :math:`\log(1 + t) \le t`, the maximum is at most :math:`\max_c g_c - 1`
-    above, and this is made smaller than 1e-11. Rows that no model expects at all say nothing of the weights, whatever
+    above, and this is made smaller than 1e-10. Rows that no model expects at all say nothing of the weights, whatever
     these are their density is zero: they are left out.
 
     References
@@ -191,12 +191,15 @@ def _newton(density: Array, share: Array, weights: Array) -> Array:
     ratios = density / pool
     gain = ratios @ share
     # without the constraint on their sum, which sum_r share log(pool) - sum_c w_c fulfils at its maximum by itself
-    step = _nonnegative(ratios * share @ ratios.T, 2 * gain - 1) - weights
+    form = ratios * share @ ratios.T
+    ridge = _ridge(form)
+    step = _nonnegative(form + ridge * np.eye(len(form)), 2 * gain - 1 + ridge * weights) - weights
     for _ in range(30):
         trial = weights + step
         trial = trial / trial.sum() if trial.sum() > 0 else weights
         with np.errstate(divide="ignore"):
-            if share @ np.log(trial @ density / pool) > 0:
+            # up to rounding
+            if share @ np.log(trial @ density / pool) > -1e-15:
                 return trial
         step = step / 2
     return weights
@@ -207,15 +210,18 @@ def _smallest_form(gram: Array) -> Array:
     models = len(gram)
     if not gram.any():
         return np.full(models, 1 / models)
-    weights = _nonnegative(gram / np.diag(gram).mean(), np.ones(models))
+    weights = _nonnegative((gram + _ridge(gram) * np.eye(models)) / np.diag(gram).mean(), np.ones(models))
     weights /= weights.sum()
     return weights
+
+
+def _ridge(form: Array) -> float:
+    return _RIDGE * float(np.diag(form).mean())
 
 
 def _nonnegative(form: Array, slope: Array) -> Array:
     """The minimum of u' form u / 2 - slope' u over u >= 0, by an active set as in Lawson and Hanson (1974)."""
     models = len(form)
-    form = form + _RIDGE * np.diag(form).mean() * np.eye(models)
     u, is_free = np.zeros(models), np.zeros(models, dtype=bool)
     for _ in range(10 * models):
         gain = np.where(is_free, -np.inf, slope - form @ u)
