@@ -21,7 +21,7 @@ from probmix.datasets import load, uci_splits
 from probmix.families import Family
 from probmix.mixup import Mixup, as_mixup
 from probmix.mixup.objectives import objective
-from probmix.networks import DensityNetwork
+from probmix.networks import MLP, DensityNetwork
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import Rows, Task, TrainingData, TrainingOptions, memory, train
 
@@ -94,7 +94,7 @@ def make_members(
     mixup, family = as_mixup(method), families.get(family)
     keys = member_keys(0, members).to(x.device)
     rows = KeyedRandom(keys).permutations(len(x))
-    network = DensityNetwork(family, x.shape[1], hidden, None, members, mixup.embedding).to(x.device)
+    network = DensityNetwork(family, x.shape[1], MLP(tuple(hidden)), None, members, mixup.embedding).to(x.device)
     return Members(network, family, TrainingData(Rows(x=x, y=y), rows, rows[:, :0], rows), mixup, keys)
 
 

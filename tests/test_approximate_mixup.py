@@ -18,7 +18,7 @@ from probmix.mixup.losses import Losses
 from probmix.mixup.objectives import objective
 from probmix.mixup.quadratic import Centring, quadratic_losses
 from probmix.mixup.terms import Groups, Inputs, Term
-from probmix.networks import DensityNetwork
+from probmix.networks import MLP, DensityNetwork
 from probmix.random import generator_uniform
 
 APPROXIMATE = Mixup(at="input", weights=BetaWeights(1.0), label_pool="linear", criterion="quadratic")
@@ -87,7 +87,7 @@ def test_sample_weights_and_exposures_are_taken():
 
 def test_members_that_no_longer_mix_have_the_loss_of_their_rows():
     family = families.get("gaussian")
-    model = DensityNetwork(family, 2, (5,), None, 2).double()
+    model = DensityNetwork(family, 2, MLP((5,)), None, 2).double()
     torch.manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)

@@ -58,8 +58,8 @@ def test_false_certainty_is_taken_back_and_honest_doubt_left_alone(sd, share):
     network, scaler, _ = run(data)
     task = task_of(data)
     with torch.no_grad():
-        network.mlp.output.weight.zero_()
-        network.mlp.output.bias.copy_(network.family.raw(torch.zeros(4, 1), torch.full((4, 1), sd)))
+        network.trunk.output.weight.zero_()
+        network.trunk.output.bias.copy_(network.family.raw(torch.zeros(4, 1), torch.full((4, 1), sd)))
     network.raw_low.copy_(raw_bounds(network.family, data, scaler)[0])
     before = task.validation_loss(network, None)
     shares, expected = by_hand(network, task)

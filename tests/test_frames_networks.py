@@ -6,7 +6,7 @@ import torch
 
 from probmix import families
 from probmix.mixup import preset
-from probmix.networks import ColumnLayout, DensityNetwork, InputUnits, StackedNetwork
+from probmix.networks import MLP, ColumnLayout, DensityNetwork, InputUnits, StackedNetwork
 from probmix.networks.alone import LoneMember
 from probmix.networks.encoding import Encoding
 from probmix.random import member_keys
@@ -55,7 +55,7 @@ def initialized(network, seed=0):
 
 def built_in(**options):
     family = families.get("gaussian")
-    return initialized(DensityNetwork(family, len(LAYOUT.kinds), (8,), None, MEMBERS, layout=LAYOUT, **options))
+    return initialized(DensityNetwork(family, len(LAYOUT.kinds), MLP((8,)), None, MEMBERS, layout=LAYOUT, **options))
 
 
 def own(build, place="embedding"):
@@ -112,13 +112,14 @@ def test_the_network_sees_numbers_indicators_one_hots_and_levels_in_this_order(d
 def test_a_plain_layout_is_what_there_was_without_one():
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(20, 6)))
     family = families.get("gaussian")
-    networks = [DensityNetwork(family, 6, (4,), None, 2, layout=layout) for layout in (None, ColumnLayout.plain(6))]
+    layouts = (None, ColumnLayout.plain(6))
+    networks = [DensityNetwork(family, 6, MLP((4,)), None, 2, layout=layout) for layout in layouts]
     for network in networks:
         network.initialize_(member_keys(0, 2), units(2, *[(0.1, 2.0, 3.0, 0.0, 1.0)] * 6), marginal(2))
     assert networks[0].layout == networks[1].layout == ColumnLayout.plain(6)
     assert torch.equal(networks[0](x), networks[1](x))
     layers = ("hidden.0.0.weight", "hidden.0.0.bias", "output.weight", "output.bias")
-    assert [*networks[0].state] == [f"mlp.{name}" for name in layers]
+    assert [*networks[0].state] == [f"trunk.{name}" for name in layers]
     z = ((x - 0.1) / 2).float()
     assert torch.equal(networks[0].standardize(x)[0], z * (1 + (z / 3).square()).rsqrt())
     assert torch.equal(networks[0].distance_features(x), networks[0].standardize(x))
@@ -131,7 +132,7 @@ def test_levels_start_at_distance_one_from_the_key_of_the_member():
     torch.testing.assert_close(squares, torch.ones(MEMBERS), rtol=0.1, atol=0)
     table = built_in().encoding.table.detach()
     assert not torch.equal(table[0], table[1])
-    alone = DensityNetwork(families.get("gaussian"), len(LAYOUT.kinds), (8,), layout=LAYOUT)
+    alone = DensityNetwork(families.get("gaussian"), len(LAYOUT.kinds), MLP((8,)), layout=LAYOUT)
     own_units = InputUnits(*(value[1:2] for value in vars(data_of(stored()).input_units(LAYOUT)).values()))
     alone.initialize_(member_keys(0, MEMBERS)[1:2], own_units, marginal(1))
     assert torch.equal(alone.encoding.table[0], table[1])
@@ -143,7 +144,7 @@ def test_levels_are_trained_and_do_not_decay():
     assert "encoding.table" in network.state
     assert "encoding.table" not in network.decaying
     with torch.no_grad():
-        network.state["mlp.output.weight"].normal_(generator=torch.Generator().manual_seed(0))
+        network.state["trunk.output.weight"].normal_(generator=torch.Generator().manual_seed(0))
     network(x).sum().backward()
     gradient = network.encoding.table.grad
     assert bool((gradient[:, :12].flatten(1).norm(dim=1) > 0).all())
@@ -166,7 +167,7 @@ def test_mixing_at_the_input_mixes_one_hots_and_vectors():
     partners = torch.arange(ROWS).flip(0).expand(MEMBERS, -1)
     weights = torch.tensor([0.25, 0.75]).expand(MEMBERS, ROWS, 2)
     with torch.no_grad():
-        network.state["mlp.output.weight"].normal_(generator=torch.Generator().manual_seed(0))
+        network.state["trunk.output.weight"].normal_(generator=torch.Generator().manual_seed(0))
     z = network.standardize(x)
     expected = network.on_standardized(0.25 * z + 0.75 * z.flip(1))
     torch.testing.assert_close(network.fused(x, "input", partners, weights, None), expected)
@@ -224,7 +225,7 @@ def test_partners_see_levels_at_distance_one():
 
     layout = ColumnLayout(("number", "level"), (0, 4), (False, True), ("a", "b"), (0, 1))
     rows = torch.stack([torch.linspace(0, 1e-3, ROWS).double(), torch.arange(ROWS).double() % 4], 1)
-    network = DensityNetwork(families.get("gaussian"), 2, (), None, 1, layout=layout)
+    network = DensityNetwork(families.get("gaussian"), 2, MLP(()), None, 1, layout=layout)
     network.initialize_(
         member_keys(0, 1), units(1, (0.0, 1.0, 3.0, 0.0, 1.0), (0.0, 1.0, torch.inf, 0.0, 1.0)), marginal(1)
     )

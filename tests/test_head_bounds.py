@@ -181,7 +181,7 @@ def test_heads_of_fitted_networks_are_bounded(mixup, own):
     X, y = rng.normal(size=(60, 2)), POSITIVE
     model = DensityRegressor("lognormal", mixup=mixup, network=network, n_members=2, max_epochs=2, random_state=0)
     model.fit(X, y)
-    last = model.network_.state["head/linear/weight"] if own else model.network_.mlp.output.weight
+    last = model.network_.state["head/linear/weight"] if own else model.network_.trunk.output.weight
     last.data *= 1e9
     mean = model.predict_dist(X).mean.numpy()
     assert np.isfinite(mean).all()

@@ -13,7 +13,7 @@ from probmix.mixup import BetaWeights, LearnedWeights, Mixup, mixup_loss, preset
 from probmix.mixup.losses import Losses
 from probmix.mixup.objectives import objective
 from probmix.mixup.terms import Groups, Inputs, Term, pool_targets
-from probmix.networks import DensityNetwork
+from probmix.networks import MLP, DensityNetwork
 from probmix.training.learned import Judges, with_learned_weights
 from probmix.training.task import Batch
 
@@ -23,7 +23,7 @@ B, N = 5, 7
 def problem(mixup, family="gaussian", order=2):
     """A network of two members in float64, a batch of mixed rows, and rows that judge it."""
     family, draw = families.get(family), torch.Generator().manual_seed(0)
-    network = DensityNetwork(family, 3, (4,), None, 2).double()
+    network = DensityNetwork(family, 3, MLP((4,)), None, 2).double()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(0.5 * torch.randn(parameter.shape, generator=draw))

@@ -13,7 +13,7 @@ import probmix
 from probmix import DensityClassifier, DensityRegressor, GaussianEmbedding, NaturalHead, families, log_linear_pool
 from probmix.mixup import BetaWeights, Mixup, NearestNeighbours, SimilarityWeights, mixup_loss, preset
 from probmix.mixup.terms import group_weights
-from probmix.networks import DensityNetwork
+from probmix.networks import MLP, DensityNetwork
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import TrainingOptions
 from probmix.training.batches import BatchSource
@@ -159,7 +159,7 @@ def test_a_row_that_is_its_own_partner_weighs_once_in_a_loop_of_ones_own():
 
 def source(mixup, batch_size=16):
     options = TrainingOptions(max_epochs=1, batch_size=batch_size)
-    net = DensityNetwork(families.get("gaussian"), 3, (), None, MEMBERS)
+    net = DensityNetwork(families.get("gaussian"), 3, MLP(()), None, MEMBERS)
     random = KeyedRandom(member_keys(0, MEMBERS))
     return BatchSource(task_of(make_data(sample_weight=True), mixup, options=options), net, random)
 

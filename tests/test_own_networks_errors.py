@@ -165,7 +165,7 @@ CASES = {
     ),
     "rows of three dimensions without a network": (
         {}, (6, 3), ValueError,
-        r"^X must be a table \(n, F\) for the built-in perceptron; got shape \(48, 6, 3\)\. Pass a `network` that "
+        r"^X must be a table \(n, F\) for a built-in network; got shape \(48, 6, 3\)\. Pass a `network` that "
         r"takes such rows, or flatten them\.$",
     ),
 }  # fmt: skip

@@ -135,7 +135,7 @@ def test_the_file_is_plain_safetensors(tmp_path):
     DensityRegressor(**FAST).fit(X, Y).save(tmp_path / "model")
     with safe_open(tmp_path / "model", framework="np") as file:
         assert set(file.metadata()) == {"format", "estimator"}
-        assert file.get_tensor("network.mlp.hidden.0.0.weight").dtype == np.float32
+        assert file.get_tensor("network.trunk.hidden.0.0.weight").dtype == np.float32
 
 
 def test_a_killed_fit_goes_on(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from training_cases import FEATURES, MEMBERS, OPTIONS, N, make_data, run, task_o
 from probmix import families
 from probmix.fusion import fuse_at
 from probmix.mixup import Mixup, preset, preset_names
-from probmix.networks import MLP, DensityNetwork
+from probmix.networks import MLP, DensityNetwork, MemberMLP
 from probmix.pairs import columns
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import checkpoint
@@ -24,7 +24,7 @@ def with_columns(data, **columns):
 
 
 def test_mlp_members_are_separate_networks():
-    mlp = MLP(3, (5, 4), 2, n_members=2)
+    mlp = MemberMLP(3, (5, 4), 2, n_members=2)
     mlp.initialize_(KeyedRandom(member_keys(0, 2)), torch.zeros(2, 1, 2))
     x = torch.randn(2, 7, 3)
     out = mlp(x)
@@ -38,7 +38,7 @@ def test_mlp_members_are_separate_networks():
 
 
 def test_initial_weights_have_torchs_linear_law():
-    mlp = MLP(100, (50,), 1, n_members=3)
+    mlp = MemberMLP(100, (50,), 1, n_members=3)
     mlp.initialize_(KeyedRandom(member_keys(0, 3)), torch.full((3, 1, 1), 7.0))
     weights = mlp.hidden[0][0].weight
     assert weights.abs().max() <= 0.1
@@ -49,12 +49,12 @@ def test_initial_weights_have_torchs_linear_law():
 
 def test_a_fresh_network_predicts_the_marginal_distribution():
     data = make_data()
-    network = DensityNetwork(families.get("gaussian"), FEATURES, (), None, MEMBERS)
+    network = DensityNetwork(families.get("gaussian"), FEATURES, MLP(()), None, MEMBERS)
     family = network.family
     scaler = target_scaler(family, data)
     marginal = family.marginal_params(scaler.transform(data.rows.y[data.train_rows]), dim=1)
     network.initialize_(member_keys(0, MEMBERS), data.input_units(), marginal)
-    nn.init.zeros_(network.mlp.output.weight)
+    nn.init.zeros_(network.trunk.output.weight)
     predicted = family.distribution(family.rescale(network(data.rows.x[:1]), scaler))
     for m in range(MEMBERS):
         y = data.rows.y[data.train_rows[m]]
@@ -103,7 +103,7 @@ def test_points_may_as_well_be_mixed_behind_the_next_linear_layer(place):
     network, _, _ = run(data)
     partners, share = KeyedRandom(member_keys(2, MEMBERS)).permutations(N), torch.rand(MEMBERS, N)
     weights = torch.stack([1 - share, share], -1)
-    with fuse_at(network.mlp, "hidden.0" if place == "embedding" else place, partners, weights):
+    with fuse_at(network.trunk, "hidden.0" if place == "embedding" else place, partners, weights):
         expected = network(data.rows.x)
     torch.testing.assert_close(
         network.fused(data.rows.x, place, partners, weights, None), expected, rtol=1e-4, atol=1e-4
@@ -122,9 +122,9 @@ def test_draws_that_go_on_as_rows_are_those_of_single_passes():
 
 def test_a_separate_variance_network_halves_the_first_hidden_layer():
     star = preset("m-probmix-star")
-    network = DensityNetwork(families.get("gaussian"), 13, (128, 32), None, 2, star.embedding)
-    plain = DensityNetwork(families.get("gaussian"), 13, (128, 32), None, 2)
-    assert network.mlp.hidden_layer_sizes == (64, 32)
+    network = DensityNetwork(families.get("gaussian"), 13, MLP((128, 32)), None, 2, star.embedding)
+    plain = DensityNetwork(families.get("gaussian"), 13, MLP((128, 32)), None, 2)
+    assert network.trunk.sizes == (64, 32)
     assert network.embedding.output.weight.shape == (2, 64, 64)
     count = [sum(parameter.numel() for parameter in one.parameters()) for one in (network, plain)]
     assert 0.7 < count[0] / count[1] < 1.5
@@ -193,7 +193,7 @@ def test_weights_that_are_equal_change_nothing(mixup):
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(batch_size):
     data = make_data()
-    network = DensityNetwork(families.get("gaussian"), FEATURES, (), None, MEMBERS)
+    network = DensityNetwork(families.get("gaussian"), FEATURES, MLP(()), None, MEMBERS)
     for name, value in vars(data.input_units()).items():
         getattr(network, name).copy_(value)
     task = task_of(data, "local-probmix", options=dataclasses.replace(OPTIONS, batch_size=batch_size))
@@ -214,7 +214,7 @@ def test_neighbours_of_a_batch_are_neighbours_among_the_members_training_rows(ba
 def test_uniform_partners_stay_in_their_batch_and_every_row_is_one(batch_size):
     data, family = make_data(), families.get("gaussian")
     scaler = target_scaler(family, data)
-    network = DensityNetwork(family, FEATURES, (), None, MEMBERS)
+    network = DensityNetwork(family, FEATURES, MLP(()), None, MEMBERS)
     task = task_of(data, "probmix", options=dataclasses.replace(OPTIONS, batch_size=batch_size))
     source = BatchSource(task, network, KeyedRandom(task.keys))
     sizes, shifts = [], set()

@@ -142,7 +142,7 @@ def test_some_members_of_a_network(mixup):
     assert isinstance(part, DensityNetwork)
     torch.testing.assert_close(part(x), network(x)[[2, 0]])
     with torch.no_grad():
-        part.mlp.output.bias += 1
+        part.trunk.output.bias += 1
     assert not torch.equal(part(x)[1], network(x)[0])
 
 

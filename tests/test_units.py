@@ -120,5 +120,5 @@ def test_mixing_at_the_input_mixes_what_the_network_sees():
     share = torch.rand(1, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     mixed = network.fused(rows, "input", partners, torch.stack([1 - share, share], -1), None)
     z = network.standardize(rows)
-    expected = network.mlp(torch.lerp(z, z.flip(1), share.unsqueeze(-1)))
+    expected = network.trunk(torch.lerp(z, z.flip(1), share.unsqueeze(-1)))
     torch.testing.assert_close(mixed, network.family.constrain(expected))

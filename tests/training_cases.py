@@ -5,7 +5,7 @@ import torch
 from probmix import families
 from probmix.mixup import Mixup, preset
 from probmix.mixup.objectives import objective
-from probmix.networks import DensityNetwork
+from probmix.networks import MLP, DensityNetwork
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import Rows, Task, TrainingData, TrainingOptions, train
 
@@ -44,6 +44,6 @@ def run(data, *args, **kwargs):
     family, mixup = task.objective.family, task.mixup
     targets = data.rows.y.shape[1] if data.rows.y.ndim == 2 else None
     place = mixup.layers[0] if mixup.layers else "embedding"
-    network = DensityNetwork(family, FEATURES, (16, 8), targets, len(task.keys), mixup.embedding, place)
+    network = DensityNetwork(family, FEATURES, MLP((16, 8)), targets, len(task.keys), mixup.embedding, place)
     scaler, result = train(network.to(data.device), task)
     return network, scaler, result

@@ -19,12 +19,13 @@ from .._numbers import as_numbers, as_numpy
 from ..families import Family, TargetScaler
 from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import objective
-from ..networks import MemberNetwork, NetworkLike
+from ..networks import DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec
 from ..random import member_keys
 from ..training import Task, TrainingOptions, TrainingResult, Unlabelled, batch_size_for, patience_for, train
 from ..training.rescaling import rescaling_of
-from .building import build_network
+from .building import build_network, network_of
 from .checks import (
+    LAYER_SIZES,
     check_automatic,
     check_device,
     check_integer,
@@ -51,8 +52,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
     def __init__(
         self,
         mixup: str | Mixup = "probmix",
-        network: NetworkLike | None = None,
-        hidden_layer_sizes: Sequence[int] = (128, 64),
+        network: NetworkLike | NetworkSpec | None = None,
+        hidden_layer_sizes: Sequence[int] = LAYER_SIZES,
         n_members: int = 1,
         pool: str = "linear",
         max_epochs: int = 200,
@@ -170,9 +171,9 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         mixup, options = self._check_parameters()
         check_held_out(self.validation, given, held_out)
         X: Any = as_numbers(given.X, "X")
-        if self.network is None and getattr(X, "ndim", 2) > 2:
+        if (self.network is None or isinstance(self.network, NetworkSpec)) and getattr(X, "ndim", 2) > 2:
             raise ValueError(
-                f"X must be a table (n, F) for the built-in perceptron; got shape {X.shape}. Pass a `network` that "
+                f"X must be a table (n, F) for a built-in network; got shape {X.shape}. Pass a `network` that "
                 "takes such rows, or flatten them."
             )
         x, targets, family = self._validate_fit(X, as_numpy(given.y))
@@ -223,8 +224,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         rows, family = task.data.rows, task.objective.family
         # a family of vectors has all targets in one set of parameters
         num_targets = rows.y.shape[1] if rows.y.ndim == 2 and not family.event_dim else None
-        sizes, shape = check_layer_sizes(self.hidden_layer_sizes), tuple(rows.x.shape[1:])
-        return build_network(self.network, sizes, family, shape, num_targets, task.keys, task.mixup)
+        network = network_of(self.network, self.hidden_layer_sizes)
+        return build_network(network, family, tuple(rows.x.shape[1:]), num_targets, task.keys, task.mixup)
 
     def _train(self, task: Task) -> tuple[MemberNetwork, TargetScaler, TrainingResult]:
         device = check_device(self.device)
@@ -247,7 +248,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             "patience": task.options.patience,
             "n_threads": result.n_threads,
         }
-        if self.network is None:
+        if isinstance(network, DensityNetwork):
             # In float64 the prediction for a row does not depend, to the digits shown, on the rows it comes with.
             network = network.double()
         self.network_ = network.eval()
@@ -281,7 +282,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         check_pool(self.pool)
         check_layer_sizes(self.hidden_layer_sizes)
         check_integer("n_draws", self.n_draws, 1)
-        check_network(self.network)
+        check_network(self.network, self.hidden_layer_sizes)
         check_integer("max_epochs", self.max_epochs, 1)
         check_automatic("batch_size", self.batch_size)
         mixup = as_mixup(self.mixup)

@@ -7,19 +7,26 @@ from torch import Tensor
 from ..families import Family
 from ..mixup import Mixup
 from ..mixup.config import ENDS
-from ..networks import EMBEDDING, DensityNetwork, MemberNetwork, NetworkLike, StackedNetwork
+from ..networks import EMBEDDING, MLP, DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec, StackedNetwork
+from .checks import check_layer_sizes
+
+
+def network_of(
+    network: NetworkLike | NetworkSpec | None, hidden_layer_sizes: Sequence[int]
+) -> NetworkLike | NetworkSpec:
+    """What the parameters of an estimator name: the user's network, or the specification of a built-in one."""
+    return MLP(check_layer_sizes(hidden_layer_sizes)) if network is None else network
 
 
 def build_network(
-    own: NetworkLike | None,
-    hidden_layer_sizes: Sequence[int],
+    network: NetworkLike | NetworkSpec,
     family: Family,
     input_shape: tuple[int, ...],
     num_targets: int | None,
     keys: Tensor,
     mixup: Mixup,
 ) -> MemberNetwork:
-    """The built-in perceptron, or the user's network, with the variance network that a mixup needs.
+    """A built-in network, or the user's own, with the variance network that a mixup needs.
 
     Raises
     ------
@@ -27,13 +34,12 @@ def build_network(
         If the mixup names a layer that the network does not have, with the near misses.
     """
     place = mixup.layers[0] if mixup.layers else EMBEDDING
-    network: MemberNetwork
-    if own is not None:
-        network = StackedNetwork(family, own, input_shape, num_targets, keys, mixup.embedding, place)
+    built: MemberNetwork
+    if isinstance(network, NetworkSpec):
+        built = DensityNetwork(family, input_shape[0], network, num_targets, len(keys), mixup.embedding, place)
     else:
-        in_features, members = input_shape[0], len(keys)
-        network = DensityNetwork(family, in_features, hidden_layer_sizes, num_targets, members, mixup.embedding, place)
+        built = StackedNetwork(family, network, input_shape, num_targets, keys, mixup.embedding, place)
     for place in mixup.layers:
         if place not in ENDS:
-            network.check_place(place)
-    return network
+            built.check_place(place)
+    return built

@@ -1,7 +1,7 @@
 """Checks of an estimator's parameters: what, the rule, what came."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,11 @@ from .._checks import check_seed as check_seed
 from .._names import unknown_name
 from .._numbers import as_numbers
 from ..families import Family
+from ..networks import NetworkSpec
+from ..networks.specs import check_sizes
 
+# Of the network that is built where none is named.
+LAYER_SIZES = (128, 64)
 _POOLS = ("linear", "log-linear")
 
 
@@ -29,17 +33,23 @@ def check_automatic(name: str, value: object) -> None:
 
 def check_layer_sizes(sizes: object) -> tuple[int, ...]:
     """The hidden layer sizes as a tuple."""
-    if not isinstance(sizes, Iterable):
-        raise ValueError(f"`hidden_layer_sizes` must be a sequence of integers such as (128, 64); got {sizes!r}.")
-    sizes = tuple(sizes)
-    for size in sizes:
-        check_integer("hidden_layer_sizes", size, 1)
-    return sizes
+    return check_sizes("hidden_layer_sizes", sizes)
 
 
-def check_network(network: object) -> None:
-    """Raise unless the parameter is a network, a builder of one, or None."""
-    if network is not None and not callable(network):
+def check_network(network: object, hidden_layer_sizes: Sequence[int] = LAYER_SIZES) -> None:
+    """Raise unless the parameter is a specification, a network, a builder of one, or None.
+
+    A specification has sizes of its own, beside which there may be no others.
+    """
+    if isinstance(network, type) and issubclass(network, NetworkSpec):
+        raise TypeError(f"`network` is the class {network.__name__}; pass a specification, {network.__name__}().")
+    if isinstance(network, NetworkSpec):
+        if check_layer_sizes(hidden_layer_sizes) != LAYER_SIZES:
+            raise ValueError(
+                f"`hidden_layer_sizes` are those of the network that is built without `network`; got "
+                f"{tuple(hidden_layer_sizes)} beside network={network!r}. Say the sizes there, and leave them out here."
+            )
+    elif network is not None and not callable(network):
         raise TypeError(f"`network` must be an nn.Module or build one from the shape of a row; got {network!r}.")
 
 

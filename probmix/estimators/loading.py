@@ -5,7 +5,7 @@ from pathlib import Path
 from ..networks import NetworkLike
 from .checks import check_network
 from .classifier import DensityClassifier
-from .persistence import decode, read, restore
+from .persistence import decode, read, restore, spec_of
 from .regressor import DensityRegressor
 
 _CLASSES: dict[str, type[DensityRegressor] | type[DensityClassifier]] = {
@@ -50,10 +50,12 @@ def load(path: str | Path, network: NetworkLike | None = None) -> DensityRegress
     check_network(network)
     header, tensors = read(path)
     params = {name: decode(value) for name, value in header["params"].items()}
-    if (header["hidden_layer_sizes"] is None) != (network is not None):
+    spec = spec_of(header)
+    fitted_with = network if spec is None else spec
+    if fitted_with is None or (spec is not None and network is not None):
         fitted = "a network of the user's own" if network is None else "the built-in network"
         mend = "Pass it, or what built it, as `network`" if network is None else "Leave out `network`"
         raise ValueError(f"{str(path)!r} holds an estimator that was fitted with {fitted}. {mend}.")
-    estimator = _CLASSES[header["class"]](**params, network=network)
-    restore(estimator, header, tensors, network)
+    estimator = _CLASSES[header["class"]](**{"network": network} | params)
+    restore(estimator, header, tensors, fitted_with)
     return estimator

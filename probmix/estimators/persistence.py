@@ -1,6 +1,7 @@
 """Saving and loading without pickle: tensors in safetensors, everything else as JSON in its header."""
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,8 @@ from ..families import Family, TargetScaler, canonical_name, get
 from ..mixup import Mixup
 from ..mixup.registry import is_registered, registered
 from ..mixup.rescaling import Rescaling
-from ..networks import DensityNetwork, MemberNetwork, NetworkLike
+from ..networks import MLP, DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec
+from ..networks.specs import is_spec, spec_named
 from ..random import member_keys
 from .building import build_network
 from .out_of_fold import OutOfFold
@@ -88,12 +90,13 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
     network = estimator.network_
     header = {
         "class": type(estimator).__name__,
-        "params": {name: _encode(name, value) for name, value in params.items() if name != "network"},
+        "params": {name: _encode(name, value) for name, value in params.items() if name != "network" or is_spec(value)},
+        # None for a network of the user's own, of which the file has no code
+        "network": _encode("network", network.spec) if isinstance(network, DensityNetwork) else None,
         "family": _encode("family", estimator.family_),
         "fitted": {name: _encode(name, getattr(estimator, name)) for name in _FITTED if name in vars(estimator)},
         "num_targets": network.num_targets,
         "input_shape": list(network.input_shape),
-        "hidden_layer_sizes": list(network.hidden_layer_sizes) if isinstance(network, DensityNetwork) else None,
     }
     contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     settings = json.dumps(header)
@@ -140,22 +143,24 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def restore(
-    estimator: FittedEstimator, header: dict[str, Any], tensors: dict[str, Tensor], own: NetworkLike | None
+    estimator: FittedEstimator, header: dict[str, Any], tensors: dict[str, Tensor], network: NetworkLike | NetworkSpec
 ) -> None:
-    """Give an estimator the fitted state that `read` found, with the network of the user's that it was fitted with."""
+    """Give an estimator the fitted state that `read` found, with the network that it was fitted with."""
     # files from before exposures do not name their unit
     for name, value in ({"log_exposure_unit_": None} | header["fitted"]).items():
         setattr(estimator, name, decode(value))
     family = decode(header["family"])
     state = _under("network.", tensors)
     n_members, input_shape, num_targets = len(state["loc"]), tuple(header["input_shape"]), header["num_targets"]
-    keys, sizes = member_keys(estimator.seed_, n_members), header["hidden_layer_sizes"] or ()
-    network = build_network(own, sizes, family, input_shape, num_targets, keys, estimator.mixup_)
-    if own is None:
-        network = network.double()
-    state = dict(network.named_buffers(recurse=False)) | state
-    _check_architecture(network.state_dict(), state)
-    network.load_state_dict(state)
+    keys = member_keys(estimator.seed_, n_members)
+    built = build_network(network, family, input_shape, num_targets, keys, estimator.mixup_)
+    if isinstance(built, DensityNetwork):
+        built = built.double()
+        # as the layers were called when there was nothing but the perceptron
+        state = {re.sub(r"^mlp\.", "trunk.", name): tensor for name, tensor in state.items()}
+    state = dict(built.named_buffers(recurse=False)) | state
+    _check_architecture(built.state_dict(), state)
+    built.load_state_dict(state)
     estimator.family_ = family
     estimator.scaler_ = TargetScaler(**_under("scaler.", tensors))
     if means := _under("rescaling.", tensors):
@@ -165,11 +170,20 @@ def restore(
     if "n_epochs" in tensors:
         estimator.n_epochs_ = tensors["n_epochs"].numpy()
     estimator.mixup_until_ = tensors["mixup_until"].numpy() if "mixup_until" in tensors else None
-    estimator.network_ = network.eval()
-    estimator.network_.settle(network.density_place is not None and estimator.mixup_.draws > 0)
+    estimator.network_ = built.eval()
+    estimator.network_.settle(built.density_place is not None and estimator.mixup_.draws > 0)
     if found := _under("oof.", tensors):
         place, log_prob = found["place"].numpy(), found["log_prob"].numpy()
         estimator.out_of_fold_ = OutOfFold(found["eta"], place, log_prob)
+
+
+def spec_of(header: dict[str, Any]) -> NetworkSpec | None:
+    """The specification of the network of a file; None for a network of the user's own."""
+    if "hidden_layer_sizes" in header:
+        # files from before specifications
+        return None if header["hidden_layer_sizes"] is None else MLP(header["hidden_layer_sizes"])
+    spec: NetworkSpec | None = decode(header["network"])
+    return spec
 
 
 def _check_architecture(expected: dict[str, Tensor], stored: dict[str, Tensor]) -> None:
@@ -212,6 +226,8 @@ def _encode(name: str, value: Any) -> Any:
         return None
     if isinstance(value, Family):
         return {"family": value.name, "options": _field_values(value)}
+    if is_spec(value):
+        return {"spec": type(value).__name__, "options": _field_values(value)}
     if is_registered(value):
         return {"mixup": type(value).__name__, "options": _field_values(value)}
     raise TypeError(
@@ -249,4 +265,6 @@ def decode(value: Any) -> Any:
     options = {name: decode(option) for name, option in value["options"].items()}
     if "family" in value:
         return get(value["family"], **options)
+    if "spec" in value:
+        return spec_named(value["spec"])(**options)
     return registered(value["mixup"])(**options)

@@ -17,8 +17,9 @@ from .._numbers import as_numbers, cells_named, check_size, finite_numbers
 from .._predictions import NumberPredictions
 from ..families import Categorical, Family, canonical_name, get
 from ..mixup import Mixup
-from ..networks import NetworkLike
+from ..networks import NetworkLike, NetworkSpec
 from .base import DensityEstimator
+from .checks import LAYER_SIZES
 from .given import Given
 
 
@@ -46,14 +47,15 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     mixup : str or Mixup
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`.
-    network : nn.Module or callable, optional
-        A network of your own in place of the built-in perceptron: rows (N, ...) to features (N, d); the head is put on.
+    network : NetworkSpec, nn.Module or callable, optional
+        A built-in network by its specification, such as ``probmix.networks.MLP((256, 128), "silu", dropout=0.1)``; None
+        is ``MLP(hidden_layer_sizes)``. Or a network of your own: rows (N, ...) to features (N, d); the head is put on.
         X may then have more than two dimensions. Every member starts from the weights of a module, which itself is left
         alone; a callable is given the shape of a row and builds each member afresh, which ensembles need. Inputs are
         scaled inside: by column, by the last axis of (time, channels), or the first of (channels, height, width).
         Members are called as one by `torch.vmap`, or with a warning one by one where it cannot follow.
     hidden_layer_sizes : sequence of int
-        Of the built-in perceptron. Empty for a linear model.
+        Of the perceptron that is built without `network`. Empty for a linear model. A specification has its own.
     n_members : int
         Number of networks in the ensemble; each has a validation part of its own. They are trained as one.
     pool : {"linear", "log-linear"}
@@ -155,8 +157,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         self,
         family: str | Family = "gaussian",
         mixup: str | Mixup = "probmix",
-        network: NetworkLike | None = None,
-        hidden_layer_sizes: Sequence[int] = (128, 64),
+        network: NetworkLike | NetworkSpec | None = None,
+        hidden_layer_sizes: Sequence[int] = LAYER_SIZES,
         n_members: int = 1,
         pool: str = "linear",
         max_epochs: int = 200,

@@ -5,8 +5,9 @@ from .embedding import EmbeddingKind, GaussianEmbedding
 from .inputs import InputUnits
 from .layout import ColumnLayout
 from .members import EMBEDDING, MemberNetwork, channel_axis
-from .mlp import MLP, MemberLinear
+from .mlp import MemberLinear, MemberMLP
 from .sequences import LSTMEncoder, TransformerEncoder
+from .specs import MLP, NetworkSpec
 from .stacked import NetworkLike, StackedNetwork
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "InputUnits",
     "LSTMEncoder",
     "MemberLinear",
+    "MemberMLP",
     "MemberNetwork",
     "NetworkLike",
+    "NetworkSpec",
     "StackedNetwork",
     "TransformerEncoder",
     "channel_axis",

@@ -1,15 +1,18 @@
 """One member of a network as a plain module, for what looks into it: derivatives, and outputs of its layers."""
 
+import copy
 from collections import OrderedDict
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from ..heads import natural_params_from
 from .density import DensityNetwork
+from .dropout import MemberDropout
 from .inputs import InputUnits
 from .members import EMBEDDING, MemberNetwork
-from .mlp import MLP, MemberLinear
+from .mlp import MemberLinear
 from .stacked import StackedNetwork
 
 
@@ -61,8 +64,8 @@ class LoneMember(nn.Module):
             self.register_buffer(name, getattr(network, name)[member].clone())
         self.encoding = network.encoding.alone(member)
         if isinstance(network, DensityNetwork):
-            self.body: nn.Module = _plain(network.mlp, member)
-            prefix, embedding = "body", "body.hidden.0"
+            self.body: nn.Module = _plain(network.trunk, member)
+            prefix, embedding = "body", f"body.{network.trunk.first}"
         else:
             self.body = network.alone(member)
             prefix = embedding = "body.network"
@@ -81,17 +84,46 @@ class LoneMember(nn.Module):
         return natural_params_from(self.body(z), self.family, self.num_targets, (self.raw_low, self.raw_high))
 
 
-def _plain(mlp: MLP, member: int) -> nn.Sequential:
-    """The perceptron of one member, of torch's layers with the names of ours."""
-    layers = [layer for layer in mlp.hidden.modules() if isinstance(layer, MemberLinear)]
-    hidden = nn.Sequential(*(nn.Sequential(_linear(layer, member), nn.ReLU()) for layer in layers))
-    return nn.Sequential(OrderedDict(hidden=hidden, output=_linear(mlp.output, member)))
+def _plain(module: nn.Module, member: int) -> nn.Module:
+    """What a part of a network is for one member: torch's layers, with the names of ours."""
+    if isinstance(module, nn.Sequential):
+        return nn.Sequential(OrderedDict((name, _plain(part, member)) for name, part in module.named_children()))
+    if isinstance(module, MemberLinear):
+        return _linear(module.weight[member], module.bias[member, 0])
+    if isinstance(module, MemberDropout):
+        return nn.Identity()
+    if isinstance(module, nn.ReLU):
+        # not in place: who looks into the layers is to find what they gave
+        return nn.ReLU()
+    if next(chain(module.parameters(), module.buffers()), None) is not None:
+        return _OneOfMany(module, member)
+    return module
 
 
-def _linear(layer: MemberLinear, member: int) -> nn.Linear:
-    weight = layer.weight[member].T.clone()
+class _OneOfMany(nn.Module):
+    """A module with a member axis, of one member, without that axis."""
+
+    def __init__(self, module: nn.Module, member: int) -> None:
+        super().__init__()
+        own = copy.deepcopy(module)
+        for part in own.modules():
+            for name, parameter in list(part.named_parameters(recurse=False)):
+                setattr(part, name, nn.Parameter(parameter[member : member + 1].clone()))
+            for name, buffer in list(part.named_buffers(recurse=False)):
+                setattr(part, name, buffer[member : member + 1].clone())
+        # hidden from torch: what its parts give has a member axis
+        self._module = (own.requires_grad_(False),)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows (n, F) -> (n, out_features)."""
+        result: Tensor = self._module[0](x.unsqueeze(0)).squeeze(0)
+        return result
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """Torch's linear layer of a weight (in, out) and a bias (out,)."""
     # without torch's own draw, which would move the generator of the user's
-    linear: nn.Linear = nn.utils.skip_init(nn.Linear, *weight.T.shape, dtype=weight.dtype, device=weight.device)
-    linear.weight.copy_(weight)
-    linear.bias.copy_(layer.bias[member, 0])
+    linear: nn.Linear = nn.utils.skip_init(nn.Linear, *weight.shape, dtype=weight.dtype, device=weight.device)
+    linear.weight.copy_(weight.T)
+    linear.bias.copy_(bias)
     return linear

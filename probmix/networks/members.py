@@ -155,11 +155,8 @@ class MemberNetwork(nn.Module, ABC):
         """What decides, beside its tensors, what the network computes."""
         return (type(self), self.family, self.input_shape, self.layout, self.num_targets, self.density_place)
 
-    def drawing(self, seed: int) -> AbstractContextManager[None]:
-        """While it lasts, what the network itself draws from torch's own generator, for dropout, follows from a seed.
-
-        The built-in network draws nothing.
-        """
+    def drawing(self, seed: int, epoch: int = 0) -> AbstractContextManager[None]:
+        """While it lasts, what the network draws itself, for dropout, follows from the seed, or from keys and epoch."""
         return nullcontext()
 
     def settle(self, draws: bool) -> None:

@@ -1,13 +1,16 @@
 """A multilayer perceptron with a member axis: many small networks as one batch of matrix products."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from ..random import KeyedRandom
+from .activations import ACTIVATIONS
+from .dropout import MemberDropout
+from .trunk import InputEmbedding, Trunk
 
 
 class MemberLinear(nn.Module):
@@ -36,67 +39,79 @@ class MemberLinear(nn.Module):
             parameter.copy_(bound * (2 * random.uniform(tuple(parameter.shape[1:])) - 1))
 
 
-class MLP(nn.Module):
-    """M perceptrons of one architecture, with ReLU between the layers.
+class MemberMLP(Trunk):
+    """M perceptrons of one architecture.
 
     Parameters
     ----------
     in_features : int
-    hidden_layer_sizes : sequence of int
-        Empty for a linear model.
+        Without an embedding; with one, its own number counts.
+    sizes : sequence of int
+        Of the hidden layers; empty for a linear model.
     out_features : int
     n_members : int
         M.
+    activation : {"relu", "silu", "mish", "gelu", "tanh"}
+        Behind each hidden layer.
+    dropout : float in [0, 1)
+        Share of what each hidden layer gives that is dropped in training.
+    embedding : InputEmbedding, optional
 
     Attributes
     ----------
-    hidden : nn.ModuleList
-        A linear layer and its ReLU each, so that ``hidden.0`` names the activations of the first hidden layer.
+    hidden : nn.Sequential
+        A linear layer, its activation and its dropout each, so that ``hidden.0`` names what the first hidden layer
+        gives.
     output : MemberLinear
 
     Examples
     --------
     >>> import torch
-    >>> from probmix.networks import MLP
-    >>> MLP(3, (16,), 2, n_members=5)(torch.zeros(5, 10, 3)).shape
+    >>> from probmix.networks import MemberMLP
+    >>> MemberMLP(3, (16,), 2, n_members=5)(torch.zeros(5, 10, 3)).shape
     torch.Size([5, 10, 2])
     """
 
+    hidden: nn.Sequential
+    output: MemberLinear
+
     def __init__(
-        self, in_features: int, hidden_layer_sizes: Sequence[int], out_features: int, n_members: int = 1
+        self,
+        in_features: int,
+        sizes: Sequence[int],
+        out_features: int,
+        n_members: int = 1,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        embedding: InputEmbedding | None = None,
     ) -> None:
-        super().__init__()
-        self.hidden_layer_sizes = tuple(hidden_layer_sizes)
-        *hidden, output = [
-            MemberLinear(n_members, fan_in, fan_out)
-            for fan_in, fan_out in pairwise([in_features, *hidden_layer_sizes, out_features])
+        widths = [in_features if embedding is None else embedding.out_features, *sizes]
+        hidden = [
+            nn.Sequential(
+                MemberLinear(n_members, fan_in, fan_out),
+                ACTIVATIONS[activation](),
+                *([MemberDropout(dropout, n_members)] if dropout else []),
+            )
+            for fan_in, fan_out in pairwise(widths)
         ]
-        # in place, since the backward pass does not need the product that the ReLU is applied to
-        self.hidden = nn.ModuleList(nn.Sequential(linear, nn.ReLU(inplace=True)) for linear in hidden)
-        self.output = output
+        output = MemberLinear(n_members, widths[-1], out_features)
+        super().__init__(embedding, {"hidden": nn.Sequential(*hidden), "output": output})
+        self.sizes = tuple(sizes)
+        self.first = "hidden.0" if hidden else None
 
-    def forward(self, x: Tensor, layer: str = "", change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Member by member: (M, B, in_features) -> (M, B, out_features).
+    def narrower(self, layer: str) -> str:
+        """Behind the linear layer that follows, if that has fewer numbers: it takes means to means."""
+        widths = [*self.sizes, self.output.weight.shape[2]]
+        for number, (width, after) in enumerate(pairwise(widths)):
+            if layer == f"hidden.{number}" and after < width:
+                return "output" if number + 2 == len(widths) else f"hidden.{number + 1}.0"
+        return layer
 
-        With the name of a hidden layer or of a part of it, "hidden.0" or "hidden.0.0", a function of what that gives
-        goes on in its place.
-        """
-        _, place, inside = [*layer.split("."), "", ""][:3]
-        for number, hidden in enumerate(self.hidden):
-            if change is None or place != str(number):
-                x = hidden(x)
-                continue
-            for name, part in hidden.named_children():
-                x = change(part(x)) if name == inside else part(x)
-            x = x if inside else change(x)
-        scores: Tensor = self.output(x)
-        return scores
-
-    @torch.no_grad()
-    def initialize_(self, random: KeyedRandom, output_bias: Tensor) -> None:
-        """Draw the weights of the hidden layers; the last one gives its bias, (M, 1, out_features), for all inputs."""
-        for layer in self.hidden.modules():
+    def _initialize_part_(self, part: nn.Module, random: KeyedRandom) -> None:
+        for layer in part.modules():
             if isinstance(layer, MemberLinear):
                 layer.initialize_(random)
+
+    def _predict_(self, output_bias: Tensor) -> None:
         self.output.weight.zero_()
         self.output.bias.copy_(output_bias)

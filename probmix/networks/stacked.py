@@ -202,7 +202,7 @@ class StackedNetwork(MemberNetwork):
         return (*super().description, self._template[0])
 
     @contextmanager
-    def drawing(self, seed: int) -> Iterator[None]:
+    def drawing(self, seed: int, epoch: int = 0) -> Iterator[None]:
         if not (self._draws_in_training if self.training else self._habits.draws):
             yield
             return

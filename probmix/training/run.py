@@ -70,7 +70,7 @@ class Run:
         self.epoch += 1
         self.network.train()
         # depends on the epoch and so survives a restart
-        with self.network.drawing(self._first_key + self.epoch):
+        with self.network.drawing(self._first_key + self.epoch, self.epoch):
             mixing = self.phase.mixing(self.epoch)
             judges = None if self._judges is None else self._judges.epoch(self.epoch)
             consistency = None if self._unlabelled is None else self._unlabelled.epoch(self.epoch)
