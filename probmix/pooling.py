@@ -5,33 +5,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .distributions import Binned, Categorical, Independent, Mixture, ZeroAdjusted
-from .distributions.binned_scores import pooled_binned
-from .distributions.nesting import flattened
-from .distributions.zero_adjusted import pooled_zero_adjusted
-
-# Weights are usually a float32 softmax; anything further off the simplex is a mistake of the caller.
-_SIMPLEX_TOLERANCE = 1e-4
-
-
-def check_weights(weights: Tensor) -> None:
-    """Raise unless `weights` lie on the simplex over the last axis.
-
-    Examples
-    --------
-    >>> import torch
-    >>> check_weights(torch.tensor([0.5, 0.7]))
-    Traceback (most recent call last):
-    ...
-    ValueError: `weights` must sum to 1 over dim -1; largest |sum - 1| was 0.2. Pass softmax(w).
-    """
-    lowest = weights.min().item() if weights.numel() else 0.0
-    if not lowest >= 0:
-        raise ValueError(f"`weights` must be non-negative; smallest was {lowest:.3g}. Pass softmax(w).")
-    off = (weights.sum(-1) - 1).abs().max().item() if weights.numel() else 0.0
-    rounding = torch.finfo(weights.dtype).eps if weights.is_floating_point() else 0.0
-    if not off <= max(_SIMPLEX_TOLERANCE, 2 * rounding):
-        raise ValueError(f"`weights` must sum to 1 over dim -1; largest |sum - 1| was {off:.3g}. Pass softmax(w).")
+from .distributions.pools import check_weights as check_weights
+from .distributions.pools import pooled
 
 
 def log_linear_pool(eta: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -112,24 +87,7 @@ def linear_pool(distribution: Distribution, weights: Tensor | None = None) -> di
         weights = _equal_weights(distribution)
     _check_points(distribution.batch_shape, weights)
     check_weights(weights)
-    if isinstance(distribution, torch.distributions.Categorical):
-        logits = (weights.log().unsqueeze(-1) + distribution.logits).logsumexp(-2)
-        return Categorical(logits=logits)
-    if isinstance(distribution, ZeroAdjusted):
-        return pooled_zero_adjusted(distribution, weights)
-    if isinstance(distribution, Binned):
-        binned = pooled_binned(distribution, weights)
-        if binned is not None:
-            return binned
-    if isinstance(distribution, torch.distributions.Independent):
-        members = distribution.base_dist
-        if isinstance(members, torch.distributions.Categorical):
-            logits = (weights.log().reshape((*weights.shape, 1, 1)) + members.logits).logsumexp(-3)
-            return Independent(Categorical(logits=logits), distribution.reinterpreted_batch_ndims)
-    mixing = dist.Categorical(probs=weights.expand(distribution.batch_shape))
-    mixture = Mixture(mixing, distribution, validate_args=False)
-    # of mixtures one of all their components; with several targets it is the members that are mixed
-    return mixture if distribution.event_shape else flattened(mixture)
+    return pooled(distribution, weights)
 
 
 def _equal_weights(distribution: Distribution) -> Tensor:

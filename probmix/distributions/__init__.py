@@ -10,6 +10,7 @@ from . import normal as normal
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .binned import Binned
+from .blend import Blend, blend
 from .categorical import Categorical
 from .concatenation import Joined, concatenate
 from .empirical import Empirical
@@ -34,6 +35,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binned",
+    "Blend",
     "Categorical",
     "Empirical",
     "Exponential",
@@ -54,6 +56,7 @@ __all__ = [
     "ZeroAdjusted",
     "ZeroInflated",
     "atoms",
+    "blend",
     "cdf",
     "cdf_below",
     "concatenate",

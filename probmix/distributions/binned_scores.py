@@ -2,6 +2,7 @@
 
 import math
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
@@ -11,6 +12,7 @@ from .._special import ndtr
 from .binned import Binned, split_mass
 from .members import weights_last
 from .normal import square_below
+from .pools import mixture_over_members, pooled
 from .scoring import (
     ROUNDING,
     generic_crps,
@@ -135,11 +137,12 @@ def _normal_integral(z: Tensor) -> Tensor:
 # -- mixtures ----------------------------------------------------------------------------------------------------------
 
 
-def pooled_binned(distribution: Binned, weights: Tensor) -> Binned | None:
-    """The mixture along the last batch axis, weights (*B, M), which is one Binned if all members have the same bins."""
+@pooled.register
+def _(distribution: Binned, weights: Tensor) -> dist.TorchDistribution:
+    """One Binned if all members have the same bins."""
     table = _one_table(distribution.table(), distribution.batch_shape, -1)
     if table is None:
-        return None
+        return mixture_over_members(distribution, weights)
     log_probs = distribution.log_probs.to(distribution.logits.dtype)
     logits = (weights.log().unsqueeze(-1) + log_probs).logsumexp(-2)
     edges, tails = (distribution.edges, distribution.tails) if isinstance(distribution.edges, tuple) else table

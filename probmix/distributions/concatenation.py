@@ -66,7 +66,7 @@ def concatenate(distributions: Sequence[Distribution], rows: Sequence[Tensor] | 
     if len(independent) == len(distributions):
         bases = [one.base_dist for one in independent]
         return Independent(concatenate(bases, rows), independent[0].reinterpreted_batch_ndims)
-    stacked = _stacked(distributions)
+    stacked = joined_along(distributions, 0)
     if stacked is not None:
         ordered = select(stacked, places.argsort().to(device), 1)
         if ordered is not None:
@@ -85,25 +85,34 @@ def _check_alike(distributions: Sequence[Distribution]) -> None:
         )
 
 
-def _stacked(parts: Sequence[Distribution]) -> Distribution | None:
-    """A distribution of the class of the parts with their parameters one after another, or None if they differ else."""
+def joined_along(parts: Sequence[Distribution], axis: int) -> Distribution | None:
+    """A distribution of the class of the parts with their parameters one after another along an axis of the batch.
+
+    None where they differ in anything else.
+    """
+    if any(type(part) is not type(parts[0]) for part in parts):
+        return None
+    parts = _with_the_same_found(parts)
     first = parts[0]
-    if any(type(part) is not type(first) or vars(part).keys() != vars(first).keys() for part in parts):
+    if any(vars(part).keys() != vars(first).keys() for part in parts):
         return None
     axes = _event_axes(type(first)) | _KEPT_ASIDE
     made = copy.copy(first)
     for name, value in vars(first).items():
         values = [vars(part)[name] for part in parts]
         if isinstance(value, Distribution):
-            if any(one.batch_shape[:1] != part.batch_shape[:1] for one, part in zip(values, parts, strict=True)):
+            pairs = zip(values, parts, strict=True)
+            if any(one.batch_shape[: axis + 1] != part.batch_shape[: axis + 1] for one, part in pairs):
                 return None
-            inner = _stacked(values)
+            inner = joined_along(values, axis)
             if inner is None:
                 return None
             vars(made)[name] = inner
         elif isinstance(value, Tensor) and name in axes:
             wholes = [_whole(part, one, axes[name]) for part, one in zip(parts, values, strict=True)]
-            vars(made)[name] = torch.cat(wholes)
+            if len({whole.shape[whole.ndim - axes[name] :] for whole in wholes}) > 1:
+                return None
+            vars(made)[name] = torch.cat(wholes, axis)
         elif isinstance(value, Tensor):
             twin = next((other for other in axes if vars(first).get(other) is value), None)
             if twin is None and isinstance(getattr_static(type(first), name, None), lazy_property):
@@ -117,9 +126,23 @@ def _stacked(parts: Sequence[Distribution]) -> Distribution | None:
         # the same tensor may go by a second name
         if isinstance(value, Tensor) and name not in axes and name in vars(made):
             vars(made)[name] = next(vars(made)[other] for other in axes if vars(first).get(other) is value)
-    rows = sum(part.batch_shape[0] for part in parts)
-    vars(made)["_batch_shape"] = torch.Size([rows, *first.batch_shape[1:]])
+    length = sum(part.batch_shape[axis] for part in parts)
+    vars(made)["_batch_shape"] = torch.Size([*first.batch_shape[:axis], length, *first.batch_shape[axis + 1 :]])
     return made
+
+
+def _with_the_same_found(parts: Sequence[Distribution]) -> Sequence[Distribution]:
+    """The parts with all that any of them has found on demand, such as the logits of probabilities."""
+    kind = type(parts[0])
+    names = {name for part in parts for name in vars(part)}
+    found = [name for name in names if isinstance(getattr_static(kind, name, None), lazy_property)]
+    if all(name in vars(part) for name in found for part in parts):
+        return parts
+    parts = [copy.copy(part) for part in parts]
+    for part in parts:
+        for name in found:
+            getattr(part, name)
+    return parts
 
 
 def _whole(part: Distribution, value: Tensor, events: int) -> Tensor:

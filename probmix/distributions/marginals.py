@@ -120,10 +120,16 @@ def _has_method(distribution: Distribution, name: str) -> bool:
 def prepared(distribution: Distribution) -> Distribution:
     """A copy in float64 for many evaluations of the cdf: a density alone is integrated once and not every time."""
     wide = widen(distribution)
-    inner = innermost(wide)
+    _keep_panels(wide)
+    return wide
+
+
+def _keep_panels(distribution: Distribution) -> None:
+    inner = innermost(distribution)
     if cdf.dispatch(type(inner)) is cdf.dispatch(object) and not _has_method(inner, "cdf"):
         keep_panels(inner)
-    return wide
+    for part in getattr(inner, "parts", ()):
+        _keep_panels(part)
 
 
 def _exact_cdf(distribution: Distribution, y: Tensor) -> Tensor:

@@ -96,10 +96,10 @@ def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
         distribution = distribution.expand(batch)
     distribution = flattened(distribution)
     y = mixture_quantiles(distribution, q)
-    return to_dtype_of(distribution, y if is_discrete(distribution) else _on_atoms(distribution, q, y))
+    return to_dtype_of(distribution, y if is_discrete(distribution) else on_atoms(distribution, q, y))
 
 
-def _on_atoms(distribution: MixtureSameFamily, q: Tensor, y: Tensor) -> Tensor:
+def on_atoms(distribution: Distribution, q: Tensor, y: Tensor) -> Tensor:
     """The quantiles found, with those at levels that a point mass takes up on its very place."""
     places, _ = atoms(distribution)
     if not len(places):

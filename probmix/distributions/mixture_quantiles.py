@@ -17,7 +17,7 @@ from torch.distributions import (
 
 from .inversion import find_continuous, find_discrete, invert_continuous, invert_discrete, with_ends
 from .marginals import cdf, icdf
-from .parts import device_of, is_discrete, widen
+from .parts import device_of, is_discrete, unchecked, widen
 from .scoring import marginal_nll
 from .selection import select
 
@@ -31,7 +31,7 @@ _NEXT_TO_ONE = 37.5
 _SLACK = 1e-6
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """A coordinate u(y) in which densities are closer to Normal ones: there, back, and dy/du."""
 
     there: Callable[[Tensor], Tensor]
@@ -40,9 +40,9 @@ class _Axis(NamedTuple):
     unit: float
 
 
-_REAL = _Axis(lambda y: y, lambda u: u, torch.ones_like, math.inf)
-_POSITIVE = _Axis(lambda y: y.clamp(min=0).log().clamp(-_FARTHEST, _FARTHEST), torch.exp, torch.exp, 1.0)
-_UNIT = _Axis(
+REAL = Axis(lambda y: y, lambda u: u, torch.ones_like, math.inf)
+_POSITIVE = Axis(lambda y: y.clamp(min=0).log().clamp(-_FARTHEST, _FARTHEST), torch.exp, torch.exp, 1.0)
+_UNIT = Axis(
     lambda y: y.clamp(0, 1).logit().clamp(-_FARTHEST, _NEXT_TO_ONE),
     torch.sigmoid,
     lambda u: u.sigmoid() * (-u).sigmoid(),
@@ -64,9 +64,9 @@ def mixture_quantiles(mixture: MixtureSameFamily, q: Tensor) -> Tensor:
     Tensor of that shape
         The least and the greatest end of the components' supports at the levels 0 and 1, NaN outside of [0, 1].
     """
-    wide = widen(mixture)
+    # values are sought all over the support and beyond its ends
+    wide = unchecked(widen(mixture))
     assert isinstance(wide, MixtureSameFamily)  # as it was before
-    _uncheck_(wide)
     shape = torch.Size(mixture.batch_shape) + torch.Size(mixture.event_shape)
     members = coordinates(wide.component_distribution)
     if members is None:
@@ -77,14 +77,6 @@ def mixture_quantiles(mixture: MixtureSameFamily, q: Tensor) -> Tensor:
         weights, components = components_of(wide, members, rows % shape.numel())
         found[rows] = _quantiles(weights, components, level[rows])
     return found.reshape(q.shape)
-
-
-def _uncheck_(distribution: Distribution) -> None:
-    """No checks of values, which are sought all over the support and beyond its ends."""
-    for part in vars(distribution).values():
-        if isinstance(part, Distribution):
-            _uncheck_(part)
-    distribution._validate_args = False
 
 
 def coordinates(component: Distribution) -> Distribution | None:
@@ -133,7 +125,7 @@ def _quantiles(weights: Tensor, components: Distribution, q: Tensor) -> Tensor:
             (rows,), _quantiles(weights[rows], some, q[rows])
         )
     discrete = is_discrete(components)
-    axis = _REAL if discrete else _axis(components.support)
+    axis = REAL if discrete else axis_of(components.support)
     low, high, start = _bracket(weights, components, q, axis)
 
     def evaluate(u: Tensor, rows: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -152,14 +144,14 @@ def _quantiles(weights: Tensor, components: Distribution, q: Tensor) -> Tensor:
     return axis.back(find_continuous(evaluate, q, low, high, start, axis.unit))
 
 
-def _axis(support: constraints.Constraint | None) -> _Axis:
+def axis_of(support: constraints.Constraint | None) -> Axis:
     lower, upper = (getattr(support, name, None) for name in ("lower_bound", "upper_bound"))
     if not (isinstance(lower, int | float) and lower == 0):
-        return _REAL
-    return _UNIT if isinstance(upper, int | float) and upper == 1 else _POSITIVE if upper is None else _REAL
+        return REAL
+    return _UNIT if isinstance(upper, int | float) and upper == 1 else _POSITIVE if upper is None else REAL
 
 
-def _bracket(weights: Tensor, components: Distribution, q: Tensor, axis: _Axis) -> tuple[Tensor, Tensor, Tensor]:
+def _bracket(weights: Tensor, components: Distribution, q: Tensor, axis: Axis) -> tuple[Tensor, Tensor, Tensor]:
     r"""Places on the axis that have the quantile between them, and a guess of it.
 
     By Cantelli's inequality it lies from :math:`\mu - \sigma\sqrt{(1 - q)/q}` to :math:`\mu + \sigma\sqrt{q/(1 - q)}`;

@@ -42,6 +42,16 @@ def widen(distribution: Distribution) -> Distribution:
     return wide
 
 
+def unchecked(distribution: Distribution) -> Distribution:
+    """The same distribution without checks of the values that it is asked about, of itself and of what is in it."""
+    plain = copy.copy(distribution)
+    for name, value in vars(distribution).items():
+        if isinstance(value, Distribution):
+            vars(plain)[name] = unchecked(value)
+    plain._validate_args = False
+    return plain
+
+
 def to_dtype_of(distribution: Distribution, values: Tensor) -> Tensor:
     """`values` in the dtype of the parameters of `distribution`."""
     return values.to(reduce(torch.promote_types, (p.dtype for p in _parameters(distribution)), torch.float32))

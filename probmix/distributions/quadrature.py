@@ -101,7 +101,6 @@ def _some(places: Tensor) -> Tensor:
 
 
 def cells(distribution: Distribution) -> int:
-    """Numbers behind one value of the cdf for every row: rows x targets x members."""
-    if isinstance(distribution, MixtureSameFamily):
-        distribution = distribution.component_distribution
-    return (distribution.batch_shape + distribution.event_shape).numel()
+    """Numbers behind one value of the cdf for every row: rows x targets x members, of all parts."""
+    parts = [value for value in vars(distribution).values() if isinstance(value, Distribution)]
+    return max((distribution.batch_shape + distribution.event_shape).numel(), sum(map(cells, parts)))

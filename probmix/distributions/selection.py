@@ -39,6 +39,10 @@ def select(distribution: Distribution, places: Tensor, dims: int) -> Distributio
     tensor([4., 1., 1.])
     """
     batch = torch.Size(distribution.batch_shape)
+    if dims == 0:
+        # there is one row alone
+        repeated: Distribution = distribution.expand(places.shape + batch)
+        return repeated
     index = torch.unravel_index(places, batch[:dims])
     axes = _event_axes(type(distribution)) | _KEPT_ASIDE
     chosen = copy.copy(distribution)

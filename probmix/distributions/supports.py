@@ -1,5 +1,7 @@
 """The support of a distribution of any class: its ends, and the map from the real line."""
 
+from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -50,3 +52,38 @@ def lacks(distribution: Distribution, what: str, why: str) -> NotImplementedErro
         f"{name} has no {what}, and none can be made from its `log_prob`: {why}. Give the class methods `cdf` and "
         f"`icdf`, or register them with `probmix.distributions.cdf.register({name})` and `icdf.register({name})`."
     )
+
+
+def joint_support(parts: Sequence[Distribution]) -> constraints.Constraint:
+    """All numbers, of counts all whole ones, between the least and the greatest of the supports of distributions.
+
+    The ends are infinite where those of a part differ from row to row.
+    """
+    events = len(parts[0].event_shape)
+    each = [_of_one_number(part) for part in parts]
+    ends = [_plain_ends(support) for support in each]
+    lower, upper = min(end for end, _ in ends), max(end for _, end in ends)
+    if all(one == each[0] for one in each[1:]):
+        support = each[0]
+    elif is_discrete(parts[0]):
+        not_negative = lower == 0 and upper == inf
+        support = constraints.nonnegative_integer if not_negative else constraints.integer_interval(lower, upper)
+    elif upper < inf:
+        support = constraints.interval(lower, upper)
+    else:
+        support = constraints.real if lower == -inf else constraints.greater_than_eq(lower)
+    return constraints.independent(support, events) if events else support
+
+
+def _of_one_number(distribution: Distribution) -> Any:
+    support: Any = innermost(distribution).support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support
+
+
+def _plain_ends(support: Any) -> tuple[float, float]:
+    if support is constraints.boolean:
+        return 0, 1
+    lower, upper = getattr(support, "lower_bound", -inf), getattr(support, "upper_bound", inf)
+    return -inf if isinstance(lower, Tensor) else lower, inf if isinstance(upper, Tensor) else upper

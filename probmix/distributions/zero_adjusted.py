@@ -16,6 +16,7 @@ from .mixture import Mixture
 from .normal_scores import from_normal_score, from_probability, normal_score
 from .parts import widen
 from .point_masses import atoms
+from .pools import pooled
 from .quadrature import CUTS, cuts
 from .scoring import marginal_crps, marginal_crps_with_bound, marginal_nll
 
@@ -77,8 +78,9 @@ class ZeroAdjusted(Gated):
         return -marginal_nll(self, value).to(self.gate_logits.dtype)
 
 
-def pooled_zero_adjusted(distribution: ZeroAdjusted, weights: Tensor) -> ZeroAdjusted:
-    r"""The mixture over the last batch axis, (*B, M): the mixture of the bases, with a probability of zero of its own.
+@pooled.register
+def _(distribution: ZeroAdjusted, weights: Tensor) -> ZeroAdjusted:
+    r"""The mixture of the bases, with a probability of zero of its own.
 
     .. math:: \sum_k w_k\,[\pi_k\,\delta_0 + (1 - \pi_k) f_k] = \pi\,\delta_0 + (1 - \pi)\sum_k v_k f_k,\qquad
         v_k = \frac{w_k (1 - \pi_k)}{1 - \pi}
