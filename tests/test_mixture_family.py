@@ -134,7 +134,24 @@ def test_gradients_of_the_pool():
     weights = torch.tensor([0.3, 0.7], dtype=torch.float64).expand(3, -1)
     assert torch.autograd.gradcheck(lambda eta: family.pool_params(eta, weights), eta)
     y = torch.tensor([0.3, 1.0, 4.0], dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda eta: family.log_prob(family.pool_params(eta, weights), y), eta)
+
+    def loss(eta, weights=weights):
+        return family.log_prob(family.pool_params(eta, weights), y)
+
+    assert torch.autograd.gradcheck(loss, eta)
+    # as learning the weights of a mixup asks
+    assert torch.autograd.gradgradcheck(loss, eta)
+    assert torch.autograd.gradcheck(loss, (eta, weights.clone().requires_grad_()))
+
+
+def test_gradients_of_each_draw():
+    family = Mixture(Gaussian(), 2)
+    eta, y = params(family, 6), torch.linspace(-1, 1, 6, dtype=torch.float64)
+    found = torch.func.vmap(torch.func.grad(lambda eta, y: family.log_prob(eta, y)))(eta, y)
+    (want,) = torch.autograd.grad(
+        family.joint_log_prob(own := eta.clone().requires_grad_(), y).logsumexp(-1).sum(), own
+    )
+    assert torch.allclose(found, want, rtol=1e-12)
 
 
 def test_log_density_is_scipys():

@@ -38,7 +38,7 @@ def _evaluate(
     return loss if log_base_excess is None else loss - log_base_excess
 
 
-def _signed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def signed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The function with its signature, which torch otherwise works out anew at every call: a tenth of a small step."""
     function.__dict__["__signature__"] = signature(function)
     return function
@@ -53,7 +53,7 @@ class _ExpectedNLL(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @_signed
+    @signed
     def forward(
         family: Density, eta: Tensor, value: Tensor, excess: Tensor | None, log_base_excess: Tensor | None
     ) -> Tensor:

@@ -15,6 +15,7 @@ from .family import Family
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
 from .links import soft_limit, soft_limit_inverse
+from .mixture_gradients import convexity_gap, mixture_log_prob
 from .tools import first, weighted_mean
 
 # Logits of the weights lie within this of zero, and no component has less than this share of an equal weight: one that
@@ -117,8 +118,8 @@ class Mixture(Family):
     # -- parameters ----------------------------------------------------------------------------------------------------
 
     def split(self, eta: Tensor) -> tuple[Tensor, Tensor]:
-        """Logarithms of the weights, which sum to one, and parameters of the components: (*B, K), (*B, K, P)."""
-        return _normalised(eta.narrow(-1, 0, self.n_components)), self._of_components(eta)
+        """Logarithms of the weights, and parameters of the components: (*B, K), (*B, K, P)."""
+        return eta.narrow(-1, 0, self.n_components), self._of_components(eta)
 
     def _of_components(self, values: Tensor) -> Tensor:
         """What follows the numbers of the weights, (*B, K (1 + P)), component by component: (*B, K, P)."""
@@ -133,8 +134,9 @@ class Mixture(Family):
 
     def constrain(self, raw: Tensor) -> Tensor:
         logits = soft_limit(raw.narrow(-1, 0, self.n_components), _LOGIT_LIMIT)
-        shared = torch.full_like(logits, math.log(_LEAST_WEIGHT / self.n_components))
-        log_weights = torch.logaddexp(_normalised(logits) + math.log1p(-_LEAST_WEIGHT), shared)
+        # torch's softmax is slow along so short an axis
+        weights = (logits - logits.logsumexp(-1, keepdim=True)).exp()
+        log_weights = torch.add(_LEAST_WEIGHT / self.n_components, weights, alpha=1 - _LEAST_WEIGHT).log()
         return self._joined(log_weights, self.base.constrain(self._of_components(raw)))
 
     def unconstrain(self, eta: Tensor) -> Tensor:
@@ -157,21 +159,22 @@ class Mixture(Family):
             weights = torch.full_like(first(eta), 1 / eta.shape[-2])
         weights = weights.unsqueeze(-1)
         pooled = (weights.unsqueeze(-1) * params).sum(-3)
-        # A(pooled) less the mean of A, by densities at one target: the same for any, and free of A's cancellation
-        base = self.base
-        assert isinstance(base, ExponentialFamily)  # others pool linearly
-        y = base.centre(pooled.detach().double())
-        single = base._log_prob(params.double(), y.unsqueeze(-2 - self.event_dim))
-        gap = (weights * single).sum(-2) - base._log_prob(pooled.double(), y)
+        assert isinstance(self.base, ExponentialFamily)  # others pool linearly
+        gap = convexity_gap(self.base, params.double(), pooled.double(), weights.double())
         log_weights = (weights * log_weights).sum(-2) + gap
-        return self._joined(_normalised(log_weights), pooled)
+        return self._joined(log_weights - log_weights.logsumexp(-1, keepdim=True), pooled)
 
     # -- densities -----------------------------------------------------------------------------------------------------
 
-    def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
+    def joint_log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
+        """Log-density of the target and its component, float64: (*B, K (1 + P)), (*B,) -> (*B, K)."""
         log_weights, params = self.split(eta)
-        of_components = self.base._log_prob(params, y.unsqueeze(-1 - self.event_dim))
-        return (log_weights + of_components).logsumexp(-1)
+        return log_weights + self.base._log_prob(params, y.unsqueeze(-1 - self.event_dim))
+
+    def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
+        if isinstance(self.base, ExponentialFamily) and not y.requires_grad:
+            return mixture_log_prob(self.base, *self.split(eta), y.unsqueeze(-1 - self.event_dim))
+        return self.joint_log_prob(eta, y).logsumexp(-1)
 
     def pool_labels(self, y: Tensor, weights: Tensor, spread: float = 0.0, pool: str = "log-linear") -> Label:
         base = self.base
@@ -237,11 +240,6 @@ class Mixture(Family):
 
     def check_targets(self, y: Tensor) -> None:
         self.base.check_targets(y)
-
-
-def _normalised(log_weights: Tensor) -> Tensor:
-    """Logarithms of weights that sum to one."""
-    return log_weights - log_weights.logsumexp(-1, keepdim=True)
 
 
 def _ranks(y: Tensor, weights: Tensor | None, dim: int, event_dim: int) -> Tensor:
