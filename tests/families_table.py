@@ -18,6 +18,7 @@ from probmix.families import (
     ExponentialFamily,
     Gamma,
     Gaussian,
+    Histogram,
     InverseGaussian,
     LogNormal,
     Poisson,
@@ -34,6 +35,7 @@ FAMILIES = [
     Bernoulli(),
     Beta(),
     InverseGaussian(),
+    Histogram(5),
 ]
 over_families = pytest.mark.parametrize("family", FAMILIES, ids=repr)
 

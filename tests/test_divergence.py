@@ -10,7 +10,10 @@ from probmix.distributions import cdf, icdf
 from probmix.families import Family, Mixture, MultivariateGaussian, ZeroAdjusted, divergence
 from probmix.families.density_points import density_points
 
-OTHERS = [families.get(name) for name in families.names() if name not in ("categorical", "multivariate-gaussian")]
+# of a histogram other bins are among the exponential ones, and the general oracle knows no jumps
+OTHERS = [
+    families.get(name) for name in families.names() if name not in ("categorical", "histogram", "multivariate-gaussian")
+]
 OTHERS = [one for one in OTHERS if one not in EXPONENTIAL]
 
 

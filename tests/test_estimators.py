@@ -36,6 +36,7 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
     DensityRegressor(mixup=preset("local-probmix", partners=NearestNeighbours(1)), n_members=2, max_epochs=50),
     DensityClassifier(mixup="mixup", n_members=2, pool="log-linear", max_epochs=50),
     DensityRegressor("student-t", max_epochs=30),
+    DensityRegressor("histogram", max_epochs=30),
     DensityRegressor(mixup="m-probmix", hidden_layer_sizes=(16, 8), max_epochs=30, n_draws=8),
     # tables, since the suite has no other rows
     DensityRegressor(network=build_mlp, n_members=2, mixup="m-probmix", max_epochs=20, n_draws=8),
@@ -47,7 +48,8 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
         hidden_layer_sizes=(16,),
     ),
     DensityClassifier(mixup="meta-mixup", n_members=2, max_epochs=15, hidden_layer_sizes=(16,)),
-], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers", "student-t", "m-probmix",
+], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers", "student-t", "histogram",
+        "m-probmix",
         "own network of an ensemble of regressors", "own network of a classifier",
         "folds", "folds of a classifier", "groups with partners of close targets",
         "learned weights of a classifier"])  # fmt: skip

@@ -14,7 +14,7 @@ from probmix.mixup.objectives import objective
 from probmix.pairs import columns
 
 # They are written with indices.
-INDEXED = {"multivariate-gaussian", "tweedie"}
+INDEXED = {"histogram", "multivariate-gaussian", "tweedie"}
 # Of these torch's own distributions are.
 INDEXED_BY_TORCH = {"beta", "beta-mixture", "categorical", "student-t"}
 

@@ -278,6 +278,7 @@ def test_families_are_found_by_name() -> None:
         "gamma-mixture",
         "gaussian",
         "gaussian-mixture",
+        "histogram",
         "hurdle-negative-binomial",
         "hurdle-poisson",
         "inverse-gaussian",

@@ -28,6 +28,7 @@ TARGETS = {
 KINDS = {
     "bernoulli": "classes", "categorical": "classes", "beta": "shares", "exponential": "positive", "gamma": "positive",
     "inverse-gaussian": "positive", "lognormal": "positive", "gaussian": "real", "student-t": "real",
+    "histogram": "real",
     "multivariate-gaussian": "vectors", "tweedie": "zeros and positive", "zero-adjusted-gamma": "zeros and positive",
     "zero-adjusted-lognormal": "zeros and positive",
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -36,8 +37,9 @@ class Binned(Marginals, dist.TorchDistribution):
     logits : Tensor, (*B, n)
         Log-probabilities of the bins, up to a constant.
     edges : sequence of float or Tensor, (n + 1,) or (*B, n + 1)
-        Increasing. Those that all rows share are kept in float64 whatever the dtype of the logits. Of edges of each
-        row's own some may coincide where the bin between them has a logit of minus infinity.
+        Increasing. Those that all rows share are kept in float64 whatever the dtype of the logits. Those of each row's
+        own, in float64, make all of it so; some of these may coincide where the bin between them has a logit of minus
+        infinity.
     tails : sequence of float or Tensor, (2,) or (*B, 2)
         Scales of the lower and the upper tail, positive.
 
@@ -75,7 +77,10 @@ class Binned(Marginals, dist.TorchDistribution):
         # those of all rows as numbers: the dtype of a distribution is that of its tensors, and edges keep their digits
         self.edges, self.tails = _shared(edges), _shared(tails)
         if isinstance(self.edges, Tensor) or isinstance(self.tails, Tensor):
-            self.edges, self.tails = (torch.as_tensor(t).to(logits) for t in (edges, tails))
+            # float64 if any is so, lest edges coincide
+            tables = [torch.as_tensor(t, device=logits.device) for t in (edges, tails)]
+            dtype = reduce(torch.promote_types, (t.dtype for t in tables), logits.dtype)
+            self.logits, self.edges, self.tails = (t.to(dtype) for t in (logits, *tables))
         super().__init__(logits.shape[:-1], validate_args=False)
         if validate_args is not None:
             self._validate_args = validate_args

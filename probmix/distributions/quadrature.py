@@ -86,17 +86,19 @@ def _(distribution: MixtureSameFamily, levels: tuple[float, ...] = CUTS) -> Tens
 def panel_edges(distribution: Distribution) -> Tensor:
     """The cuts and the point masses; of very many some in their order: a step between two is seen and halved down to.
 
-    All would cost the square of the number of members.
+    All would cost the square of the number of members; of one member all count.
     """
-    edges, jumps = _some(cuts(distribution)), _some(atoms(distribution)[0].detach())
+    edges, jumps = cuts(distribution), _some(atoms(distribution)[0].detach(), _MOST_EDGES)
+    members = distribution.mixture_distribution.probs.shape[-1] if isinstance(distribution, MixtureSameFamily) else 1
+    edges = _some(edges, max(_MOST_EDGES, len(edges) // members))
     return torch.cat([edges, jumps]) if len(jumps) else edges
 
 
-def _some(places: Tensor) -> Tensor:
-    """At most _MOST_EDGES of the places in every row."""
-    if len(places) <= _MOST_EDGES:
+def _some(places: Tensor, most: int) -> Tensor:
+    """At most so many of the places in every row."""
+    if len(places) <= most:
         return places
-    chosen = torch.linspace(0, len(places) - 1, _MOST_EDGES, device=places.device).round().long()
+    chosen = torch.linspace(0, len(places) - 1, most, device=places.device).round().long()
     return places.sort(0).values[chosen]
 
 

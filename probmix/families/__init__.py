@@ -10,6 +10,7 @@ from .exponential_family import ExponentialFamily
 from .family import Family, LabelPool
 from .gamma import Gamma
 from .gaussian import Gaussian
+from .histogram import Histogram
 from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .label import Label, TargetScaler
@@ -34,6 +35,7 @@ __all__ = [
     "FixedNegativeBinomial",
     "Gamma",
     "Gaussian",
+    "Histogram",
     "Hurdle",
     "InverseGaussian",
     "Label",

@@ -44,6 +44,9 @@ ALIASES: dict[str, str] = {
     "ziln": "zero-adjusted-lognormal",
     "compound-poisson": "tweedie",
     "compound-poisson-gamma": "tweedie",
+    "hist": "histogram",
+    "bars": "histogram",
+    "quantile-bins": "histogram",
     "zip": "zero-inflated-poisson",
     "zinb": "zero-inflated-negative-binomial",
 }

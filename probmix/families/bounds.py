@@ -71,8 +71,7 @@ def least_scale(y: Tensor, least: Tensor, dim: int, unit: Tensor | None = None) 
 def rounding(y: Tensor, dim: int) -> Tensor:
     r"""Standard deviation of the rounding error of targets on a lattice, step / sqrt(12); 0 where there is none.
 
-    The step is the smallest gap of distinct values, if all gaps are multiples of it and there are at least two. Below
-    it a density learns nothing but where the points of the lattice are.
+    Below it a density learns nothing but where the points of the lattice are.
 
     Examples
     --------
@@ -81,6 +80,11 @@ def rounding(y: Tensor, dim: int) -> Tensor:
     >>> rounding(torch.tensor([0.5, 3.0, 1.5, 1.0]), 0)
     tensor([0.1443])
     """
+    return lattice_step(y, dim) / math.sqrt(12)
+
+
+def lattice_step(y: Tensor, dim: int) -> Tensor:
+    """The smallest gap of distinct values, if all gaps are multiples of it and there are at least two; else 0."""
     gaps = y.sort(dim).values.diff(dim=dim)
     # equal values may differ by rounding where a scaler has been at work
     tied = gaps <= 1e-12 * y.abs().amax(dim, keepdim=True)
@@ -89,4 +93,4 @@ def rounding(y: Tensor, dim: int) -> Tensor:
     multiples = gaps / step
     regular = ((multiples - multiples.round()).abs() <= _TOLERANCE).all(dim, keepdim=True)
     enough = (~tied).sum(dim, keepdim=True) >= 2
-    return torch.where(regular & enough, step / math.sqrt(12), torch.zeros_like(step))
+    return torch.where(regular & enough, step, torch.zeros_like(step))

@@ -181,6 +181,10 @@ class Family(ABC):
         """The observed target itself as a label: (*B,) -> Label."""
         return Label(y.double())
 
+    def for_training(self) -> "Family":
+        """The family whose labels train, where they are smoother than those that judge; itself by default."""
+        return self
+
     def pool_labels(self, y: Tensor, weights: Tensor, spread: float = 0.0, pool: str = "log-linear") -> Label:
         """Pool the labels of M points into one.
 

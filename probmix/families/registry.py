@@ -13,6 +13,7 @@ from .exponential import Exponential
 from .family import Family
 from .gamma import Gamma
 from .gaussian import Gaussian
+from .histogram import Histogram
 from .inflated import Hurdle, ZeroInflated
 from .inverse_gaussian import InverseGaussian
 from .lognormal import LogNormal
@@ -43,6 +44,7 @@ _FAMILIES: dict[str, Callable[..., Family]] = {
     "hurdle-negative-binomial": partial(Hurdle, base=NegativeBinomial()),
     "student-t": StudentT,
     "tweedie": Tweedie,
+    "histogram": Histogram,
     "zero-adjusted-gamma": ZeroAdjusted,
     "zero-adjusted-lognormal": partial(ZeroAdjusted, base=LogNormal()),
     "gaussian-mixture": partial(Mixture, base=Gaussian()),

@@ -109,7 +109,7 @@ class Losses:
 
     def _of_expansions(self, term: Term, groups: Groups, centring: Centring) -> Tensor:
         """Of the expansion around the heaviest row of each group, moved towards the mean."""
-        network, family, inputs = self._network, self._objective.family, self._inputs
+        network, family, inputs = self._network, self._objective.family.for_training(), self._inputs
         assert isinstance(family, ExponentialFamily)  # the objective has been asked
         assert term.label is not None  # nor are there calibrated labels
         y = term.targets[..., 0]
@@ -146,7 +146,8 @@ class Losses:
         check_params(family, eta, term.targets.shape[:-1])
         if label is None:
             of_targets = over_targets(weights, term.targets)
-            label = family.calibrated_label(term.targets, of_targets, eta, self._mixup.label_spread, points)
+            spread = self._mixup.label_spread
+            label = family.for_training().calibrated_label(term.targets, of_targets, eta, spread, points)
         return eta, label
 
     def _of_mixtures(self, term: Term, groups: Groups) -> Tensor:

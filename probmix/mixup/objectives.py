@@ -32,7 +32,7 @@ class Objective(ABC):
 
     @abstractmethod
     def point_label(self, y: Tensor) -> Label:
-        """The observed target itself as a label."""
+        """The observed target itself as a label that trains."""
 
     @abstractmethod
     def pool_labels(self, y: Tensor, weights: Tensor, mixup: Mixup) -> Label | None:
@@ -90,7 +90,7 @@ class NegativeLogLikelihood(Objective):
             )
 
     def point_label(self, y: Tensor) -> Label:
-        return self.family.point_label(y)
+        return self.family.for_training().point_label(y)
 
     def pool_labels(self, y: Tensor, weights: Tensor, mixup: Mixup) -> Label | None:
         if mixup.label_pool == "calibrated":
@@ -98,7 +98,7 @@ class NegativeLogLikelihood(Objective):
         if mixup.label_pool == mixup.pool == "linear":
             # under a linear pool of densities the loss is that of either label, with their weights
             return Label(y, weights=weights)
-        return self.family.pool_labels(y, weights, mixup.label_spread, mixup.label_pool)
+        return self.family.for_training().pool_labels(y, weights, mixup.label_spread, mixup.label_pool)
 
     def density_label(self, eta: Tensor, weights: Tensor) -> Label:
         return self.family.density_label(eta, weights)
@@ -121,7 +121,8 @@ class NegativeLogLikelihood(Objective):
         of_labels = label.weights.to(points[0].dtype)
         of_labels = of_labels.squeeze(-2) if of_labels.ndim > weights.ndim else of_labels
         alone = torch.ones_like(label.value[..., :1])
-        kernels = [self.family.pool_labels(one.unsqueeze(-1), alone, spread) for one in label.value.unbind(-1)]
+        trained = self.family.for_training()
+        kernels = [trained.pool_labels(one.unsqueeze(-1), alone, spread) for one in label.value.unbind(-1)]
         return (of_labels * torch.stack([nll(kernel) for kernel in kernels], -1)).sum(-1)
 
     def over_draws(self, losses: Tensor, dim: int, mixup: Mixup) -> Tensor:

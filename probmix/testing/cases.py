@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import AffineTransform, ComposeTransform, Transform, biject_to, constraints
+from torch.distributions import AffineTransform, ComposeTransform, Distribution, Transform, biject_to, constraints
 
 from ..distributions import atoms, icdf
 from ..families import Family
 
-ROWS, DRAWS, MANY_DRAWS, _GRID = 6, 500, 20_000, 10_001
+ROWS, DRAWS, MANY_DRAWS, _GRID, _NODES = 6, 500, 20_000, 10_001, 8
 ZERO = torch.zeros((), dtype=torch.float64)
 # Tolerances relative to max(1, |value|). torch's softplus is linear from 20 on, which costs a link exp(-20).
 EXACT, LINK, INTEGRAL, SINGLE = 1e-9, 1e-8, 1e-6, 1e-5
@@ -51,10 +52,14 @@ def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:
 
     The trapezoidal rule in an unbounded coordinate (log y on a half-line, the inverse hyperbolic sine of y around the
     draws on the line), where densities are analytic and decay at least exponentially, also those with the tails of a
-    power: its error then falls exponentially with the step as well.
+    power: its error then falls exponentially with the step as well. Gauss rules between jumps of the density, if its
+    distribution has `edges` and the scales of `tails` beyond.
     """
     support: Any = family.distribution(eta).support
     draws = draw(family, eta, DRAWS)
+    places = pieces(family.distribution(eta))
+    if places is not None:
+        return gauss(places)
     if support.is_discrete:
         low = int(getattr(support, "lower_bound", 0))
         high = 1 if support is constraints.boolean else int(getattr(support, "upper_bound", 10 * draws.max() + 200))
@@ -86,6 +91,35 @@ def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:
         zero = torch.zeros_like(y[:1])
         y, log_step = torch.cat([zero, y]), torch.cat([zero, log_step])
     return y, log_step
+
+
+def pieces(distribution: Distribution) -> Tensor | None:
+    """Places (B, P) between which a density that jumps at its `edges` is smooth; None for one that does not jump."""
+    found = [getattr(distribution, name, None) for name in ("edges", "tails")]
+    if any(one is None for one in found):
+        return None
+    edges, tails = (torch.as_tensor(one, dtype=torch.float64) for one in found)
+    edges, tails = (t.expand(*distribution.batch_shape, -1) for t in (edges, tails))
+    steps = 0.5 * torch.arange(1, 61, dtype=torch.float64)
+    low, high = edges[..., :1] - tails[..., :1] * steps.flip(-1), edges[..., -1:] + tails[..., 1:] * steps
+    return torch.cat([low, edges, high], -1)
+
+
+def gauss(places: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets (N, B) in pieces between places (B, P), and the logarithms of their weights."""
+    nodes, rule = (torch.from_numpy(t) for t in np.polynomial.legendre.leggauss(_NODES))
+    half = 0.5 * places.diff().unsqueeze(-1)
+    y = 0.5 * (places[:, 1:] + places[:, :-1]).unsqueeze(-1) + half * nodes
+    return y.flatten(1).T, (half * rule).log().flatten(1).T
+
+
+def cdf_by_pieces(distribution: Distribution, places: Tensor, y: Tensor) -> Tensor:
+    """The integral of a density that is smooth between places (B, P) up to targets (N, B)."""
+    cut, _ = torch.cat([places, y.T], -1).sort(-1)
+    points, log_step = gauss(cut)
+    mass = (distribution.log_prob(points) + log_step).exp().T.unflatten(-1, (-1, _NODES)).sum(-1)
+    below = torch.cat([torch.zeros_like(mass[:, :1]), mass.cumsum(-1)], -1)
+    return below.gather(-1, torch.searchsorted(cut, y.T.contiguous())).T
 
 
 class _Sinh(Transform):

@@ -24,7 +24,7 @@ from ..distributions.scoring import (
     mixture_window_crps,
 )
 from ..distributions.supports import support_ends
-from .cases import EXACT, INTEGRAL, LINK, ROWS, SINGLE, Case, close, grid, log_prob, require
+from .cases import EXACT, INTEGRAL, LINK, ROWS, SINGLE, Case, cdf_by_pieces, close, grid, log_prob, pieces, require
 
 _LEVELS = (1e-6, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
 _PLACES, _SCORED, _SAMPLED = 100, 1, 5_000
@@ -47,7 +47,9 @@ def _check_cdf(case: Case) -> None:
     require(bool(((found >= 0) & (found <= 1)).all()), f"`cdf` must lie in [0, 1]; got {_extreme(found):.8g}")
     fall = found.diff(dim=0).amin().item()
     require(fall >= -EXACT, f"`cdf` must not decrease; it falls by {-fall:.3g} between two targets")
-    close("`cdf`, against the integral of the density,", found, cdf_from_density(distribution, y), LINK)
+    places = pieces(distribution)
+    want = cdf_from_density(distribution, y) if places is None else cdf_by_pieces(distribution, places, y)
+    close("`cdf`, against the integral of the density,", found, want, LINK)
     lower, upper = _ends(distribution, y)
     # 1e30 stands for infinity, where a cdf may well be no number
     close("`cdf` below the support", cdf(distribution, lower.clamp(min=-1e30) - 1), torch.zeros_like(lower), LINK)
