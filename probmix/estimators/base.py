@@ -23,7 +23,7 @@ from ..networks import DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec
 from ..random import member_keys
 from ..training import Task, TrainingOptions, TrainingResult, Unlabelled, batch_size_for, patience_for, train
 from ..training.rescaling import rescaling_of
-from .building import build_network, network_of
+from .building import build_network, check_composition, network_of
 from .checks import (
     LAYER_SIZES,
     check_automatic,
@@ -286,6 +286,7 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         check_integer("max_epochs", self.max_epochs, 1)
         check_automatic("batch_size", self.batch_size)
         mixup = as_mixup(self.mixup)
+        check_composition(self.network, mixup)
         if mixup.at is not None and self.batch_size == 1:
             raise ValueError(
                 "`batch_size` must be at least 2 for rows to be mixed; got 1. Use mixup='erm' for single rows."

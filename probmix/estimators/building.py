@@ -18,6 +18,15 @@ def network_of(
     return MLP(check_layer_sizes(hidden_layer_sizes)) if network is None else network
 
 
+def check_composition(network: object, mixup: Mixup) -> None:
+    """Raise if the mixup cannot be had with a built-in network."""
+    if isinstance(network, NetworkSpec) and network.n_predictions > 1 and mixup.criterion == "quadratic":
+        raise ValueError(
+            "criterion='quadratic' expands the loss of one prediction for each row, and "
+            f"{type(network).__name__} makes {network.n_predictions}. Use MLP or ResNet, or another criterion."
+        )
+
+
 def build_network(
     network: NetworkLike | NetworkSpec,
     family: Family,

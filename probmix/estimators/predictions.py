@@ -1,6 +1,7 @@
 """Prediction and scoring in the user's units, which the density estimators share."""
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,10 @@ class Predictions(ABC):
 
     @torch.no_grad()
     def _component_params(self, X: Any, exposure: Any = None) -> Tensor:
-        """Natural parameters in the user's units, float64, (M, S, n, [d,] K): of the members, at S draws of each."""
+        """Natural parameters in the user's units, float64, (M, S, n, [d,] K): of the members, S of each.
+
+        They are at draws of an embedding, of the predictions that a member makes, or both.
+        """
         check_is_fitted(self)
         check_pool(self.pool, self.family_)
         check_integer("n_draws", self.n_draws, 1)
@@ -74,10 +78,10 @@ class Predictions(ABC):
             for rows in x.split(network.rows_at_once(draws)):
                 rows = rows.to(device)
                 if rescaling is not None:
-                    eta = rescaling.params(network.family, network.on_standardized, network.standardize(rows))
-                    eta = eta.unsqueeze(1)
+                    eta = rescaling.params(network.family, partial(_in_a_row, network), network.standardize(rows))
+                    eta = eta.unflatten(1, (network.n_predictions, len(rows)))
                 else:
-                    eta = network.draws(rows, noise) if self._has_draws else network(rows).unsqueeze(1)
+                    eta = network.draws(rows, noise if self._has_draws else None)
                 # the scaler has one entry per member: a draw is to it what a row is
                 parts.append(self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape))
         eta = torch.cat(parts, 2)
@@ -120,13 +124,14 @@ class Predictions(ABC):
         Tensor, (n, [d,] K), float64
             Of the one member, or of the log-linear pool of several; with ``pool="linear"`` those of each member,
             (n_members, n, [d,] K), since their mixture has none of its own. After M-ProbMix those at each draw of the
-            embedding, with an axis of length `n_draws` before that of the rows.
+            embedding, with an axis of length `n_draws` before that of the rows; of a `SharedMLP` those of its k
+            predictions, at each draw, along the same axis.
         """
         return self._natural_params(X)
 
     def _natural_params(self, X: Any, exposure: Any = None) -> Tensor:
         eta = self._component_params(X, exposure)
-        if not self._has_draws:
+        if not self._has_draws and self.network_.n_predictions == 1:
             eta = eta.squeeze(1)
         if self.n_members_ == 1:
             return eta.squeeze(0)
@@ -144,7 +149,8 @@ class Predictions(ABC):
         Pyro distribution, float64, batch shape (n,)
             Event shape (d,) with several targets. For several members their linear pool (a mixture) or log-linear pool.
             After M-ProbMix the mixture over `n_draws` draws of the embedding, from the density of the row by itself;
-            members that are pooled log-linearly are so draw by draw. The draws follow from `random_state`.
+            members that are pooled log-linearly are so draw by draw. The draws follow from `random_state`. Of a
+            `SharedMLP` the mixture of its k predictions likewise.
         """
         return self._predict_dist(X)
 
@@ -191,3 +197,9 @@ class Predictions(ABC):
 
     def _score(self, X: Any, y: Any, sample_weight: Any, exposure: Any = None) -> float:
         return mean_over_rows(self._log_prob(X, y, exposure), sample_weight)
+
+
+def _in_a_row(network: MemberNetwork, z: Tensor) -> Tensor:
+    """Natural parameters of standardised rows, the predictions of a member one after the other: (M, k N, [d,] K)."""
+    eta = network.on_standardized(z)
+    return eta.view(network.n_members, network.n_predictions * eta.shape[1], *eta.shape[2:])

@@ -60,6 +60,12 @@ class Label:
         rest = [None if one is None else torch.cat([one] * copies, axis) for one in parts]
         return Label(torch.cat([self.value] * copies, axis), *rest)
 
+    def for_each(self, predictions: int) -> "Label":
+        """The labels of each member for each of its predictions, which follow each other along the member axis."""
+        parts = (self.excess, self.log_base_excess, self.weights)
+        rest = [None if one is None else one.repeat_interleave(predictions, 0) for one in parts]
+        return Label(self.value.repeat_interleave(predictions, 0), *rest)
+
 
 def expectation(loss: Callable[[Tensor, Tensor], Tensor], params: Tensor, label: Label) -> Tensor:
     """Expected loss(params, y), (*B, K), (*B,) -> (*B,), of a label that is a point or one of several."""

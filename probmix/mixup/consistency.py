@@ -16,7 +16,7 @@ from .loss import Own, distances_within
 from .losses import Mixable, check_params, pooled_rows
 from .objectives import Objective, objective, sum_targets
 from .presets import as_mixup
-from .terms import Groups, Inputs, over_targets
+from .terms import Groups, Inputs, over_predictions, over_targets
 
 
 def mixing_layers(mixup: Mixup) -> tuple[str, ...]:
@@ -52,6 +52,7 @@ def consistency_losses(
         Of the rows, mixed at one of the `mixing_layers`.
     """
     family, settings, row_dim = objective.family, mixup.unlabelled, inputs.row_dim
+    groups = groups.for_each(network.n_predictions) if network.n_predictions > 1 else groups
     with torch.no_grad():
         single = teacher(inputs.x).detach()
         if settings.pool == "linear" or not family.pools_log_linearly:
@@ -69,7 +70,7 @@ def consistency_losses(
     noise = inputs.noise if mixup.draws and groups.layer not in ENDS else None
     eta = network.fused(inputs.x, groups.layer, groups.partners, groups.weights, noise)
     check_params(family, eta, torch.Size([*pooled.shape[:-2], *[0] * family.event_dim]))
-    return sum_targets(objective.losses(eta, label) - least, row_dim + 1)
+    return over_predictions(sum_targets(objective.losses(eta, label) - least, row_dim + 1), network.n_predictions)
 
 
 def consistency_loss(

@@ -184,6 +184,8 @@ def distances_within(x: Tensor, partners: Tensor) -> Tensor:
 class Own:
     """A module of the user's, as rows are mixed in it."""
 
+    n_predictions = 1
+
     def __init__(self, module: Callable[[Tensor], Tensor], mixup: Mixup, embedding: Embedding | None) -> None:
         if mixup.embedding != "point" and embedding is None:
             raise ValueError(

@@ -12,11 +12,20 @@ from ..pairs import Partners, columns, mix_rows
 from .config import ENDS, Mixup
 from .objectives import Objective, sum_targets
 from .quadratic import Centring, quadratic_losses
-from .terms import Groups, Inputs, Term, over_targets
+from .terms import Groups, Inputs, Term, over_predictions, over_targets
 
 
 class Mixable(Protocol):
-    """A network in which rows can be mixed; L is empty or the member axis."""
+    """A network in which rows can be mixed; L is empty or the member axis.
+
+    What a network of members that make k predictions each gives has M * k on its first axis, and so have partners and
+    weights that it is given.
+    """
+
+    @property
+    def n_predictions(self) -> int:
+        """How many predictions k a member makes of a row."""
+        ...
 
     def __call__(self, x: Tensor) -> Tensor:
         """Natural parameters: (*L, N, *F) -> (*L, N, [d,] K)."""
@@ -49,32 +58,43 @@ class Losses:
     """
 
     def __init__(self, network: Mixable, objective: Objective, mixup: Mixup, inputs: Inputs) -> None:
-        self._network, self._objective, self._mixup, self._inputs = network, objective, mixup, inputs
+        self._network, self._objective, self._mixup = network, objective, mixup
+        self._given, self._inputs = inputs, inputs.for_each(network.n_predictions)
         self._single: Tensor | None = None
 
     def of(self, term: Term) -> Tensor:
         """Loss of each group of a term, summed over the targets d: (*L, B)."""
+        return self.of_all([term])[0]
+
+    def of_all(self, terms: Sequence[Term]) -> list[Tensor]:
+        """Losses of several terms."""
+        predictions = self._network.n_predictions
+        losses = self._of_all([term.for_each(predictions) for term in terms])
+        return [over_predictions(one, predictions) for one in losses]
+
+    def _over_draws(self, term: Term) -> Tensor:
+        """Loss of each group of a term, over the draws of an embedding, where there are some."""
         mixup, row_dim = self._mixup, self._inputs.row_dim
         has_draws = mixup.embedding != "point" and (term.groups is not None or term.drawn_at is not None)
         copies = max(1, mixup.draws) if has_draws else 1
         if copies == 1:
             return self._of(term)
         # every draw has rows of its own from the input on: right for any network, whatever bypasses the layer
-        inputs = self._inputs if term.groups is not None else self._inputs.first(term.targets.shape[row_dim])
+        inputs = self._given if term.groups is not None else self._given.first(term.targets.shape[row_dim])
         repeated = Losses(self._network, self._objective, mixup, inputs.repeat(copies))
         losses = repeated._of(term.repeat(row_dim, copies, inputs.x.shape[row_dim]))
         return self._objective.over_draws(losses.unflatten(row_dim, (copies, -1)), row_dim, mixup)
 
-    def of_all(self, terms: Sequence[Term]) -> list[Tensor]:
+    def _of_all(self, terms: Sequence[Term]) -> list[Tensor]:
         """Losses of several terms: those of densities with labels of one kind are found at once."""
         if len(terms) == 1 or self._mixup.embedding != "point":
-            return [self.of(term) for term in terms]
+            return [self._over_draws(term) for term in terms]
         densities = [self._density(term) for term in terms]
         known = [density for density in densities if density is not None]
         row_dim = self._inputs.row_dim
         label = Label.joined([label for _, label in known], row_dim) if len(known) == len(terms) else None
         if label is None:
-            return [self.of(term) for term in terms]
+            return [self._over_draws(term) for term in terms]
         losses = self._objective.losses(torch.cat([eta for eta, _ in known], row_dim), label)
         sizes = [eta.shape[row_dim] for eta, _ in known]
         return list(sum_targets(losses, row_dim + 1).split(sizes, row_dim))

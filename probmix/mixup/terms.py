@@ -44,6 +44,12 @@ class Groups:
         partners = torch.cat([partners + copy * n for copy in range(copies)], axis)
         return Groups(self.layer, partners, torch.cat([weights] * copies, axis))
 
+    def for_each(self, predictions: int) -> "Groups":
+        """The groups of each member for each of its predictions, which follow each other along the member axis."""
+        partners, weights = self.partners, self.weights.repeat_interleave(predictions, 0)
+        partners = partners.repeat_interleave(predictions, 0) if isinstance(partners, Tensor) else partners
+        return replace(self, partners=partners, weights=weights)
+
 
 @dataclass(frozen=True)
 class Term:
@@ -79,6 +85,17 @@ class Term:
             targets=torch.cat([self.targets] * copies, axis),
             label=None if self.label is None else self.label.repeat(axis, copies),
             groups=None if self.groups is None else self.groups.repeat(axis, copies, n),
+        )
+
+    def for_each(self, predictions: int) -> "Term":
+        """The term of each member for each of its predictions, which follow each other along the member axis."""
+        if predictions == 1:
+            return self
+        return replace(
+            self,
+            targets=self.targets.repeat_interleave(predictions, 0),
+            label=None if self.label is None else self.label.for_each(predictions),
+            groups=None if self.groups is None else self.groups.for_each(predictions),
         )
 
     def split(self, sizes: list[int], groups: Sequence[Groups | None]) -> list["Term"]:
@@ -126,6 +143,17 @@ class Inputs:
         if log_exposure is not None:
             log_exposure = log_exposure.narrow(self.row_dim, 0, rows)
         return replace(self, x=self.x.narrow(self.row_dim, 0, rows), log_exposure=log_exposure)
+
+    def for_each(self, predictions: int) -> "Inputs":
+        """The same rows, with exposures for each prediction of a member."""
+        if self.log_exposure is None or predictions == 1:
+            return self
+        return replace(self, log_exposure=self.log_exposure.repeat_interleave(predictions, 0))
+
+
+def over_predictions(losses: Tensor, predictions: int) -> Tensor:
+    """Mean loss of the predictions of each member, (M * k, B) -> (M, B): never the loss of their mean."""
+    return losses if predictions == 1 else losses.unflatten(0, (-1, predictions)).mean(1)
 
 
 def pool_targets(objective: Objective, mixup: Mixup, targets: Tensor, weights: Tensor) -> Label | None:

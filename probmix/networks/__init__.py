@@ -7,7 +7,7 @@ from .layout import ColumnLayout
 from .members import EMBEDDING, MemberNetwork, channel_axis
 from .mlp import MemberLinear, MemberMLP
 from .sequences import LSTMEncoder, TransformerEncoder
-from .specs import MLP, NetworkSpec
+from .specs import MLP, NetworkSpec, ResNet, SharedMLP
 from .stacked import NetworkLike, StackedNetwork
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "MemberNetwork",
     "NetworkLike",
     "NetworkSpec",
+    "ResNet",
+    "SharedMLP",
     "StackedNetwork",
     "TransformerEncoder",
     "channel_axis",

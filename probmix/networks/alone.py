@@ -13,6 +13,8 @@ from .dropout import MemberDropout
 from .inputs import InputUnits
 from .members import EMBEDDING, MemberNetwork
 from .mlp import MemberLinear
+from .resnet import MemberNorm, ResidualBlock
+from .shared import SeparateLinear, SharedLinear
 from .stacked import StackedNetwork
 
 
@@ -25,6 +27,7 @@ class LoneMember(nn.Module):
     ----------
     network : MemberNetwork
     member : int
+        Of a network whose members make k predictions each, prediction j of member m by the number m * k + j.
 
     Attributes
     ----------
@@ -60,12 +63,13 @@ class LoneMember(nn.Module):
             raise TypeError(f"`network` must be that of a fitted estimator; got a {type(network).__name__}.")
         self.family, self.num_targets, self.input_shape = network.family, network.num_targets, network.input_shape
         self.dtype = network.dtype
+        member, prediction = divmod(member, network.n_predictions)
         for name in ("loc", "scale", "limit", "low", "high", "raw_low", "raw_high"):
             self.register_buffer(name, getattr(network, name)[member].clone())
         self.encoding = network.encoding.alone(member)
         if isinstance(network, DensityNetwork):
-            self.body: nn.Module = _plain(network.trunk, member)
-            prefix, embedding = "body", f"body.{network.trunk.first}"
+            self.body: nn.Module = _plain(network.trunk, member, prediction)
+            prefix, embedding = "body", f"body.{network.trunk.first_hidden}"
         else:
             self.body = network.alone(member)
             prefix = embedding = "body.network"
@@ -84,12 +88,25 @@ class LoneMember(nn.Module):
         return natural_params_from(self.body(z), self.family, self.num_targets, (self.raw_low, self.raw_high))
 
 
-def _plain(module: nn.Module, member: int) -> nn.Module:
-    """What a part of a network is for one member: torch's layers, with the names of ours."""
+def _plain(module: nn.Module, member: int, prediction: int) -> nn.Module:
+    """What a part of a network is for one prediction of a member: torch's layers, with the names of ours."""
     if isinstance(module, nn.Sequential):
-        return nn.Sequential(OrderedDict((name, _plain(part, member)) for name, part in module.named_children()))
+        parts = {name: _plain(part, member, prediction) for name, part in module.named_children()}
+        return nn.Sequential(OrderedDict(parts))
+    if isinstance(module, ResidualBlock):
+        return ResidualBlock(_plain(module.branch, member, prediction))
     if isinstance(module, MemberLinear):
         return _linear(module.weight[member], module.bias[member, 0])
+    if isinstance(module, SharedLinear):
+        scales = module.input_scale[member, prediction].T, module.output_scale[member, prediction]
+        return _linear(scales[0] * module.weight[member] * scales[1], module.bias[member, prediction, 0])
+    if isinstance(module, SeparateLinear):
+        return _linear(module.weight[member, prediction], module.bias[member, prediction, 0])
+    if isinstance(module, MemberNorm):
+        norm = nn.LayerNorm(module.scale.shape[-1], dtype=module.scale.dtype, device=module.scale.device)
+        norm.weight.copy_(module.scale[member, 0])
+        norm.bias.copy_(module.shift[member, 0])
+        return norm
     if isinstance(module, MemberDropout):
         return nn.Identity()
     if isinstance(module, nn.ReLU):

@@ -66,6 +66,9 @@ class MemberNetwork(nn.Module, ABC):
         The layer at which rows are mixed as densities, if there is one.
     feature_shape : tuple of int
         Shape of a row of that layer's output.
+    n_predictions : int
+        How many predictions k a member makes of a row. What is said of rows has the leading axis M * k, those of a
+        member one after the other; groups that are mixed are given for each of them.
     """
 
     loc: Tensor
@@ -77,6 +80,7 @@ class MemberNetwork(nn.Module, ABC):
     raw_high: Tensor
     density_place: str | None
     feature_shape: tuple[int, ...]
+    n_predictions: int = 1
 
     def __init__(
         self,
@@ -158,6 +162,15 @@ class MemberNetwork(nn.Module, ABC):
     def drawing(self, seed: int, epoch: int = 0) -> AbstractContextManager[None]:
         """While it lasts, what the network draws itself, for dropout, follows from the seed, or from keys and epoch."""
         return nullcontext()
+
+    @property
+    def n_bins(self) -> int:
+        """Bins between quantiles of the standardised numbers that `set_bins_` is to be told of; 0 for none."""
+        return 0
+
+    def set_bins_(self, quantiles: Tensor) -> None:
+        """Take over the bounds of the bins, (M, n_bins + 1, n_numbers), after `initialize_`."""
+        raise NotImplementedError("this network has no bins.")
 
     def settle(self, draws: bool) -> None:
         """Find out what evaluation has to know of the network, with or without draws, so that nobody has to later."""
@@ -250,8 +263,14 @@ class MemberNetwork(nn.Module, ABC):
             drawn = noise(torch.Size([rows, *self.feature_shape])).unsqueeze(0)
         return self._natural_params(self._evaluate(standardized, place, partners, weights, drawn))
 
-    def draws(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Natural parameters at draws of the embedding: (M, N, *F), (M, S, *feature_shape) -> (M, S, N, [d,] K)."""
+    def draws(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        """Natural parameters at draws of the embedding: (M, N, *F), (M, S, *feature_shape) -> (M, S, N, [d,] K).
+
+        Of members that make k predictions, S draws of each, (M, k S, N, [d,] K). Without noise S is 1.
+        """
+        if noise is None:
+            single: Tensor = self(x)
+            return single.view(self.n_members, self.n_predictions, *single.shape[1:])
         standardized = self.standardize(x)
 
         def at(noise: Tensor) -> Tensor:

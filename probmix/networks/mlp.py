@@ -97,7 +97,7 @@ class MemberMLP(Trunk):
         output = MemberLinear(n_members, widths[-1], out_features)
         super().__init__(embedding, {"hidden": nn.Sequential(*hidden), "output": output})
         self.sizes = tuple(sizes)
-        self.first = "hidden.0" if hidden else None
+        self.first_hidden = "hidden.0" if hidden else None
 
     def narrower(self, layer: str) -> str:
         """Behind the linear layer that follows, if that has fewer numbers: it takes means to means."""

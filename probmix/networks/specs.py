@@ -11,6 +11,8 @@ from .._checks import check_integer, check_real
 from .._names import unknown_name
 from .activations import ACTIVATIONS
 from .mlp import MemberMLP
+from .resnet import MemberResNet
+from .shared import MemberSharedMLP
 from .trunk import InputEmbedding, Trunk
 
 _SPECS: dict[str, type] = {}
@@ -114,6 +116,10 @@ def _check_common(activation: object, dropout: object, embedding: object) -> Non
         )
 
 
+def _with_half_the_first(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return (max(1, sizes[0] // 2), *sizes[1:]) if sizes else ()
+
+
 @register_spec
 @dataclass(frozen=True)
 class MLP(NetworkSpec):
@@ -160,9 +166,144 @@ class MLP(NetworkSpec):
 
     def beside_variance_network(self) -> Self:
         """With half the first hidden layer: a variance network of that width stands beside it."""
-        if not self.sizes:
-            return self
-        return replace(self, sizes=(max(1, self.sizes[0] // 2), *self.sizes[1:]))
+        return replace(self, sizes=_with_half_the_first(self.sizes))
 
     def _trunk(self, embedding: InputEmbedding | None, in_features: int, out_features: int, n_members: int) -> Trunk:
         return MemberMLP(in_features, self.sizes, out_features, n_members, self.activation, self.dropout, embedding)
+
+
+@register_spec
+@dataclass(frozen=True)
+class ResNet(NetworkSpec):
+    """A residual network for tables.
+
+    A linear layer, blocks, normalisation, activation, and a linear layer; a block adds to what it is given what the
+    branch normalise, linear, activation, dropout, linear makes of it. As of Gorishniy et al., but that layers are
+    normalised row by row: what is said of a row depends on no other.
+
+    Parameters
+    ----------
+    width : int
+        Of what goes from block to block.
+    n_blocks : int
+    hidden_factor : float
+        How many times as wide the branches are inside.
+    activation : {"relu", "silu", "mish", "gelu", "tanh"}
+    dropout : float in [0, 1)
+        Inside the branches.
+    embedding : Periodic or PiecewiseLinear, optional
+        What numbers become before the first layer.
+
+    References
+    ----------
+    Gorishniy et al. (2021), Revisiting Deep Learning Models for Tabular Data, NeurIPS.
+
+    Notes
+    -----
+    Layers, where a mixup can mix rows: "first", "blocks.0", "blocks.1", ..., "last", parts of them such as
+    "blocks.0.branch.1", and "input_embedding"; "embedding" is the first block. A separate variance network stands
+    beside a network of full width.
+
+    Examples
+    --------
+    >>> from probmix.networks import ResNet
+    >>> ResNet(64, n_blocks=3)
+    ResNet(width=64, n_blocks=3, hidden_factor=2.0, activation='relu', dropout=0.0, embedding=None)
+    """
+
+    width: int = 128
+    n_blocks: int = 2
+    hidden_factor: float = 2.0
+    activation: str = "relu"
+    dropout: float = 0.0
+    embedding: EmbeddingSpec | None = None
+
+    def __post_init__(self) -> None:
+        check_integer("width", self.width, 1)
+        check_integer("n_blocks", self.n_blocks, 1)
+        check_real("hidden_factor", self.hidden_factor, 0.0, open_low=True)
+        _check_common(self.activation, self.dropout, self.embedding)
+
+    @property
+    def embedding_spec(self) -> EmbeddingSpec | None:
+        return self.embedding
+
+    def _trunk(self, embedding: InputEmbedding | None, in_features: int, out_features: int, n_members: int) -> Trunk:
+        inside = max(1, round(self.width * self.hidden_factor))
+        return MemberResNet(
+            in_features, self.width, self.n_blocks, inside, out_features, n_members, self.activation, self.dropout,
+            embedding,
+        )  # fmt: skip
+
+
+@register_spec
+@dataclass(frozen=True)
+class SharedMLP(NetworkSpec):
+    r"""A perceptron that makes k predictions, whose layers share their weights up to scalings: TabM.
+
+    A layer computes :math:`((x \odot r_j) W) \odot s_j + b_j` for prediction j; each has a last layer of its own. The
+    scalings r of the first layer start as random signs, all others at one. What is made small is the mean of the
+    losses of the k predictions, and the prediction of a member is their mixture; that of several members is the
+    mixture of all, or pools them log-linearly one by one. Mixing rows, each prediction mixes its own.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Of the hidden layers.
+    k : int
+    activation : {"relu", "silu", "mish", "gelu", "tanh"}
+    dropout : float in [0, 1)
+        Share of what each hidden layer gives that is dropped in training, in each prediction by itself.
+    embedding : Periodic or PiecewiseLinear, optional
+        What numbers become before the first layer, for all predictions alike.
+
+    References
+    ----------
+    Gorishniy, Kotelnikov & Babenko (2025), TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling,
+    ICLR, arXiv 2410.24210.
+
+    Notes
+    -----
+    Layers as of `MLP`. After M-ProbMix a member's prediction is the mixture over `n_draws` draws of each of the k. A
+    mixup with the quadratic criterion is refused. Tools of `probmix.theory` take prediction j of member m by the number
+    ``member=m * k + j``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from probmix import DensityRegressor
+    >>> from probmix.networks import SharedMLP
+    >>> X = np.linspace(-1, 1, 40)[:, None]
+    >>> model = DensityRegressor(network=SharedMLP((16,), k=4), max_epochs=2, random_state=0).fit(X, X[:, 0])
+    >>> model.predict_natural_params(X).shape
+    torch.Size([4, 40, 2])
+    """
+
+    sizes: tuple[int, ...] = (128, 64)
+    k: int = 8
+    activation: str = "relu"
+    dropout: float = 0.0
+    embedding: EmbeddingSpec | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", check_sizes("sizes", self.sizes))
+        check_integer("k", self.k, 1)
+        _check_common(self.activation, self.dropout, self.embedding)
+
+    @property
+    def embedding_spec(self) -> EmbeddingSpec | None:
+        return self.embedding
+
+    @property
+    def n_predictions(self) -> int:
+        """The number k."""
+        return self.k
+
+    def beside_variance_network(self) -> Self:
+        """With half the first hidden layer: a variance network of that width stands beside it."""
+        return replace(self, sizes=_with_half_the_first(self.sizes))
+
+    def _trunk(self, embedding: InputEmbedding | None, in_features: int, out_features: int, n_members: int) -> Trunk:
+        return MemberSharedMLP(
+            in_features, self.sizes, self.k, out_features, n_members, self.activation, self.dropout, embedding
+        )

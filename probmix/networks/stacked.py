@@ -248,8 +248,8 @@ class StackedNetwork(MemberNetwork):
         self.stacked_parameters.get_parameter(_key("head.linear.weight")).zero_()
         self.stacked_parameters.get_parameter(_key("head.linear.bias")).copy_(bias.squeeze(1))
 
-    def draws(self, x: Tensor, noise: Tensor) -> Tensor:
-        if self.density_place is None or self._layer(self.density_place) != _OWN:
+    def draws(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        if noise is None or self.density_place is None or self._layer(self.density_place) != _OWN:
             return super().draws(x, noise)
         # only the head sees the draws: one pass through the network for all, also where torch.vmap cannot follow it
         raw = self._by_member(self._member(), _call, (self.standardize(x), noise.to(self.dtype)))

@@ -26,6 +26,15 @@ class NumberEmbedding(Protocol):
         ...
 
 
+@runtime_checkable
+class BinnedEmbedding(NumberEmbedding, Protocol):
+    """One with bins between quantiles of the training rows."""
+
+    def set_bins_(self, quantiles: Tensor) -> None:
+        """Take over the bounds of the bins, (M, n_bins + 1, n_numbers)."""
+        ...
+
+
 class InputEmbedding(nn.Module):
     """What numbers become before the first layer; indicators and levels behind them pass it by.
 
@@ -53,6 +62,11 @@ class InputEmbedding(nn.Module):
         assert isinstance(self.numbers, NumberEmbedding)
         self.numbers.initialize_(random)
 
+    def set_bins_(self, quantiles: Tensor) -> None:
+        """Tell it the quantiles of the standardised numbers, (M, n_bins + 1, n_numbers)."""
+        assert isinstance(self.numbers, BinnedEmbedding)  # its specification has named a number of bins
+        self.numbers.set_bins_(quantiles)
+
     def forward(self, z: Tensor) -> Tensor:
         """Standardised columns (M, N, F) to what the layers see, (M, N, out_features)."""
         if not self._n_others:
@@ -72,15 +86,21 @@ class Trunk(nn.Sequential, ABC):
 
     Attributes
     ----------
-    first : str or None
+    first_hidden : str or None
         Name of the first hidden layer, if there is one.
     """
 
-    first: str | None = None
+    first_hidden: str | None = None
 
     def __init__(self, embedding: InputEmbedding | None, parts: Mapping[str, nn.Module]) -> None:
-        first = {} if embedding is None else {INPUT_EMBEDDING: embedding}
-        super().__init__(OrderedDict[str, nn.Module]({**first, **parts}))
+        front = {} if embedding is None else {INPUT_EMBEDDING: embedding}
+        super().__init__(OrderedDict[str, nn.Module]({**front, **parts}))
+
+    @property
+    def embedding(self) -> InputEmbedding | None:
+        """What numbers go through first."""
+        first = next(iter(self))
+        return first if isinstance(first, InputEmbedding) else None
 
     @property
     def dtype(self) -> torch.dtype:

@@ -71,9 +71,8 @@ def subject(model: Any, X: Any, y: Any, family: Any, member: int) -> Subject:
         targets = torch.tensor(model._validate_targets(as_numpy(y))).to(model.scaler_.loc)
         checked(family).check_targets(targets)
         # in training units
-        targets = replace(model.scaler_, loc=model.scaler_.loc[member], scale=model.scaler_.scale[member]).transform(
-            targets
-        )
+        own = member // model.network_.n_predictions
+        targets = replace(model.scaler_, loc=model.scaler_.loc[own], scale=model.scaler_.scale[own]).transform(targets)
     elif family is None:
         raise ValueError("`family` must name the family of the module's outputs, or 'squared' for squared loss.")
     else:
@@ -93,8 +92,12 @@ def rows_of(model: Any, X: Any, member: int) -> tuple[Function, Tensor]:
     if isinstance(model, DensityEstimator):
         check_is_fitted(model)
         check_integer("member", member, 0)
-        if member >= model.n_members_:
-            raise ValueError(f"`member` must be one of the {model.n_members_} fitted members, from 0; got {member}.")
+        count = model.n_members_ * model.network_.n_predictions
+        if member >= count:
+            each = "" if count == model.n_members_ else f", of {model.network_.n_predictions} predictions each"
+            raise ValueError(
+                f"`member` must be one of the {model.n_members_} fitted members{each}, from 0; got {member}."
+            )
         lone = LoneMember(model.network_, member)
         table = torch.tensor(check_rows(model, X, model.input_shape_, "X"), device=lone.loc.device)
         return lone, lone.standardize(table)

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from ..mixup import LearnedWeights, Mixup
 from ..mixup.losses import Losses, with_exposure
 from ..mixup.objectives import Objective, sum_targets
-from ..mixup.terms import Inputs, Term, pool_targets
+from ..mixup.terms import Inputs, Term, over_predictions, pool_targets
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
 from .task import Batch, Task
@@ -88,9 +88,10 @@ def with_learned_weights(
     inputs, term = judges(mixed.targets.shape[1])
     # as they are judged after an epoch, and what the network keeps of its rows is of those that train it
     network.eval()
-    eta = with_exposure(objective.family, functional_call(network, moved, (inputs.x,)), inputs.log_exposure)
-    assert term.label is not None  # of single rows
-    judged = sum_targets(objective.losses(eta, term.label), 2)
+    of_each, each = term.for_each(network.n_predictions), inputs.for_each(network.n_predictions)
+    eta = with_exposure(objective.family, functional_call(network, moved, (inputs.x,)), each.log_exposure)
+    assert of_each.label is not None  # of single rows
+    judged = over_predictions(sum_targets(objective.losses(eta, of_each.label), 2), network.n_predictions)
     network.train()
     weighted = judged if term.row_weight is None else term.row_weight * judged
     (gradient,) = torch.autograd.grad(weighted.mean(-1).sum(), logits)

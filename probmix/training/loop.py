@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from ..families import TargetScaler
 from ..networks import InputUnits, MemberNetwork
+from .bins import quantile_bins
 from .checkpoint import Checkpoint
 from .data import marginal, raw_bounds
 from .description import UndescribableError, description
@@ -64,6 +65,8 @@ def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingRes
     family, scaler, units = task.objective.family, task.scaler, data.input_units(network.layout)
     _check_units(scaler, units)
     network.initialize_(task.keys, units, marginal(family, data, scaler), raw_bounds(family, data, scaler))
+    if network.n_bins:
+        network.set_bins_(quantile_bins(network, data))
     course = _Course(network, task)
     checkpoint = None if options.checkpoint is None else _checkpoint(network, task)
     stored = None if checkpoint is None else checkpoint.load(data.device)

@@ -89,7 +89,8 @@ class Task:
     def validation_loss(self, network: MemberNetwork, noise: Tensor | None) -> Tensor:
         """Mean clean loss of each member's validation rows in the user's units, (M,); NaN where there are none.
 
-        With noise, (M, S, *feature_shape), that of the mixture over draws of a Gaussian embedding.
+        With noise, (M, S, *feature_shape), that of the mixture over draws of a Gaussian embedding; of members that make
+        several predictions that of their mixture.
         """
         network.eval()
         data, objective = self.data, self.objective
@@ -100,7 +101,7 @@ class Task:
         for start in range(0, n, step):
             rows = data.validation_rows[:, start : start + step]
             y, log_exposure = self.scaler.transform(data.rows.y[rows]), data.log_exposures(rows)
-            if noise is None:
+            if noise is None and network.n_predictions == 1:
                 eta = with_exposure(objective.family, network(data.rows.x[rows]), log_exposure)
                 losses = objective.validation(eta, y, self.scaler)
             else:

@@ -31,6 +31,7 @@ def threads_for(network: MemberNetwork, rows: int, members: int) -> int:
     # weights of layers over sequences and images are used at every step and pixel
     places = math.prod(shape) // shape[0 if len(shape) > 2 else -1]
     weights = sum(tensor[0].numel() for tensor in network.state.values() if tensor.requires_grad)
+    rows *= network.n_predictions
     return 1 if members * rows * places * weights < _WORTH_SHARING else torch.get_num_threads()
 
 

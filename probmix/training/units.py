@@ -71,9 +71,16 @@ def _of_column(column: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     below = share[:, order].cumsum(1)
     levels = below.new_tensor([level for tail, _ in _RANGES for level in (tail, 1 - tail)] + [0.5])
     levels = levels.repeat(len(share), 1)
-    # where the distribution function passes through a level between two values, the middle of both
-    lower, upper = (values[torch.searchsorted(below, levels + tie)] for tie in (-_TIE, _TIE))
+    quantiles = inverse(values, below, levels)
     present = share > 0
     least = torch.where(present, column, torch.inf).amin(1)
     largest = torch.where(present, column, -torch.inf).amax(1)
-    return least, lower + (upper - lower) / 2, largest
+    return least, quantiles, largest
+
+
+def inverse(values: Tensor, below: Tensor, levels: Tensor) -> Tensor:
+    """Quantiles (M, Q) of sorted values, (n,), of which shares (M, n) lie below or at each."""
+    # where the distribution function passes through a level between two values, the middle of both
+    last = len(values) - 1
+    lower, upper = (values[torch.searchsorted(below, levels + tie).clamp(max=last)] for tie in (-_TIE, _TIE))
+    return lower + (upper - lower) / 2
