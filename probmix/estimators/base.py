@@ -21,8 +21,18 @@ from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import objective
 from ..networks import DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec
 from ..random import member_keys
-from ..training import Task, TrainingOptions, TrainingResult, Unlabelled, batch_size_for, patience_for, train
+from ..training import (
+    Schedule,
+    Task,
+    TrainingOptions,
+    TrainingResult,
+    Unlabelled,
+    batch_size_for,
+    patience_for,
+    train,
+)
 from ..training.rescaling import rescaling_of
+from ..training.schedules import check_rate
 from .building import build_network, check_composition, network_of
 from .checks import (
     LAYER_SIZES,
@@ -58,8 +68,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         pool: str = "linear",
         max_epochs: int = 200,
         batch_size: int | str | None = "auto",
-        learning_rate: float = 5e-3,
-        weight_decay: float = 1e-4,
+        learning_rate: float | Schedule = 5e-3,
+        weight_decay: float | Schedule = 1e-4,
         validation: Any = "random",
         validation_fraction: float = 0.2,
         patience: int | str | None = "auto",
@@ -211,7 +221,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         if self.batch_size == "auto":
             options = replace(options, batch_size=batch_size_for(rows))
         if self.patience == "auto":
-            options = replace(options, patience=patience_for(rows, options.batch_size))
+            patience = None if options.ends_at_zero else patience_for(rows, options.batch_size)
+            options = replace(options, patience=patience)
         return options
 
     @property
@@ -292,8 +303,8 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
                 "`batch_size` must be at least 2 for rows to be mixed; got 1. Use mixup='erm' for single rows."
             )
         check_automatic("patience", self.patience)
-        check_real("learning_rate", self.learning_rate, 0.0, open_low=True)
-        check_real("weight_decay", self.weight_decay, 0.0)
+        check_rate("learning_rate", self.learning_rate, open_low=True)
+        check_rate("weight_decay", self.weight_decay)
         check_validation(self.validation, self.n_members)
         check_real("validation_fraction", self.validation_fraction, 0.0, 1.0)
         if self.checkpoint is not None and self.random_state is None:

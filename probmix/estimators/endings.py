@@ -31,7 +31,7 @@ def warn_of_end(result: TrainingResult, options: TrainingOptions) -> None:
             ConvergenceWarning,
             stacklevel=5,
         )
-    if late and options.patience is not None:
+    if late and options.patience is not None and not options.ends_at_zero:
         warnings.warn(
             f"{late} of {members} members were best in the last epoch, max_epochs={options.max_epochs}, and may still "
             "get better. Raise `max_epochs`.",

@@ -21,6 +21,7 @@ from ..mixup.rescaling import Rescaling
 from ..networks import MLP, DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec
 from ..networks.specs import is_spec, spec_named
 from ..random import member_keys
+from ..training.schedules import Schedule, schedule_named
 from .building import build_network
 from .out_of_fold import OutOfFold
 
@@ -226,6 +227,8 @@ def _encode(name: str, value: Any) -> Any:
         return None
     if isinstance(value, Family):
         return {"family": value.name, "options": _field_values(value)}
+    if isinstance(value, Schedule):
+        return {"schedule": type(value).__name__, "options": _field_values(value)}
     if is_spec(value):
         return {"spec": type(value).__name__, "options": _field_values(value)}
     if is_registered(value):
@@ -265,6 +268,8 @@ def decode(value: Any) -> Any:
     options = {name: decode(option) for name, option in value["options"].items()}
     if "family" in value:
         return get(value["family"], **options)
+    if "schedule" in value:
+        return schedule_named(value["schedule"])(**options)
     if "spec" in value:
         return spec_named(value["spec"])(**options)
     return registered(value["mixup"])(**options)

@@ -18,6 +18,7 @@ from .._predictions import NumberPredictions
 from ..families import Categorical, Family, canonical_name, get
 from ..mixup import Mixup
 from ..networks import NetworkLike, NetworkSpec
+from ..training import Schedule
 from .base import DensityEstimator
 from .checks import LAYER_SIZES
 from .given import Given
@@ -64,8 +65,9 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     batch_size : int, "auto" or None
         None for full batches. "auto" is 64 up to 1,024 training rows of a member, 128 up to 4,096, 256 up to 16,384,
         512 up to 65,536, and 1,024 above; see `params_`.
-    learning_rate, weight_decay : float
-        Of AdamW.
+    learning_rate, weight_decay : float or Schedule
+        Of AdamW. A number is constant; `probmix.training.Cosine`, `CosLog4` and `FlatThenCosine` change from step to
+        step. With a learning rate that ends at zero `patience` "auto" is None: the whole budget is used.
     validation : {"random", "folds", "last"} or a splitter
         Which rows judge a member, that is choose its best epoch, and do not train it:
 
@@ -163,8 +165,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         pool: str = "linear",
         max_epochs: int = 200,
         batch_size: int | str | None = "auto",
-        learning_rate: float = 5e-3,
-        weight_decay: float = 1e-4,
+        learning_rate: float | Schedule = 5e-3,
+        weight_decay: float | Schedule = 1e-4,
         validation: Any = "random",
         validation_fraction: float = 0.2,
         patience: int | str | None = "auto",

@@ -169,6 +169,7 @@ class Mixture(Family):
     def joint_log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
         """Log-density of the target and its component, float64: (*B, K (1 + P)), (*B,) -> (*B, K)."""
         log_weights, params = self.split(eta)
+        log_weights = log_weights - log_weights.logsumexp(-1, keepdim=True)
         return log_weights + self.base._log_prob(params, y.unsqueeze(-1 - self.event_dim))
 
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from .exponential_family import ExponentialFamily
 
 
 def mixture_log_prob(base: ExponentialFamily, log_weights: Tensor, params: Tensor, y: Tensor) -> Tensor:
-    """Log-density of mixtures, float64: (*B, K), (*B, K, P), (*B, 1) -> (*B,)."""
+    """Log-density of mixtures, float64: (*B, K), (*B, K, P), (*B, 1) -> (*B,); weights may have any sum."""
     log_prob: Tensor = _LogProb.apply(base, log_weights, params, y)
     return log_prob
 
@@ -50,7 +50,7 @@ class _LogProb(torch.autograd.Function):
     @staticmethod
     @signed
     def forward(base: ExponentialFamily, log_weights: Tensor, params: Tensor, y: Tensor) -> Tensor:
-        return (log_weights + base._log_prob(params, y)).logsumexp(-1)
+        return (log_weights + base._log_prob(params, y)).logsumexp(-1) - log_weights.logsumexp(-1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -62,10 +62,17 @@ class _LogProb(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None]:
         log_weights, params, y = ctx.saved_tensors
         joint = log_weights + ctx.base._log_prob(params, y)
-        shares = gradients[0].unsqueeze(-1) * (joint - joint.logsumexp(-1, keepdim=True)).exp()
+        gradient = gradients[0].unsqueeze(-1)
+        shares = gradient * _exp_normalised(joint)
         of_params = shares.unsqueeze(-1) * ctx.base.residual(params, y)
+        of_weights = shares - gradient * _exp_normalised(log_weights)
         # both may have been broadcast against y
-        return None, shares.sum_to_size(log_weights.shape), of_params.sum_to_size(params.shape), None
+        return None, of_weights.sum_to_size(log_weights.shape), of_params.sum_to_size(params.shape), None
+
+
+def _exp_normalised(values: Tensor) -> Tensor:
+    """The softmax along the last axis, which torch's own is slow at where it is short."""
+    return (values - values.logsumexp(-1, keepdim=True)).exp()
 
 
 class _Gap(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from .density import DensityNetwork
 from .embedding import EmbeddingKind, GaussianEmbedding
+from .input_embeddings import Periodic
 from .inputs import InputUnits
 from .layout import ColumnLayout
 from .members import EMBEDDING, MemberNetwork, channel_axis
@@ -24,6 +25,7 @@ __all__ = [
     "MemberNetwork",
     "NetworkLike",
     "NetworkSpec",
+    "Periodic",
     "ResNet",
     "SharedMLP",
     "StackedNetwork",

@@ -4,10 +4,16 @@ from .data import TrainingData
 from .loop import train
 from .options import TrainingOptions, TrainingResult, batch_size_for, patience_for
 from .rows import Rows, Unlabelled
+from .schedules import Constant, Cosine, CosLog4, FlatThenCosine, Schedule
 from .task import Task
 
 __all__ = [
+    "Constant",
+    "CosLog4",
+    "Cosine",
+    "FlatThenCosine",
     "Rows",
+    "Schedule",
     "Task",
     "TrainingData",
     "TrainingOptions",

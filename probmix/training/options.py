@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .schedules import Schedule
+
 # Batches grow with the rows, about as their root, so that an epoch has some dozens of steps: (most rows, batch).
 _BATCHES = ((1_024, 64), (4_096, 128), (16_384, 256), (65_536, 512))
 _LARGEST_BATCH = 1_024
@@ -35,7 +37,7 @@ class TrainingOptions:
     max_epochs : int
     batch_size : int or None
         None for full batches.
-    learning_rate, weight_decay : float
+    learning_rate, weight_decay : float or Schedule
         Of AdamW; biases do not decay.
     patience : int or None
         Epochs without a better validation score after which a member stops; None for never.
@@ -47,11 +49,16 @@ class TrainingOptions:
 
     max_epochs: int = 200
     batch_size: int | None = 64
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-4
+    learning_rate: float | Schedule = 5e-3
+    weight_decay: float | Schedule = 1e-4
     patience: int | None = 30
     verbose: bool = False
     checkpoint: Path | None = None
+
+    @property
+    def ends_at_zero(self) -> bool:
+        """Whether the learning rate falls to zero, so that stopping before the end would leave out the best."""
+        return isinstance(self.learning_rate, Schedule) and self.learning_rate.ends_at_zero
 
 
 @dataclass(frozen=True)

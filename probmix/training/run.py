@@ -11,6 +11,7 @@ from .batches import BatchSource
 from .learned import Judges, with_learned_weights
 from .mixing import MixingPhase
 from .options import TrainingOptions
+from .schedules import Schedule, rate_at
 from .stopping import BestWeights
 from .task import Task
 from .unlabelled import UnlabelledRows
@@ -74,9 +75,11 @@ class Run:
             mixing = self.phase.mixing(self.epoch)
             judges = None if self._judges is None else self._judges.epoch(self.epoch)
             consistency = None if self._unlabelled is None else self._unlabelled.epoch(self.epoch)
-            for batch in self._batches.epoch(self.epoch, KeyedRandom(self.task.keys), mixing):
+            batches = self._batches.epoch(self.epoch, KeyedRandom(self.task.keys), mixing)
+            for step, batch in enumerate(batches, (self.epoch - 1) * self._batches.count):
                 if judges is not None:
                     batch = with_learned_weights(self.network, self.task, batch, judges)
+                self._set_rates(step)
                 self._optimizer.zero_grad()
                 loss = self.task.loss(self.network, batch)
                 if consistency is not None:
@@ -90,6 +93,17 @@ class Run:
             self.best.update(self.epoch, loss, self.patient_from())
             self.phase.update(self.epoch, self.best.epoch)
         return loss
+
+    def _set_rates(self, step: int) -> None:
+        """Set the rates of a step, counted from the start of the run, where they change."""
+        options, groups = self.task.options, self._optimizer.param_groups
+        # in the middle of the step, lest the first and the last be lost
+        progress = (step + 0.5) / (options.max_epochs * self._batches.count)
+        if isinstance(options.learning_rate, Schedule):
+            for group in groups:
+                group["lr"] = options.learning_rate.at(progress)
+        if isinstance(options.weight_decay, Schedule):
+            groups[0]["weight_decay"] = options.weight_decay.at(progress)
 
     def patient_from(self) -> Tensor | None:
         """The epochs from which patience counts at the earliest, (m,), if it does not from the start."""
@@ -182,8 +196,8 @@ def _adamw(network: MemberNetwork, options: TrainingOptions) -> torch.optim.Adam
     groups = [
         {
             "params": [tensor for name, tensor in trained.items() if name in decaying],
-            "weight_decay": options.weight_decay,
+            "weight_decay": rate_at(options.weight_decay, 0.0),
         },
         {"params": [tensor for name, tensor in trained.items() if name not in decaying], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, fused=True)
+    return torch.optim.AdamW(groups, lr=rate_at(options.learning_rate, 0.0), fused=True)
