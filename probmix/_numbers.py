@@ -45,12 +45,12 @@ def as_numbers(values: object, name: str) -> object:
         For text, times and complex numbers, also for text that spells numbers, with the place of the first; or for a
         sparse table that is too large to be dense.
     """
-    values = _dense(as_numpy(values), name)
+    values = dense(as_numpy(values), name)
     found = _first_other(values)
     if found is not None:
         index, cell = found
         what, mend = _what_it_is(values, cell, index, name)
-        raise ValueError(f"`{name}` must hold numbers; got {what} at {_place(values, index)}. {mend}")
+        raise ValueError(f"`{name}` must hold numbers; got {what} at {place(values, index)}. {mend}")
     return values
 
 
@@ -76,7 +76,7 @@ def check_size(y: NDArray[np.float64], name: str) -> None:
             index = (row,) if y.ndim == 1 else (row, position)
             raise ValueError(
                 f"`{name}` must be in a unit in which its largest value lies between {_SMALLEST:g} and {_LARGEST:g}, "
-                f"for variances are squares; got {y[index]:g} at {_place(y, index)}. Divide `{name}` by its own size."
+                f"for variances are squares; got {y[index]:g} at {place(y, index)}. Divide `{name}` by its own size."
             )
 
 
@@ -113,10 +113,10 @@ def check_finite(values: object, name: str) -> None:
         mend = "Impute missing values, say with SimpleImputer as the first step of a pipeline, or drop such rows."
     else:
         mend = "Replace it by a finite number, or drop such rows."
-    raise ValueError(f"`{name}` must be finite; got {got} at {_place(values, index)}{more}. {mend}")
+    raise ValueError(f"`{name}` must be finite; got {got} at {place(values, index)}{more}. {mend}")
 
 
-def _dense(values: Any, name: str) -> object:
+def dense(values: Any, name: str) -> object:
     """Sparse tables as arrays of float64, or as frames; anything else as it is."""
     if isinstance(values, pd.DataFrame):
         if not any(isinstance(kind, pd.SparseDtype) for kind in values.dtypes):
@@ -196,7 +196,7 @@ def _what_it_is(values: object, cell: object, index: Index, name: str) -> tuple[
     return text, spelt.capitalize()
 
 
-def _place(values: object, index: Index) -> str:
+def place(values: object, index: Index) -> str:
     if not index:
         return "the place of all rows"
     if len(index) > 2:

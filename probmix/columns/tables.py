@@ -1,0 +1,240 @@
+"""Tables of any library, column by column."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array
+
+from .._numbers import as_numpy, dense, place
+from .kinds import COMPLEX, EMPTY, NESTED, in_words, joint_kind, kind_of, kind_of_dtype, level_key
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table that a user passed, with what messages say of it."""
+
+    values: "pd.Series[Any]"
+    name: str
+    position: int
+    given: object
+    called: str
+
+    @cached_property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which cells are None, NaN, NA or NaT."""
+        return np.asarray(self.values.isna(), dtype=bool)
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """What the cells are that are not missing."""
+        values = self.values
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            used = np.unique(values.cat.codes.to_numpy())
+            return frozenset(map(kind_of, set(map(type, values.cat.categories[used[used >= 0]]))))
+        if self.missing.all():
+            return frozenset()
+        kind = kind_of_dtype(values.dtype)
+        if kind is not None:
+            return frozenset([kind])
+        return frozenset(map(kind_of, set(map(type, self.cells[~self.missing]))))
+
+    @cached_property
+    def holds(self) -> str:
+        """What the column is."""
+        return joint_kind(self.kinds)
+
+    @property
+    def cells(self) -> NDArray[Any]:
+        """The cells as objects, None where they are missing."""
+        cells = np.array(self.values.astype(object).to_numpy(), dtype=object)
+        cells[self.missing] = None
+        return cells
+
+    @property
+    def is_category(self) -> bool:
+        """Whether the user's library says that these are categories."""
+        return isinstance(self.values.dtype, pd.CategoricalDtype)
+
+    @cached_property
+    def levels(self) -> tuple[NDArray[np.intp], list[str]]:
+        """For each row which of the different cells it holds, -1 where it is missing; and keys of these cells."""
+        if isinstance(self.values.dtype, pd.CategoricalDtype):
+            return self.values.cat.codes.to_numpy().astype(np.intp), [*map(level_key, self.values.cat.categories)]
+        try:
+            codes, cells = pd.factorize(self.values)
+            return codes, [*map(level_key, cells)]
+        except TypeError:
+            # there are cells without a hash, such as a dict
+            keys = [
+                None if missing else level_key(cell) for cell, missing in zip(self.cells, self.missing, strict=True)
+            ]
+            codes, found = pd.factorize(np.array(keys, dtype=object))
+            return codes, list(found)
+
+    def at(self, row: int) -> str:
+        """The place of a row in this column, in words."""
+        return place(self.given, (row, self.position))
+
+    @property
+    def label(self) -> str:
+        """The column in words."""
+        return self.at(0).split(" of ", 1)[1]
+
+    def first(self, condition: Callable[[Any], bool]) -> tuple[int, Any]:
+        """The first cell, of those that are not missing, for which a condition holds, and its row."""
+        present = np.flatnonzero(~self.missing)
+        return next((int(row), cell) for row, cell in zip(present, self.cells[present], strict=True) if condition(cell))
+
+    def refuse(self, wanted: str, mend: str = "", but: frozenset[str] = frozenset()) -> NoReturn:
+        """Raise for the first cell of a kind that is not among those which could be there."""
+        row, cell = self.first(lambda one: kind_of(type(one)) not in but)
+        raise ValueError(f"`{self.called}` must hold {wanted}; got {in_words(cell)} at {self.at(row)}. {mend}".rstrip())
+
+    def expect(self, wanted: str, *kinds: str, mend: str = "") -> None:
+        """Raise unless the column holds what it held in the fit, or nothing at all."""
+        if self.holds not in (*kinds, EMPTY):
+            self.refuse(f"{wanted}, as in the fit", mend, frozenset(kinds))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with `n_rows` rows, whose columns are asked for one by one."""
+
+    given: object
+    called: str
+    names: tuple[str, ...] | None
+    n_rows: int
+    n_columns: int
+    get: Callable[[int], "pd.Series[Any]"]
+    matrix: Array | None = None
+
+    def column(self, position: int, name: str | None = None) -> Column:
+        """A column, under the name by which the fit knows it.
+
+        Raises
+        ------
+        ValueError
+            For complex numbers, or sequences as cells.
+        """
+        if name is None:
+            name = f"column {position}" if self.names is None else self.names[position]
+        column = Column(self.get(position), name, position, self.given, self.called)
+        if COMPLEX in column.kinds:
+            # scikit-learn's words, which its checks of estimators look for
+            mend = "Complex data not supported: take the real parts, or pass both parts as numbers."
+            column.refuse("real numbers, text or times", mend, column.kinds - {COMPLEX})
+        if NESTED in column.kinds:
+            mend = "Spread it over columns of its own."
+            column.refuse("one value in each cell", mend, column.kinds - {NESTED})
+        return column
+
+
+def as_table(X: Any, called: str) -> Table:
+    """Frames of pandas and polars, arrays, nested lists, tensors and sparse matrices as tables.
+
+    Frames of other libraries are taken through their `to_pandas`.
+
+    Raises
+    ------
+    ValueError
+        For what is no table, has no rows or columns, is sparse and too large, or names two columns alike.
+    TypeError
+        If only some columns have names that are text.
+    """
+    given = X
+    if not isinstance(X, pd.DataFrame):
+        if hasattr(X, "get_columns"):
+            return _polars_table(X, called)
+        if hasattr(X, "to_pandas") and getattr(X, "ndim", 2) == 2:
+            given = X = X.to_pandas()
+    X = dense(as_numpy(X), called)
+    if not isinstance(X, pd.DataFrame):
+        return _array_table(X, called)
+    _check_extent(X.shape, called)
+    names = _column_names(list(X.columns), called)
+    matrix = None
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in X.dtypes):
+        matrix = X.to_numpy(dtype=np.float64)
+    return Table(given, called, names, len(X), X.shape[1], lambda position: X.iloc[:, position], matrix)
+
+
+def _array_table(X: Any, called: str) -> Table:
+    """A table from what NumPy takes for an array."""
+    array = _as_array(X)
+    if array.dtype.kind in "biuf":
+        matrix: Array = check_array(array, dtype=np.float64, ensure_all_finite=False, input_name=called)
+        rows, columns = matrix.shape
+        return Table(matrix, called, None, rows, columns, lambda position: pd.Series(matrix[:, position]), matrix)
+    # complex numbers are refused by their place
+    if array.dtype.kind != "c" or array.ndim != 2:
+        array = check_array(array, dtype=None, ensure_all_finite=False, input_name=called)
+    if array.dtype.kind not in "cMm":
+        array = array.astype(object)
+
+    def column(position: int) -> "pd.Series[Any]":
+        return pd.Series(array[:, position], dtype=array.dtype)
+
+    return Table(array, called, None, len(array), array.shape[1], column)
+
+
+def _as_array(X: Any) -> NDArray[Any]:
+    """An array; of a list with text and numbers one of objects, where NumPy would write all as text."""
+    if isinstance(X, np.ma.MaskedArray):
+        is_real = X.dtype.kind in "biuf"
+        filled: NDArray[Any] = np.ma.filled(X.astype(np.float64 if is_real else object), np.nan if is_real else None)
+        return filled
+    try:
+        array = np.asarray(X)
+        return array if hasattr(X, "dtype") or array.dtype.kind not in "USMm" else np.asarray(X, dtype=object)
+    except ValueError:
+        # rows of different lengths: scikit-learn has words for it
+        checked: NDArray[Any] = check_array(X, dtype=None, ensure_all_finite=False)
+        return checked
+
+
+def _polars_table(X: Any, called: str) -> Table:
+    """A table from a frame of polars, which need not be installed, and without pyarrow."""
+    columns = X.get_columns()
+    _check_extent(X.shape, called)
+
+    def column(position: int) -> "pd.Series[Any]":
+        values, dtype = pd.Series(columns[position].to_numpy()), columns[position].dtype
+        if getattr(dtype, "time_zone", None) is not None:
+            values = values.dt.tz_localize("UTC").dt.tz_convert(dtype.time_zone)
+        return values.astype("category") if str(dtype).startswith(("Categorical", "Enum")) else values
+
+    return Table(X, called, _column_names(list(X.columns), called), len(X), len(columns), column)
+
+
+def _check_extent(shape: tuple[int, ...], called: str) -> None:
+    """Raise for no rows or columns, in the words of scikit-learn."""
+    for size, what in zip(shape, ("sample(s)", "feature(s)"), strict=True):
+        if size == 0:
+            raise ValueError(f"Found `{called}` with 0 {what} (shape={shape}) while a minimum of 1 is required.")
+
+
+def _column_names(names: list[Any], called: str) -> tuple[str, ...] | None:
+    """Names of columns if they are text."""
+    twice = list(dict.fromkeys(name for name in names if names.count(name) > 1)) if len(set(names)) < len(names) else []
+    if twice:
+        raise ValueError(
+            f"`{called}` must have columns of different names; got {', '.join(map(repr, twice))} more than once. "
+            "Rename or drop such columns."
+        )
+    texts = [isinstance(name, str) for name in names]
+    if all(texts):
+        return tuple(map(str, names))
+    if any(texts):
+        other = next(name for name in names if not isinstance(name, str))
+        raise TypeError(
+            f"`{called}` must have columns whose names are all text, or none of them; got {other!r} among names that "
+            "are. Feature names are only supported if all are strings: set X.columns = X.columns.astype(str)."
+        )
+    return None
