@@ -4,9 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch.distributions import Distribution
 
 from ._given import checked_weights
+from .distributions import blend
+from .distributions.parts import device_of
+from .distributions.scoring import marginal_crps
 
 Array = NDArray[np.float64]
 
@@ -146,6 +151,56 @@ def crps_weights(gram: ArrayLike) -> Array:
     if np.abs(gram - gram.T).max() > 1e-8 * np.abs(gram).max():
         raise ValueError("`gram` must be symmetric, as the integral of a product is.")
     return _without_small(len(gram), lambda kept: _smallest_form(gram[np.ix_(kept, kept)]), lambda kept, model: False)
+
+
+def crps_gram(distributions: list[Distribution], y: torch.Tensor, row_weight: ArrayLike | None = None) -> Array:
+    r"""The quadratic form in the weights that the mean CRPS of a linear pool is.
+
+    .. math:: G_{cd} = \sum_r \omega_r \int (F_c(x) - 1[x \ge y_r])\,(F_d(x) - 1[x \ge y_r])\,dx
+
+    Parameters
+    ----------
+    distributions : list of distributions, each of batch shape (R,)
+        What each of the C models says of the same R rows.
+    y : Tensor, (R,) or (R, d)
+        Observed; of several targets the CRPS is the mean over them.
+    row_weight : array-like, (R,), optional
+        Non-negative, in any unit; equal by default.
+
+    Returns
+    -------
+    ndarray, (C, C)
+        ``w @ G @ w`` is the mean CRPS of the pool with weights w.
+
+    Notes
+    -----
+    The CRPS of the pool of two in equal parts is :math:`\tfrac14 G_{cc} + \tfrac14 G_{dd} + \tfrac12 G_{cd}`, so that
+    every entry comes from a CRPS, in closed form where there is one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch.distributions import Normal
+    >>> from probmix.stacking import crps_gram, crps_weights
+    >>> gram = crps_gram([Normal(torch.zeros(2), 1.0), Normal(torch.zeros(2), 3.0)], torch.tensor([-2.0, 2.0]))
+    >>> crps_weights(gram).round(2)
+    array([0.3, 0.7])
+    """
+    weight = _row_weights(row_weight, len(y))
+    share = weight / weight.sum()
+
+    def mean_crps(distribution: Distribution) -> float:
+        values = marginal_crps(distribution, y.double().to(device_of(distribution))).cpu().numpy()
+        return float(share @ values.reshape(len(y), -1).mean(1))
+
+    own = [mean_crps(one) for one in distributions]
+    gram = np.diag(own)
+    halves = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    for c, first in enumerate(distributions):
+        for d, second in enumerate(distributions[:c]):
+            pair = mean_crps(blend(halves.to(device_of(first)), [first, second]))
+            gram[c, d] = gram[d, c] = 2 * pair - (own[c] + own[d]) / 2
+    return gram
 
 
 def _row_weights(row_weight: Any, rows: int) -> Array:

@@ -13,6 +13,7 @@ from .._numbers import as_numpy
 from ..estimators import DensityClassifier, DensityRegressor
 from ..estimators.given import Given
 from ..estimators.rows import check_rows
+from ..estimators.stacked import check_single
 from ..training import TrainingData
 from ..training.rescaling import rescaling_of
 
@@ -78,7 +79,7 @@ def rescaled(
             f"`model` must be a DensityRegressor or a DensityClassifier, or a Pipeline that ends in one; got a "
             f"{type(model).__name__}."
         )
-    check_is_fitted(model)
+    check_single(model, "rescaling")
     mixup = replace(model.mixup_, rescale=True)
     data = _data(model, X, y, sample_weight, exposure)
     copied = copy.copy(model)

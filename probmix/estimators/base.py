@@ -49,19 +49,20 @@ from .checks import (
 from .endings import warn_of_end
 from .given import Given, check_held_out, in_units_of_exposure
 from .graph_rows import over_training_rows
-from .out_of_fold import OutOfFoldPredictions
 from .parts import Parts
 from .persistence import save_estimator
 from .rows import as_tensor, check_rows
+from .stack_fit import fit_stack
+from .stacked import StackedPredictions
 from .validation import check_validation, held_out_data, judged_parts
 
 
-class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
+class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
     """Base of `DensityRegressor` and `DensityClassifier`; not for use by itself."""
 
     def __init__(
         self,
-        mixup: str | Mixup = "probmix",
+        mixup: str | Mixup | Sequence[str | Mixup] = "probmix",
         network: NetworkLike | NetworkSpec | None = None,
         hidden_layer_sizes: Sequence[int] = LAYER_SIZES,
         n_members: int = 1,
@@ -165,8 +166,13 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
     def _fit(self, given: Given, held_out: Given, X_unlabelled: Any) -> Self:
         self._forget()
         try:
-            task, parts = self._prepare(given, held_out, X_unlabelled)
-            self._take_over(task, parts, *self._train(task))
+            if self._is_stack:
+                self._take_over_stack(*fit_stack(self, given, held_out, X_unlabelled))
+            else:
+                task, parts = self._prepare(given, held_out, X_unlabelled)
+                network, scaler, result = self._train(task)
+                self._take_over(task, parts, network, scaler, result)
+                warn_of_end(result, task.options)
         except BaseException:
             self._forget()
             raise
@@ -268,7 +274,6 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
             self.rescaling_ = rescaling_of(self.network_, self.family_, task.mixup, task.data, scaler)
         if parts is not None and parts.is_out_of_fold:
             self._judge_out_of_fold(parts)
-        warn_of_end(result, task.options)
 
     def _validate_held_out(
         self, X_val: Any, y_val: Any, x: NDArray[Any], targets: NDArray[Any], family: Family
@@ -343,4 +348,4 @@ class DensityEstimator(OutOfFoldPredictions, BaseEstimator, ABC):
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:
-        return "network_" in vars(self)
+        return "network_" in vars(self) or self._is_fitted_stack

@@ -23,9 +23,9 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
 
     Parameters
     ----------
-    mixup : str or Mixup
+    mixup : str or Mixup, a list of these, or "auto"
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
-        `Mixup`; see `probmix.mixup.preset`.
+        `Mixup`; see `probmix.mixup.preset`. Several are the candidates of a stack, as in `DensityRegressor`.
     network, hidden_layer_sizes, n_members, pool, max_epochs, batch_size, learning_rate, weight_decay, \
     validation, validation_fraction, patience, device, random_state, verbose, checkpoint, n_draws
         As in `DensityRegressor`.
@@ -36,6 +36,8 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
         Sorted; class k of the predicted distribution is ``classes_[k]``.
     family_, mixup_, network_, seed_, validation_curve_, best_epoch_, oof_log_prob_, n_features_in_, feature_names_in_
         As in `DensityRegressor`.
+    candidates_, stack_
+        As there; in place of the CRPS there is the Brier score, :math:`\sum_k (p_k - 1[y = k])^2`.
 
     Examples
     --------

@@ -8,17 +8,20 @@ from sklearn.exceptions import ConvergenceWarning
 from ..training import TrainingOptions, TrainingResult
 
 
-def warn_of_end(result: TrainingResult, options: TrainingOptions) -> None:
-    """Warn if the user ended the run, if members learned nothing, or if they may not have learned all there is."""
+def warn_of_end(result: TrainingResult, options: TrainingOptions, of: str = "", stacklevel: int = 4) -> None:
+    """Warn if the user ended the run, if members learned nothing, or if they may not have learned all there is.
+
+    The name of one of several fits comes first.
+    """
     best, members = result.best_epoch, len(result.best_epoch)
     if result.interrupted:
         waiting = int((result.n_epochs == 0).sum())
         begun = f" {waiting} of {members} members had not begun: they predict the distribution of y." if waiting else ""
         warnings.warn(
-            f"training was interrupted after {result.n_epochs.max()} of at most {options.max_epochs} epochs, and the "
-            f"estimator is fitted with the best weights so far.{begun}{_of_checkpoint(options.checkpoint)}",
+            f"{of}training was interrupted after {result.n_epochs.max()} of at most {options.max_epochs} epochs, and "
+            f"the estimator is fitted with the best weights so far.{begun}{_of_checkpoint(options.checkpoint)}",
             UserWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
         return
     if not result.validation_curve.shape[1]:
@@ -26,17 +29,17 @@ def warn_of_end(result: TrainingResult, options: TrainingOptions) -> None:
     idle, late = int((best == 0).sum()), int((best == options.max_epochs).sum())
     if idle:
         warnings.warn(
-            f"{idle} of {members} members never beat the distribution of y without X, and predict it for all rows. "
+            f"{of}{idle} of {members} members never beat the distribution of y without X, and predict it for all rows. "
             "Lower `learning_rate`, raise `patience` or `max_epochs`, or see whether X tells anything of y.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
     if late and options.patience is not None and not options.ends_at_zero:
         warnings.warn(
-            f"{late} of {members} members were best in the last epoch, max_epochs={options.max_epochs}, and may still "
-            "get better. Raise `max_epochs`.",
+            f"{of}{late} of {members} members were best in the last epoch, max_epochs={options.max_epochs}, and may "
+            "still get better. Raise `max_epochs`.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
 
 

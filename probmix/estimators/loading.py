@@ -1,11 +1,15 @@
 """Loading what an estimator saved."""
 
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
 
 from ..networks import NetworkLike
 from .checks import check_network
 from .classifier import DensityClassifier
-from .persistence import decode, read, restore, spec_of
+from .persistence import decode, of_candidate, read, restore, spec_of
 from .regressor import DensityRegressor
 
 _CLASSES: dict[str, type[DensityRegressor] | type[DensityClassifier]] = {
@@ -49,13 +53,28 @@ def load(path: str | Path, network: NetworkLike | None = None) -> DensityRegress
     """
     check_network(network)
     header, tensors = read(path)
+    return _estimator(header, tensors, network, str(path))
+
+
+def _estimator(
+    header: dict[str, Any], tensors: dict[str, Tensor], network: NetworkLike | None, path: str
+) -> DensityRegressor | DensityClassifier:
+    """The estimator that a header and tensors are, be it a stack of others."""
     params = {name: decode(value) for name, value in header["params"].items()}
+    if "stack" in header:
+        candidates = [
+            _estimator(own, of_candidate(number, tensors), network, path)
+            for number, own in enumerate(header["candidates"])
+        ]
+        stack = _CLASSES[header["class"]](**{"network": network} | params)
+        stack._take_over_stack(candidates, pd.DataFrame(header["stack"]))
+        return stack
     spec = spec_of(header)
     fitted_with = network if spec is None else spec
     if fitted_with is None or (spec is not None and network is not None):
         fitted = "a network of the user's own" if network is None else "the built-in network"
         mend = "Pass it, or what built it, as `network`" if network is None else "Leave out `network`"
-        raise ValueError(f"{str(path)!r} holds an estimator that was fitted with {fitted}. {mend}.")
+        raise ValueError(f"{path!r} holds an estimator that was fitted with {fitted}. {mend}.")
     estimator = _CLASSES[header["class"]](**{"network": network} | params)
     restore(estimator, header, tensors, fitted_with)
     return estimator

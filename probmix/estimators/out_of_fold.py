@@ -1,5 +1,6 @@
 """What members say of the rows of the fit that they were not trained by."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from ..training import Rows
 from .checks import check_device
 from .parts import Parts
 from .predictions import Predictions
@@ -101,16 +103,42 @@ class OutOfFoldPredictions(Predictions):
         if times.min() != times.max() or times.min() == 0:
             self.out_of_fold_gap_ = _gap(parts.place, times)
             return
-        pieces: list[Tensor] = []
-        for member, own in enumerate(parts.validation):
-            exposure = None if rows.log_exposure is None else rows.log_exposure[own]
-            pieces.append(self._params_of(rows.x[own], exposure, torch.tensor([member])).squeeze(0).cpu())
-        # rows one after the other, each by all its members
-        order = torch.cat(parts.validation).argsort(stable=True)
-        eta = torch.cat(pieces, 1)[:, order].unflatten(1, (n, -1)).movedim(2, 0)
+        # each row by as many members as the others
+        ((_, eta),) = self._judged(rows, parts.validation)
         log_prob = self._pooled(eta).log_prob(rows.y).numpy()
         place = parts.place
         self.out_of_fold_ = OutOfFold(eta, place, np.where(place < 0, np.nan, log_prob[place]))
+
+    def _judged(self, rows: Rows, validation: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """What is said of rows by the members that they judge; those together that judge equally many, C.
+
+        Parameters
+        ----------
+        rows : Rows
+            In the user's units.
+        validation : list of Tensor
+            Numbers of the rows that judge each member.
+
+        Yields
+        ------
+        numbers : Tensor, (n,)
+            Of the rows, in order.
+        eta : Tensor, (C, S, n, [d,] K), float64
+        """
+        pieces: list[Tensor] = []
+        for member, own in enumerate(validation):
+            if len(own):
+                exposure = None if rows.log_exposure is None else rows.log_exposure[own]
+                pieces.append(self._params_of(rows.x[own], exposure, torch.tensor([member])).squeeze(0).cpu())
+        if not pieces:
+            return
+        # rows one after the other, each by all its members
+        numbers, order = torch.cat(validation).sort(stable=True)
+        eta = torch.cat(pieces, 1)[:, order]
+        times = numbers.bincount()[numbers]
+        for judges in times.unique().tolist():
+            own = times == judges
+            yield numbers[own][::judges], eta[:, own].unflatten(1, (-1, judges)).movedim(2, 0)
 
 
 def _gap(place: NDArray[np.intp], times: NDArray[np.intp]) -> str:

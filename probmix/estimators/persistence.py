@@ -63,10 +63,26 @@ class FittedEstimator(Protocol):
 
 def save_estimator(estimator: FittedEstimator, path: Path) -> None:
     """Write a fitted estimator; see `DensityEstimator.save`."""
+    header, tensors = contents(estimator)
+    contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    settings = json.dumps(header)
+    if len(settings) > _LARGEST_HEADER:
+        raise ValueError(
+            f"the parameters of the estimator take {len(settings) / 1e6:.1f} MB as text, and a file has room for "
+            f"{_LARGEST_HEADER / 1e6:g} MB: that of a graph of GraphPartners with a million edges. Pickle the "
+            "estimator instead."
+        )
+    write_atomically(path, save(contiguous, {"format": _FORMAT, "estimator": settings}))
+
+
+def contents(estimator: FittedEstimator) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a file says of a fitted estimator: its header, and tensors by name."""
     if not type(estimator).__module__.startswith("probmix."):
         raise TypeError(
             f"only probmix's own estimators can be saved; got a {type(estimator).__name__}. Pickle it instead."
         )
+    if hasattr(estimator, "candidates_"):
+        return _contents_of_stack(estimator)
     state, units = estimator.network_.state_dict(), dict(estimator.network_.named_buffers(recurse=False))
     tensors = {f"network.{name}": tensor if name in units else _narrow(tensor) for name, tensor in state.items()}
     tensors |= {"scaler.loc": estimator.scaler_.loc, "scaler.scale": estimator.scaler_.scale}
@@ -84,14 +100,10 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
     if isinstance(found := getattr(estimator, "out_of_fold_", None), OutOfFold):
         tensors |= {"oof.eta": found.eta, "oof.place": torch.from_numpy(found.place)}
         tensors["oof.log_prob"] = torch.from_numpy(found.log_prob)
-    params = estimator.get_params(deep=False)
-    params["validation"] = _plain_validation(params["validation"])
-    if isinstance(params.get("family"), str):
-        params["family"] = canonical_name(params["family"])
     network = estimator.network_
     header = {
         "class": type(estimator).__name__,
-        "params": {name: _encode(name, value) for name, value in params.items() if name != "network" or is_spec(value)},
+        "params": _plain_params(estimator),
         # None for a network of the user's own, of which the file has no code
         "network": _encode("network", network.spec) if isinstance(network, DensityNetwork) else None,
         "family": _encode("family", estimator.family_),
@@ -99,15 +111,35 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
         "num_targets": network.num_targets,
         "input_shape": list(network.input_shape),
     }
-    contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    settings = json.dumps(header)
-    if len(settings) > _LARGEST_HEADER:
-        raise ValueError(
-            f"the parameters of the estimator take {len(settings) / 1e6:.1f} MB as text, and a file has room for "
-            f"{_LARGEST_HEADER / 1e6:g} MB: that of a graph of GraphPartners with a million edges. Pickle the "
-            "estimator instead."
-        )
-    write_atomically(path, save(contiguous, {"format": _FORMAT, "estimator": settings}))
+    return header, tensors
+
+
+def _contents_of_stack(estimator: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Those of all candidates, each under its number."""
+    header: dict[str, Any] = {
+        "class": type(estimator).__name__,
+        "params": _plain_params(estimator),
+        "stack": {name: column.tolist() for name, column in estimator.stack_.items()},
+        "candidates": [],
+    }
+    tensors: dict[str, Tensor] = {}
+    for number, candidate in enumerate(estimator.candidates_):
+        own, found = contents(candidate)
+        header["candidates"].append(own)
+        # candidates may share memory, which tensors of a file do not
+        tensors |= {f"candidate.{number}.{name}": tensor.clone() for name, tensor in found.items()}
+    return header, tensors
+
+
+def _plain_params(estimator: FittedEstimator) -> dict[str, Any]:
+    """The parameters in JSON form, names of families in their canonical form."""
+    params = estimator.get_params(deep=False)
+    params["validation"] = _plain_validation(params["validation"])
+    if isinstance(family := params.get("family"), list | tuple):
+        params["family"] = [canonical_name(one) if isinstance(one, str) else one for one in family]
+    elif isinstance(family, str) and family != "auto":
+        params["family"] = canonical_name(family)
+    return {name: _encode(name, value) for name, value in params.items() if name != "network" or is_spec(value)}
 
 
 def _plain_validation(validation: Any) -> Any:
@@ -185,6 +217,11 @@ def spec_of(header: dict[str, Any]) -> NetworkSpec | None:
         return None if header["hidden_layer_sizes"] is None else MLP(header["hidden_layer_sizes"])
     spec: NetworkSpec | None = decode(header["network"])
     return spec
+
+
+def of_candidate(number: int, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a candidate of a stack."""
+    return _under(f"candidate.{number}.", tensors)
 
 
 def _check_architecture(expected: dict[str, Tensor], stored: dict[str, Tensor]) -> None:

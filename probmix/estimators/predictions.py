@@ -53,12 +53,16 @@ class Predictions(ABC):
 
         They are at draws of an embedding, of the predictions that a member makes, or both.
         """
+        return self._params_of(*self._checked_rows(X, exposure))
+
+    def _checked_rows(self, X: Any, exposure: Any = None) -> tuple[Tensor, Tensor | None]:
+        """Rows, (n, *F), and logarithms of exposures, (n,), if there are any."""
         check_is_fitted(self)
         check_pool(self.pool, self.family_)
         check_integer("n_draws", self.n_draws, 1)
         table = check_rows(self, X, self.input_shape_, "X")
         warn_far_out(table, self.network_, getattr(self, "feature_names_in_", None))
-        return self._params_of(torch.tensor(table), check_exposure(exposure, len(table)))
+        return torch.tensor(table), check_exposure(exposure, len(table))
 
     @torch.no_grad()
     def _params_of(self, x: Tensor, log_exposure: Tensor | None, members: Tensor | None = None) -> Tensor:
@@ -179,10 +183,14 @@ class Predictions(ABC):
         checked = self._validate_targets(as_numpy(y))
         check_shape(checked, distribution)
         targets = torch.tensor(checked)
-        self.family_.check_targets(targets)
+        self._check_targets(targets)
         device = check_device(self.device)
         log_prob: NDArray[np.float64] = distribution.log_prob(targets.to(device)).cpu().numpy()
         return log_prob
+
+    def _check_targets(self, targets: Tensor) -> None:
+        """Raise unless targets, (n,) or (n, d), have a density."""
+        self.family_.check_targets(targets)
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Mean log-likelihood in the user's units; larger is better.

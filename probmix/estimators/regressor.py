@@ -38,16 +38,18 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
 
     Parameters
     ----------
-    family : str or Family
+    family : str or Family, a list of these, or "auto"
         "gaussian" for real targets, "student-t" for those with outliers; "gamma", "lognormal", "inverse-gaussian" or
         "exponential" for positive ones, "zero-adjusted-gamma", "zero-adjusted-lognormal" or "tweedie" where zeros are
         among them; "poisson" and "negative-binomial" for counts, "zero-inflated-poisson", "hurdle-poisson" and the same
         of the negative binomial for counts with a zero of their own; "beta" for shares between 0 and 1, "bernoulli" for
         0 and 1, "multivariate-gaussian" for several real targets that depend on each other; or a family of your own.
-        Other names of the field do as well, see `probmix.families.get`.
-    mixup : str or Mixup
+        Other names of the field do as well, see `probmix.families.get`. Of a list all are fitted and pooled to a stack,
+        see Notes; "auto" stands for those that suit the targets.
+    mixup : str or Mixup, a list of these, or "auto"
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
-        `Mixup`; see `probmix.mixup.preset`.
+        `Mixup`; see `probmix.mixup.preset`. Of a list each is a candidate of a stack, with each family; "auto" stands
+        for "erm" and for ProbMix with linear labels and a clean share of one half.
     network : NetworkSpec, nn.Module or callable, optional
         A built-in network by its specification, such as ``probmix.networks.MLP((256, 128), "silu", dropout=0.1)``; None
         is ``MLP(hidden_layer_sizes)``. Or a network of your own: rows (N, ...) to features (N, d); the head is put on.
@@ -131,15 +133,41 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     oof_log_prob_ : ndarray, (n,)
         Log-density of each row of the fit by the member that was not trained by it; with ``validation="folds"``, or a
         splitter whose parts cover the rows. NaN for rows of weight zero.
+    candidates_ : list of DensityRegressor
+        Of a stack: each a fitted estimator of its own. A stack has `seed_`, `oof_log_prob_` and what follows in common
+        with them, and none of the others.
+    stack_ : DataFrame
+        Of a stack: a line of each candidate, in the order of `candidates_`. Its family and mixup; its weight in the
+        prediction, zero if it is dropped; mean NLL and CRPS of the rows that judge, with the standard errors of the
+        paired differences to the best candidate, zero for the best itself; and the seconds of its training.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str, where X had names
+
+    Notes
+    -----
+    A **stack** is the linear pool of several candidates, all families with all mixups, which are trained and judged by
+    the same rows, whatever `validation` says: each row that judges is scored by the members that it judges, pooled. The
+    weights maximise the mean log density of these rows, with ``loss="crps"`` they minimise the mean CRPS; a candidate
+    that gets less than 1 % is dropped, see `probmix.stacking`. Judging rows have also chosen the epochs of each
+    candidate. All families must be of densities, or all of whole numbers, or all of both with a mass at zero. A
+    candidate whose training diverges is left out, with a warning. With a `checkpoint` each candidate keeps a file of
+    its own beside it, "path.0", "path.1", ..., until the stack is fitted: none is trained twice.
+
+    "auto" stands for: "gaussian", "student-t", "gaussian-mixture" and "histogram" of real targets; "gamma", "lognormal"
+    and their mixtures of positive ones; "tweedie", "zero-adjusted-gamma" and "zero-adjusted-lognormal" with zeros among
+    them; "beta", "beta-mixture", "gaussian-mixture" and "histogram" between 0 and 1; "poisson", "negative-binomial",
+    "poisson-mixture" and, with zeros, "zero-inflated-poisson" of counts; "bernoulli" of 0 and 1. Whole numbers above
+    1 % of their median whose largest is at least 1,000 are amounts, not counts. Families without an exposure are left
+    out where there is one, and so are those that cannot follow the targets, see `Family.beyond_bounds`.
 
     References
     ----------
     El-Laham et al. (2025), Mixup Regularization: A Probabilistic Perspective, UAI.
     Lakshminarayanan, Pritzel & Blundell (2017), Simple and Scalable Predictive Uncertainty Estimation using Deep
     Ensembles, NeurIPS.
+    Yao, Vehtari, Simpson & Gelman (2018), Using Stacking to Average Bayesian Predictive Distributions, Bayesian
+    Analysis 13(3).
 
     Examples
     --------
@@ -153,12 +181,18 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     torch.Size([3])
     >>> model.predict_interval(X[:3], coverage=0.9).shape
     (3, 2)
+
+    A stack of two families:
+
+    >>> model = DensityRegressor(["poisson", "negative-binomial"], "erm", max_epochs=30, random_state=0).fit(X, y)
+    >>> list(model.stack_["family"]), round(model.stack_["weight"].sum(), 6)
+    (['poisson', 'negative-binomial'], 1.0)
     """
 
     def __init__(
         self,
-        family: str | Family = "gaussian",
-        mixup: str | Mixup = "probmix",
+        family: str | Family | Sequence[str | Family] = "gaussian",
+        mixup: str | Mixup | Sequence[str | Mixup] = "probmix",
         network: NetworkLike | NetworkSpec | None = None,
         hidden_layer_sizes: Sequence[int] = LAYER_SIZES,
         n_members: int = 1,
@@ -196,7 +230,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
             checkpoint=checkpoint,
             n_draws=n_draws,
         )
-        self.family = family
+        self.family: Any = family
         self.loss = loss
 
     @property
@@ -308,6 +342,11 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
             (n_members, n, [d,] K), since their mixture has none of its own. After M-ProbMix those at each draw of the
             embedding, with an axis of length `n_draws` before that of the rows. Families that are not exponential have
             parameters of their own, see `family_`.
+
+        Raises
+        ------
+        ValueError
+            If the estimator is a stack, whose candidates have parameters each.
         """
         return self._natural_params(X, exposure)
 

@@ -16,6 +16,7 @@ from ..mixup import GraphPartners, as_mixup
 from ..training import Rows, Task, TrainingData, TrainingResult
 from .base import DensityEstimator
 from .checks import check_device
+from .endings import warn_of_end
 from .given import Given
 from .parts import Parts
 
@@ -75,6 +76,11 @@ def fit_together(
         raise ValueError(f"every split has a seed; got {len(splits)} splits and {len(random_states)} random_states.")
     if estimator.checkpoint is not None:
         raise ValueError("`checkpoint` keeps a single fit; set it to None to fit several together.")
+    if estimator._is_stack:
+        raise ValueError(
+            "`fit_together` trains networks of one family and one mixup as one; got several of either. Fit the stack "
+            "for each split, or the candidates one after the other."
+        )
     if isinstance(as_mixup(estimator.mixup).partners, GraphPartners):
         raise ValueError(
             "the graph of GraphPartners is over the rows of one fit, and each of several fits has its own. Fit them "
@@ -118,6 +124,7 @@ def _fit_group(fits: list[Estimator], prepared: list[tuple[Task, Parts | None]])
         units = TargetScaler(scaler.loc[start:stop], scaler.scale[start:stop])
         own = _result_alone(result, start, stop)
         fit._take_over(task, parts, alone.to(check_device(fit.device)), units, own)
+        warn_of_end(own, task.options)
 
 
 def _join(parts: list[TrainingData]) -> TrainingData:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from .._checks import check_integer
 from .._numbers import as_numpy
 from ..estimators.base import DensityEstimator
 from ..estimators.rows import check_rows
+from ..estimators.stacked import check_single
 from ..families import ExponentialFamily, Family, get
 from ..networks.alone import LoneMember
 from ._losses import Loss, NaturalLoss, SquaredLoss
@@ -90,7 +90,7 @@ def subject(model: Any, X: Any, y: Any, family: Any, member: int) -> Subject:
 def rows_of(model: Any, X: Any, member: int) -> tuple[Function, Tensor]:
     """What a model computes, in evaluation mode and with weights of its own, and its rows as they are mixed."""
     if isinstance(model, DensityEstimator):
-        check_is_fitted(model)
+        check_single(model, "the theory")
         check_integer("member", member, 0)
         count = model.n_members_ * model.network_.n_predictions
         if member >= count:

@@ -1,7 +1,7 @@
 """Training of all members as one."""
 
 from .data import TrainingData
-from .loop import train
+from .loop import DivergenceError, train
 from .options import TrainingOptions, TrainingResult, batch_size_for, patience_for
 from .rows import Rows, Unlabelled
 from .schedules import Constant, Cosine, CosLog4, FlatThenCosine, Schedule
@@ -11,6 +11,7 @@ __all__ = [
     "Constant",
     "CosLog4",
     "Cosine",
+    "DivergenceError",
     "FlatThenCosine",
     "Rows",
     "Schedule",

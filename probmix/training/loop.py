@@ -24,6 +24,10 @@ from .threads import limited_to, threads_for
 _TELL_EVERY = 10
 
 
+class DivergenceError(RuntimeError):
+    """Training came to nothing."""
+
+
 def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingResult]:
     """Train M members, as many at a time as fit.
 
@@ -44,7 +48,7 @@ def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingRes
 
     Raises
     ------
-    RuntimeError
+    DivergenceError
         If a member diverged before it learned anything.
     KeyboardInterrupt
         If the user interrupts the run before its first epoch has ended. Later, members keep the best weights that they
@@ -77,10 +81,14 @@ def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingRes
     threads = threads_for(network, min(rows, options.batch_size or rows), size)
     with limited_to(threads):
         _train_groups(course, size, checkpoint, stored)
+        if checkpoint is not None and options.keeps_checkpoint and not course.interrupted:
+            # as it was before the floors, behind the last of the groups
+            place = {"size": torch.tensor(size), "group": torch.tensor(torch.iinfo(torch.int64).max)}
+            checkpoint.write(place | course.state())
         if task.validates:
             raise_floors_(network, task, size)
     result = course.result(threads)
-    if checkpoint is not None and not result.interrupted:
+    if checkpoint is not None and not (result.interrupted or options.keeps_checkpoint):
         checkpoint.remove()
     return scaler, result
 
@@ -175,7 +183,7 @@ class _Course:
 
         Raises
         ------
-        RuntimeError
+        DivergenceError
             If a member came to nothing: one that learned before it diverged has weights to go back to.
         """
         options, best, curve = self.task.options, self._best_epoch, self._curve
@@ -192,7 +200,7 @@ class _Course:
             curve = torch.where(epochs <= last, curve, torch.nan)[: int(last.max())]
             failed = (best == 0) & ((epochs <= last) & ~self._curve.isfinite()).any(0)
         if bool(failed.any()):
-            raise RuntimeError(
+            raise DivergenceError(
                 f"training diverged: the loss of {int(failed.sum())} of {len(failed)} members ceased to be a finite "
                 "number before it was lower than at the start. Lower `learning_rate`, or look for extreme values in X "
                 "and y."
@@ -233,7 +241,7 @@ def _checkpoint(network: MemberNetwork, task: Task) -> Checkpoint:
     data, options = task.data, task.options
     assert options.checkpoint is not None  # the caller asked
     # where a run may go on is decided by what it computes, not by how long it may take or how it looks
-    settings = replace(options, checkpoint=None, verbose=False)
+    settings = replace(options, checkpoint=None, keeps_checkpoint=False, verbose=False)
     try:
         run = description(
             network=network.description, objective=task.objective, mixup=task.mixup, settings=settings, keys=task.keys,

@@ -45,6 +45,8 @@ class TrainingOptions:
         Show a progress bar.
     checkpoint : Path or None
         File that a killed run resumes from.
+    keeps_checkpoint : bool
+        Whether the file stays when the run has ended, so that the same run is not trained again.
     """
 
     max_epochs: int = 200
@@ -54,6 +56,7 @@ class TrainingOptions:
     patience: int | None = 30
     verbose: bool = False
     checkpoint: Path | None = None
+    keeps_checkpoint: bool = False
 
     @property
     def ends_at_zero(self) -> bool:

@@ -1,0 +1,320 @@
+"""Fitting a stack: every candidate on the same rows, then the weights, from what each says of rows that judge it."""
+
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributions import Categorical, Distribution
+
+from .._given import checked_weights
+from .._numbers import as_numpy
+from ..distributions.scoring import marginal_crps
+from ..families import Family
+from ..stacking import crps_gram, crps_weights, stack_weights
+from ..training import DivergenceError, Rows, Task, TrainingResult
+from .candidates import families_of, family_label, mixup_label, mixups_of
+from .checks import check_seed
+from .endings import warn_of_end
+from .given import Given
+from .parts import Parts
+
+Array = NDArray[np.float64]
+# Rows that are judged at once.
+_BLOCK = 1 << 14
+
+
+@dataclass
+class Candidate:
+    """One of a stack.
+
+    Attributes
+    ----------
+    estimator : DensityRegressor or DensityClassifier
+    label : str
+        What it is called in messages.
+    task : Task
+    parts : Parts or None
+    result : TrainingResult
+        Once it is trained.
+    seconds : float
+        That its training took.
+    """
+
+    estimator: Any
+    label: str
+    task: Task
+    parts: Parts | None
+    result: TrainingResult | None = None
+    seconds: float = 0.0
+
+
+def fit_stack(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) -> tuple[list[Any], pd.DataFrame]:
+    """Fit all candidates of an estimator, and weigh them.
+
+    Parameters
+    ----------
+    estimator : DensityRegressor or DensityClassifier
+        Whose `family` or `mixup` names several.
+    given, held_out, X_unlabelled
+        As `fit` was given them.
+
+    Returns
+    -------
+    candidates : list of estimators
+        Fitted; without those whose training diverged.
+    table : DataFrame
+        A line of each: what it is, its weight, scores by the rows that judge, and seconds.
+    """
+    candidates = _prepared(estimator, given, held_out, X_unlabelled)
+    if not candidates[0].task.validates:
+        raise ValueError(
+            "the candidates of a stack are weighed by rows that judge them and do not train them, and there are none "
+            f"with validation_fraction={estimator.validation_fraction}. Raise it, or pass `X_val` and `y_val`."
+        )
+    _check_one_measure(candidates)
+    fitted, is_whole = _trained(candidates)
+    table = _weighed(fitted, estimator._loss)
+    for one, weight in zip(fitted, table["weight"], strict=True):
+        assert one.result is not None
+        if weight > 0 or one.result.interrupted:
+            warn_of_end(one.result, one.task.options, f"{one.label}: ", stacklevel=5)
+    if is_whole:
+        for one in candidates:
+            if (path := one.task.options.checkpoint) is not None:
+                path.unlink(missing_ok=True)
+    if estimator.verbose:
+        print(_told(table))
+    return [one.estimator for one in fitted], table
+
+
+# -- before any work ---------------------------------------------------------------------------------------------------
+
+
+def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) -> list[Candidate]:
+    """All candidates with their tasks, whose rows are the same."""
+    params = estimator.get_params(deep=False)
+    mixups = mixups_of(params["mixup"])
+    families: list[str | Family | None] = [None]
+    if "family" in params:
+        y, weight = _support(estimator, given) if params["family"] == "auto" else (None, None)
+        families = [*families_of(params["family"], y, weight, given.exposure is not None)]
+    settings: list[dict[str, Any]] = [
+        {"mixup": mixup} | ({} if family is None else {"family": family}) for family in families for mixup in mixups
+    ]
+    type(estimator)(**params | settings[0])._check_parameters()
+    seed = check_seed(estimator.random_state)
+    candidates: list[Candidate] = []
+    errors: list[ValueError] = []
+    for number, own in enumerate(settings):
+        one = type(estimator)(**params | own | {"random_state": seed, "checkpoint": _checkpoint(params, number)})
+        try:
+            task, parts = one._prepare(given, held_out, X_unlabelled)
+        except ValueError as error:
+            errors.append(_named(error, own))
+            continue
+        if candidates:
+            task, parts = _on_the_rows_of(candidates[0], task), candidates[0].parts
+        task = replace(task, options=replace(task.options, keeps_checkpoint=True))
+        candidates.append(Candidate(one, _label(own), task, parts))
+    if errors:
+        # what none of them can do is no matter of the candidate
+        alike = not candidates and len({str(error.__cause__) for error in errors}) == 1
+        raise errors[0].__cause__ if alike and errors[0].__cause__ is not None else errors[0]
+    return candidates
+
+
+def _support(estimator: Any, given: Given) -> tuple[Array | None, Tensor | None]:
+    """Targets and weights by which "auto" chooses, None where they are no such; what is wrong with them a fit says."""
+    try:
+        y = np.asarray(estimator._validate_targets(as_numpy(given.y)), dtype=np.float64)
+        weight = None if given.sample_weight is None else checked_weights(given.sample_weight, (len(y),)).cpu()
+    except (ValueError, TypeError):
+        return None, None
+    return y, weight
+
+
+def _checkpoint(params: dict[str, Any], number: int) -> Path | None:
+    """The file of a candidate, beside that of the stack."""
+    path = params["checkpoint"]
+    return None if path is None else Path(f"{path}.{number}")
+
+
+def _label(own: dict[str, Any]) -> str:
+    family = f"{family_label(own['family'])!r} with " if "family" in own else ""
+    return f"candidate {family}mixup {mixup_label(own['mixup'])!r}"
+
+
+def _named(error: ValueError, own: dict[str, Any]) -> ValueError:
+    """The error of a candidate, with its name; caused by the error itself."""
+    named = ValueError(f"{_label(own)}: {error}")
+    named.__cause__ = error
+    return named
+
+
+def _on_the_rows_of(first: Candidate, task: Task) -> Task:
+    """A task on the rows of the first candidate, which are equal and in memory once."""
+    data = first.task.data
+    if not torch.equal(data.train_rows, task.data.train_rows):
+        raise ValueError(
+            "the candidates of a stack must be trained and judged by the same rows, and `validation` gave others when "
+            "it was asked again. Pass a splitter with a `random_state` that is an integer, or a list of its splits."
+        )
+    return replace(task, data=data)
+
+
+def _check_one_measure(candidates: list[Candidate]) -> None:
+    """Raise unless log scores can be compared: all densities, all probabilities, or all both, with a mass at zero."""
+    kinds: dict[str, str] = {}
+    for one in candidates:
+        family = one.task.objective.family
+        kind = "whole numbers" if family.is_discrete else "a mass beside a density" if family.has_atoms else "a density"
+        kinds.setdefault(kind, family.name)
+    if len(kinds) > 1:
+        found = ", ".join(f"{name!r} ({kind})" for kind, name in kinds.items())
+        raise ValueError(
+            "the candidates of a stack are compared by log densities, which must be of one kind: densities, "
+            f"probabilities of whole numbers, or both with a mass at zero; got {found}. Leave out those of one kind."
+        )
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def _trained(candidates: list[Candidate]) -> tuple[list[Candidate], bool]:
+    """Those that have been fitted, all but those that diverged, and whether the turn of all has come, by Ctrl-C not."""
+    fitted: list[Candidate] = []
+    failure: DivergenceError | None = None
+    for number, one in enumerate(candidates):
+        start = time.perf_counter()
+        try:
+            network, scaler, one.result = one.estimator._train(one.task)
+        except DivergenceError as error:
+            failure = error
+            warnings.warn(f"{one.label} is left out of the stack: {error}", UserWarning, stacklevel=5)
+            continue
+        except KeyboardInterrupt:
+            if not fitted:
+                raise
+            _warn_of_rest(candidates[number:])
+            return fitted, False
+        one.estimator._take_over(one.task, one.parts, network, scaler, one.result)
+        one.seconds = time.perf_counter() - start
+        fitted.append(one)
+        if one.result.interrupted:
+            _warn_of_rest(candidates[number + 1 :])
+            return fitted, False
+    if not fitted:
+        assert failure is not None  # there is a candidate, and each is fitted or has failed
+        raise failure
+    return fitted, True
+
+
+def _warn_of_rest(rest: list[Candidate]) -> None:
+    if rest:
+        labels = ", ".join(one.label for one in rest)
+        warnings.warn(
+            f"training was interrupted, and the stack is without the candidates that had not begun: {labels}.",
+            UserWarning,
+            stacklevel=6,
+        )
+
+
+# -- weights -----------------------------------------------------------------------------------------------------------
+
+
+def _weighed(fitted: list[Candidate], loss: str) -> pd.DataFrame:
+    """The table of the candidates."""
+    log_probs, scores, weights = [], [], []
+    gram: Array = np.zeros((len(fitted), len(fitted)))
+    for distributions, y, weight in _judged(fitted):
+        log_probs.append(np.stack([one.log_prob(y).numpy() for one in distributions]))
+        scores.append(np.stack([_score(one, y) for one in distributions]))
+        weights.append(weight)
+        if loss == "crps":
+            gram += weight.sum() * crps_gram(distributions, y, weight)
+    log_prob, score, weight = np.hstack(log_probs), np.hstack(scores), np.hstack(weights)
+    share = weight / weight.sum()
+    nll, nll_error = _means(-log_prob, share)
+    mean, error = _means(score, share)
+    classes = isinstance(distributions[0], Categorical)
+    names = ("brier", "brier_error") if classes else ("crps", "crps_error")
+    estimators = [one.estimator for one in fitted]
+    return pd.DataFrame(
+        {
+            "family": [family_label(getattr(one, "family", one.family_.name)) for one in estimators],
+            "mixup": [mixup_label(one.mixup) for one in estimators],
+            "weight": crps_weights(gram / weight.sum()) if loss == "crps" else stack_weights(log_prob, weight),
+            "nll": nll,
+            "nll_error": nll_error,
+            names[0]: mean,
+            names[1]: error,
+            "seconds": [one.seconds for one in fitted],
+        }
+    )
+
+
+def _judged(fitted: list[Candidate]) -> Iterator[tuple[list[Distribution], Tensor, Array]]:
+    """What each candidate says of rows that judge it, their targets, and their weights, a block of rows at a time.
+
+    By the members that a row judges, which are the same of all candidates: their pool.
+    """
+    rows, validation = _judging(fitted[0])
+    for start in range(0, len(rows), _BLOCK):
+        own = [part[(part >= start) & (part < start + _BLOCK)] for part in validation]
+        for groups in zip(*(one.estimator._judged(rows, own) for one in fitted), strict=True):
+            numbers = groups[0][0]
+            weight = np.ones(len(numbers)) if rows.weight is None else rows.weight[numbers].numpy()
+            densities = [one.estimator._pooled(eta) for one, (_, eta) in zip(fitted, groups, strict=True)]
+            yield densities, rows.y[numbers], weight
+
+
+def _judging(one: Candidate) -> tuple[Rows, list[Tensor]]:
+    """The rows in the user's units, and those that judge each member."""
+    if one.parts is not None:
+        return one.parts.rows, one.parts.validation
+    rows, unit = one.task.data.rows, one.estimator.log_exposure_unit_
+    if rows.log_exposure is not None:
+        rows = replace(rows, log_exposure=rows.log_exposure + unit)
+    return rows, list(one.task.data.validation_rows)
+
+
+def _score(distribution: Distribution, y: Tensor) -> Array:
+    """A second score of each row, (n,): the CRPS, of several targets the mean of theirs; of classes Brier's."""
+    if isinstance(distribution, Categorical):
+        observed = torch.nn.functional.one_hot(y.long(), distribution.probs.shape[-1])
+        values = (distribution.probs - observed).square().sum(-1)
+    else:
+        try:
+            values = marginal_crps(distribution, y).flatten(1).mean(1) if y.ndim > 1 else marginal_crps(distribution, y)
+        except NotImplementedError:
+            # of a family that has no cdf; its log score is what counts
+            values = torch.full((len(y),), torch.nan)
+    result: Array = values.double().numpy()
+    return result
+
+
+def _means(values: Array, share: Array) -> tuple[Array, Array]:
+    """Means of scores, (C, R), and the standard errors of their differences to the best."""
+    with np.errstate(invalid="ignore"):
+        means = values @ share
+        best = values[np.nanargmin(means)] if np.isfinite(means).any() else values[0]
+        differences = values - best
+        off = share * (differences - (differences @ share)[:, None])
+        rows = max(2, len(share))
+        errors: Array = np.sqrt(rows / (rows - 1) * np.square(off).sum(1))
+    return means, errors
+
+
+def _told(table: pd.DataFrame) -> str:
+    """What was chosen, in a line."""
+    used = table[table["weight"] > 0].sort_values("weight", ascending=False)
+    parts = [f"{one.weight:.2f} {one.family} ({one.mixup})" for one in used.itertuples()]
+    return f"stack of {len(used)} of {len(table)} candidates: {', '.join(parts)}"

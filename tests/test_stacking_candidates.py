@@ -1,0 +1,108 @@
+"""What "auto" stands for, what candidates are called, and scikit-learn's checks of stacks."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.estimator_checks import check_estimator
+
+from probmix import DensityClassifier, DensityRegressor
+from probmix.estimators.candidates import family_label, mixup_label, suitable
+from probmix.families import Gaussian, Mixture, Poisson, ZeroInflated, get
+from probmix.mixup import BetaWeights, Mixup, preset, preset_names
+
+COUNTS = ("poisson", "negative-binomial", "poisson-mixture")
+POSITIVE = ("gamma", "lognormal", "gamma-mixture", "lognormal-mixture")
+REAL = ("gaussian", "student-t", "gaussian-mixture", "histogram")
+TOTALS = ("tweedie", "zero-adjusted-gamma", "zero-adjusted-lognormal")
+SHARES = ("beta", "beta-mixture", "gaussian-mixture", "histogram")
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        ([-1.0, 2.0, 3.0], REAL),
+        ([-0.5, 0.5, 0.25], REAL),
+        ([1.0, 5.0, 2.0], COUNTS),
+        ([0.0, 5.0, 2.0], (*COUNTS, "zero-inflated-poisson")),
+        ([22.0, 4548.0, 8714.0], COUNTS),
+        ([12789.0, 160000.0, 755000.0], POSITIVE),
+        ([0.0, 1.0, 1.0], ("bernoulli",)),
+        ([0.5, 1.5, 3.0], POSITIVE),
+        ([0.0, 1.5, 3.0], TOTALS),
+        ([0.0, 0.2, 0.5], TOTALS),
+        ([0.1, 0.2, 0.9], SHARES),
+        ([0.0, 0.2, 1.0], REAL),
+        ([0.1, 0.2, 1.0], POSITIVE),
+        ([[1.0, 2.0], [0.5, -1.0], [3.0, 4.0]], REAL),
+    ],
+    ids=str,
+)
+def test_auto_goes_by_the_support_of_the_targets(y, expected):
+    assert suitable(np.array(y)) == expected
+
+
+def test_auto_with_exposures_are_families_that_have_one():
+    assert suitable(np.array([0.0, 5.0, 2.0]), exposed=True) == (*COUNTS, "zero-inflated-poisson")
+    # counts over exposures are counts, however many
+    assert suitable(np.array([2000.0, 5000.0]), exposed=True) == COUNTS
+    assert suitable(np.array([0.0, 1.0]), exposed=True) == (*COUNTS, "zero-inflated-poisson")
+    assert suitable(np.array([0.0, 5.5, 2.0]), exposed=True) == ("tweedie",)
+    assert suitable(np.array([1.0, 5.5, 2.0]), exposed=True) == ("tweedie",)
+    with pytest.raises(ValueError, match=r"^`family` is 'auto', and no family of such targets has an exposure"):
+        suitable(np.array([-1.0, 5.5]), exposed=True)
+
+
+def test_rows_of_weight_zero_say_nothing_of_the_support():
+    assert suitable(np.array([-1.0, 1.0, 2.5]), torch.tensor([0.0, 1.0, 1.0]).double()) == POSITIVE
+
+
+def test_families_that_cannot_follow_the_targets_are_left_out():
+    # of counts whose variance is 1e10 times what the negative binomial can have
+    y = np.concatenate([np.zeros(10**5), [10.0**9]])
+    found = suitable(y)
+    names = (*COUNTS, "zero-inflated-poisson")
+    assert found == tuple(name for name in names if not get(name).beyond_bounds(torch.tensor(y)))
+    assert "negative-binomial" not in found
+
+
+def test_mixups_are_called_by_the_nearest_preset():
+    for name in preset_names():
+        assert mixup_label(name) == name
+        # presets that are equal have the shorter name
+        assert preset(mixup_label(preset(name))) == preset(name)
+    assert mixup_label(Mixup(at="output", label_pool="linear", clean=0.5)) in {
+        "probmix(label_pool='linear', clean=0.5)", "regprobmix(weights=BetaWeights(alpha=0.2), label_pool='linear')",
+    }  # fmt: skip
+    assert mixup_label(preset("probmix", weights=BetaWeights(0.7))) == "probmix(weights=BetaWeights(alpha=0.7))"
+
+
+def test_families_are_called_by_their_names_where_these_say_all():
+    assert family_label("Normal") == "gaussian"
+    assert family_label(Gaussian()) == "gaussian"
+    assert family_label(Mixture(Gaussian())) == "gaussian-mixture"
+    assert family_label(ZeroInflated(Poisson())) == "zero-inflated-poisson"
+    assert family_label(Mixture(Gaussian(), n_components=2)) == repr(Mixture(Gaussian(), n_components=2))
+
+
+FEW = {"max_epochs": 1, "hidden_layer_sizes": (4,), "batch_size": None}
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DensityRegressor("auto", "erm", **FEW),
+        DensityRegressor(["gaussian", "student-t"], ["erm"], **FEW),
+        DensityClassifier("auto", **FEW),
+    ],
+    ids=["auto", "lists", "classes"],
+)
+def test_scikit_learns_check_suite(estimator):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the suite provokes warnings on purpose
+        results = check_estimator(estimator, on_fail=None)
+    failed = {one["check_name"]: repr(one["exception"]) for one in results if one["status"] == "failed"}
+    assert failed == {}
+    skipped = {one["check_name"] for one in results if one["status"] not in ("passed", "failed")}
+    assert skipped <= {"check_array_api_input"}
