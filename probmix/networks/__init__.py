@@ -7,6 +7,7 @@ from .inputs import InputUnits
 from .layout import ColumnLayout
 from .members import EMBEDDING, MemberNetwork, channel_axis
 from .mlp import MemberLinear, MemberMLP
+from .piecewise import PiecewiseLinear
 from .sequences import LSTMEncoder, TransformerEncoder
 from .specs import MLP, NetworkSpec, ResNet, SharedMLP
 from .stacked import NetworkLike, StackedNetwork
@@ -26,6 +27,7 @@ __all__ = [
     "NetworkLike",
     "NetworkSpec",
     "Periodic",
+    "PiecewiseLinear",
     "ResNet",
     "SharedMLP",
     "StackedNetwork",
