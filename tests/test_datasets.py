@@ -136,6 +136,16 @@ def test_load_encodes_text_and_drops_rows_with_gaps(folder):
     assert dataset.left_out.shape == (3, 0)
 
 
+def test_load_leaves_features_as_they_are(folder):
+    dataset = datasets.load("count/doctor_visits", folder, as_is=True)
+    encoded = datasets.load("count/doctor_visits", folder)
+    assert list(dataset.X.columns) == ["gender", "age", "income"]
+    assert dataset.X.isna().any(axis=None)
+    assert "NA" in dataset.X["gender"].tolist()
+    assert len(dataset.y) == len(dataset.X) == len(dataset.left_out) > len(encoded.y)
+    assert not pd.isna(dataset.y).any()
+
+
 def test_load_leaves_ids_and_second_targets_out(folder):
     dataset = datasets.load("count/rwm5yr", folder)
     assert list(dataset.X.columns) == ["age"]

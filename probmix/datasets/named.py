@@ -51,7 +51,7 @@ class Dataset:
     ----------
     name : str
     X : DataFrame, (n, F)
-        Features as floats, text one-hot encoded.
+        Features as floats, text one-hot encoded; or as they are.
     y : ndarray, (n,)
         Targets, or class labels.
     left_out : DataFrame, (n, C)
@@ -65,7 +65,7 @@ class Dataset:
     left_out: pd.DataFrame
 
 
-def load(name: str, data: str | Path | None = None) -> Dataset:
+def load(name: str, data: str | Path | None = None, *, as_is: bool = False) -> Dataset:
     """Load a data set by name.
 
     Parameters
@@ -76,12 +76,15 @@ def load(name: str, data: str | Path | None = None) -> Dataset:
         its last column, and an empty cell is a missing value.
     data : path, optional
         The folder of data sets; without it the environment variable PROBMIX_DATA names the folder.
+    as_is : bool
+        Whether features are to be as they are in the file, with text and missing cells.
 
     Returns
     -------
     Dataset
-        Rows in the order of the file. Rows with a missing cell, in the target or in a feature, are dropped. A text
-        column becomes one column of zeros and ones per value, by `pandas.get_dummies`.
+        Rows in the order of the file. Unless `as_is` rows with a missing cell, in the target or in a feature, are
+        dropped, and a text column becomes one column of zeros and ones per value, by `pandas.get_dummies`. Rows without
+        a target are always dropped.
 
     Raises
     ------
@@ -102,9 +105,9 @@ def load(name: str, data: str | Path | None = None) -> Dataset:
     table = read_table(find_table("data set", name, data, _FOLDERS, bundled=["diabetes"]))
     left_out = list(_LEFT_OUT.get(name, ()))
     used = table.drop(columns=left_out)
-    complete = used.notna().all(axis=1)
+    complete = used.iloc[:, -1].notna() if as_is else used.notna().all(axis=1)
     used = used[complete].reset_index(drop=True)
-    X = pd.get_dummies(used.iloc[:, :-1], dtype=float).astype(float)
+    X = used.iloc[:, :-1] if as_is else pd.get_dummies(used.iloc[:, :-1], dtype=float).astype(float)
     return Dataset(name, X, used.iloc[:, -1].to_numpy(), table.loc[complete, left_out].reset_index(drop=True))
 
 
