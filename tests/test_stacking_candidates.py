@@ -25,16 +25,20 @@ SHARES = ("beta", "beta-mixture", "gaussian-mixture", "histogram")
         ([-1.0, 2.0, 3.0], REAL),
         ([-0.5, 0.5, 0.25], REAL),
         ([1.0, 5.0, 2.0], COUNTS),
+        ([5.0, 6.0, 7.0], REAL),
+        ([4.0, 4.0, 4.0], REAL),
         ([0.0, 5.0, 2.0], (*COUNTS, "zero-inflated-poisson")),
         ([22.0, 4548.0, 8714.0], COUNTS),
         ([12789.0, 160000.0, 755000.0], POSITIVE),
         ([0.0, 1.0, 1.0], ("bernoulli",)),
-        ([0.5, 1.5, 3.0], POSITIVE),
+        ([0.5, 1.5, 5.5], POSITIVE),
+        ([103.4, 120.7, 141.0], REAL),
+        ([1e6, 1.2e6], REAL),
         ([0.0, 1.5, 3.0], TOTALS),
         ([0.0, 0.2, 0.5], TOTALS),
         ([0.1, 0.2, 0.9], SHARES),
         ([0.0, 0.2, 1.0], REAL),
-        ([0.1, 0.2, 1.0], POSITIVE),
+        ([0.09, 0.2, 1.0], POSITIVE),
         ([[1.0, 2.0], [0.5, -1.0], [3.0, 4.0]], REAL),
     ],
     ids=str,
@@ -55,7 +59,7 @@ def test_auto_with_exposures_are_families_that_have_one():
 
 
 def test_rows_of_weight_zero_say_nothing_of_the_support():
-    assert suitable(np.array([-1.0, 1.0, 2.5]), torch.tensor([0.0, 1.0, 1.0]).double()) == POSITIVE
+    assert suitable(np.array([-1.0, 0.1, 2.5]), torch.tensor([0.0, 1.0, 1.0]).double()) == POSITIVE
 
 
 def test_families_that_cannot_follow_the_targets_are_left_out():

@@ -20,8 +20,11 @@ _POSITIVE = ("gamma", "lognormal", "gamma-mixture", "lognormal-mixture")
 _TOTALS = ("tweedie", "zero-adjusted-gamma", "zero-adjusted-lognormal")
 _SHARES = ("beta", "beta-mixture", "gaussian-mixture", "histogram")
 _COUNTS = ("poisson", "negative-binomial", "poisson-mixture")
-# Whole numbers are amounts in whole units, not counts, where all are large and far from zero.
-_LARGE, _FAR = 1000, 0.01
+# Whole numbers are amounts in whole units, not counts, where all are large and far from zero, or where their variance
+# is so small a share of the mean that families of counts, whose variance is the mean at least, are too wide for them.
+_LARGE, _FAR, _NARROW = 1000, 0.01, 0.5
+# Positive targets within a decade do not tell of zero.
+_DECADE = 10
 
 
 def is_several(value: object) -> bool:
@@ -102,17 +105,26 @@ def suitable(y: NDArray[np.float64], weight: Tensor | None = None, exposed: bool
 
 
 def _by_support(y: NDArray[np.float64], exposed: bool) -> tuple[str, ...]:
-    low, high = y.min(initial=0.0 if not len(y) else np.inf), y.max(initial=-np.inf)
-    if not len(y) or low < 0:
+    low, high = (y.min(), y.max()) if len(y) else (-1.0, 1.0)
+    if low < 0:
         return _REAL
-    if (y == np.floor(y)).all():
-        if high <= 1 and not exposed:
-            return ("bernoulli",)
-        if exposed or high < _LARGE or low <= _FAR * np.median(y):
-            return (*_COUNTS, "zero-inflated-poisson") if low == 0 else _COUNTS
+    is_whole = bool((y == np.floor(y)).all())
+    if is_whole and high <= 1 and not exposed:
+        return ("bernoulli",)
+    if is_whole and (exposed or _are_counts(y)):
+        return (*_COUNTS, "zero-inflated-poisson") if low == 0 else _COUNTS
     if low == 0:
         return _REAL if high <= 1 and (y == 1).any() else _TOTALS
-    return _SHARES if high < 1 else _POSITIVE if not exposed else ("tweedie",)
+    if exposed:
+        return _TOTALS
+    if high < 1:
+        return _SHARES
+    return _REAL if high < _DECADE * low else _POSITIVE
+
+
+def _are_counts(y: NDArray[np.float64]) -> bool:
+    """Whether whole numbers, none negative, are like counts."""
+    return bool(y.var() >= _NARROW * y.mean() and (y.max() < _LARGE or y.min() <= _FAR * np.median(y)))
 
 
 def _has_exposure(name: str) -> bool:

@@ -154,12 +154,13 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     candidate whose training diverges is left out, with a warning. With a `checkpoint` each candidate keeps a file of
     its own beside it, "path.0", "path.1", ..., until the stack is fitted: none is trained twice.
 
-    "auto" stands for: "gaussian", "student-t", "gaussian-mixture" and "histogram" of real targets; "gamma", "lognormal"
-    and their mixtures of positive ones; "tweedie", "zero-adjusted-gamma" and "zero-adjusted-lognormal" with zeros among
-    them; "beta", "beta-mixture", "gaussian-mixture" and "histogram" between 0 and 1; "poisson", "negative-binomial",
-    "poisson-mixture" and, with zeros, "zero-inflated-poisson" of counts; "bernoulli" of 0 and 1. Whole numbers above
-    1 % of their median whose largest is at least 1,000 are amounts, not counts. Families without an exposure are left
-    out where there is one, and so are those that cannot follow the targets, see `Family.beyond_bounds`.
+    "auto" stands for "gaussian", "student-t", "gaussian-mixture" and "histogram" of real targets, and of positive ones
+    within a decade; "gamma", "lognormal" and their mixtures of other positive ones; "tweedie", "zero-adjusted-gamma"
+    and "zero-adjusted-lognormal" with zeros among them; "beta", "beta-mixture", "gaussian-mixture" and "histogram"
+    between 0 and 1; "poisson", "negative-binomial", "poisson-mixture" and, with zeros, "zero-inflated-poisson" of
+    counts; "bernoulli" of 0 and 1. Whole numbers are amounts, not counts, where the largest is at least 1,000 and the
+    smallest above 1 % of the median, or their variance is less than half their mean. Families without an exposure are
+    left out where there is one, and so are those that cannot follow the targets, see `Family.beyond_bounds`.
 
     References
     ----------
@@ -185,7 +186,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     A stack of two families:
 
     >>> model = DensityRegressor(["poisson", "negative-binomial"], "erm", max_epochs=30, random_state=0).fit(X, y)
-    >>> list(model.stack_["family"]), round(model.stack_["weight"].sum(), 6)
+    >>> list(model.stack_["family"]), float(model.stack_["weight"].sum().round(6))
     (['poisson', 'negative-binomial'], 1.0)
     """
 
