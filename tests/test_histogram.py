@@ -186,14 +186,24 @@ def test_labels_that_train_are_normal_on_the_line_of_bins():
     u = np.array([-2.0, 0, 0.75, 1.6, 3, 4])[:, None]
     np.testing.assert_allclose(Bins(EDGES, TAILS).coordinate(y), u[:, 0])
     np.testing.assert_allclose(Bins(EDGES, TAILS).at_coordinate(torch.from_numpy(u[:, 0])), y, atol=1e-14)
-    want = np.diff(stats.norm.cdf(([-np.inf, 1, 2, np.inf] - u) / 0.75), axis=1)
+    # of three bins a twenty-fourth is an eighth of a bin
+    want = np.diff(stats.norm.cdf(([-np.inf, 1, 2, np.inf] - u) / 0.125), axis=1)
     got = family.for_training().point_label(y)
     np.testing.assert_allclose(got.value, want, rtol=1e-9, atol=1e-15)
     np.testing.assert_allclose(got.value.sum(-1), 1)
     assert Histogram(edges=EDGES, smoothing=0.0).for_training().point_label(y).value.sum(0).tolist() == [3, 1, 2]
     wider = family.for_training().pool_labels(y.unsqueeze(-1), torch.ones(6, 1).double(), spread=0.5)
-    want = np.diff(stats.norm.cdf(([-np.inf, 1, 2, np.inf] - u) / math.sqrt(0.75**2 + 0.5)), axis=1)
+    want = np.diff(stats.norm.cdf(([-np.inf, 1, 2, np.inf] - u) / math.sqrt(0.125**2 + 0.5)), axis=1)
     np.testing.assert_allclose(wider.value, want, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize(("count", "sd"), [(6, 0.25), (18, 0.75), (64, 0.75)])
+def test_labels_are_spread_over_neighbours_and_not_over_all(count, sd):
+    family = Histogram(edges=range(count + 1)).for_training()
+    u = torch.tensor([0.1, 0.5 * count + 0.3], dtype=torch.float64)
+    inner = np.arange(1, count)
+    want = np.diff(stats.norm.cdf((np.array([-np.inf, *inner, np.inf]) - u.numpy()[:, None]) / sd), axis=1)
+    np.testing.assert_allclose(family.point_label(u).value, want, rtol=1e-7, atol=1e-12)
 
 
 def test_labels_of_several_points():

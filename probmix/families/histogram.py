@@ -20,6 +20,8 @@ from .tools import check_kind, check_support, stretched
 
 # Of a family that has not seen its targets.
 _FLOOR = 1e-3
+# Of all bins, the standard deviation of a label that trains at most.
+_MOST_SMOOTHING = 1 / 24
 # Between which the share of all bins is kept that they have whatever the network says.
 _FLOORS = 1e-6, 1e-2
 
@@ -53,7 +55,7 @@ class Histogram(ExponentialFamily):
         Scales of what lies below and above the bins; as wide as the outer bins by default. Of several targets a pair
         for each.
     smoothing : float
-        In bins; 0 for none.
+        In bins, 0 for none; it is at most a twenty-fourth of all bins, so that scores of few values stay what they are.
     floor : float
         Share of the probability that is spread over all bins alike whatever the network says; 1 / n after a fit of n
         rows. A row costs log n nats and the logarithm of the number of bins more than the best density at most, but
@@ -190,7 +192,8 @@ class Histogram(ExponentialFamily):
 
     def sufficient_statistics(self, y: Tensor) -> Tensor:
         dtype = y.dtype if y.is_floating_point() else torch.get_default_dtype()
-        return self._shares(y, 0.0).to(dtype)
+        targets = zip(self._bins, self._targets(y), strict=True)
+        return torch.cat([bins.shares(one, 0.0) for bins, one in targets], -1).to(dtype)
 
     def log_base_measure(self, y: Tensor) -> Tensor:
         parts = [bins.log_base(one) for bins, one in zip(self._bins, self._targets(y), strict=True)]
@@ -221,22 +224,21 @@ class Histogram(ExponentialFamily):
 
     # -- the label side ------------------------------------------------------------------------------------------------
 
-    @property
-    def _label_variance(self) -> float:
-        """Of the kernel around a label that judges, on the line of bins."""
+    def _kernel(self, bins: Bins) -> float:
+        """The standard deviation of the kernel around a label that judges, on the line of bins."""
         return 0.0
 
     def _targets(self, y: Tensor) -> tuple[Tensor, ...]:
         return y.unbind(-1) if self.event_dim else (y,)
 
-    def _shares(self, y: Tensor, variance: float) -> Tensor:
-        """Shares of the bins in labels (*B[, d]), with a kernel of this variance: (*B, K)."""
-        targets = zip(self._bins, self._targets(y), strict=True)
-        return torch.cat([bins.shares(one, math.sqrt(variance)) for bins, one in targets], -1)
-
     def _label(self, y: Tensor, spread: float = 0.0) -> Label:
         y = y.double()
-        return Label(self._shares(y, self._label_variance + spread), log_base_excess=self.log_base_measure(y))
+        return Label(self._shares(y, spread), log_base_excess=self.log_base_measure(y))
+
+    def _shares(self, y: Tensor, spread: float) -> Tensor:
+        """Shares of the bins in labels (*B[, d]) whose kernel has this variance more: (*B, K)."""
+        targets = zip(self._bins, self._targets(y), strict=True)
+        return torch.cat([bins.shares(one, math.sqrt(self._kernel(bins) ** 2 + spread)) for bins, one in targets], -1)
 
     def label_statistics(self, label: Label) -> Tensor:
         return label.value.double()
@@ -260,7 +262,7 @@ class Histogram(ExponentialFamily):
             raise unknown_name("label pool", pool, get_args(LabelPool))
         if self.event_dim:
             y, weights = y.mT, weights[..., 0, :]
-        shares = self._shares(y, self._label_variance + spread)
+        shares = self._shares(y, spread)
         base = (weights * self.log_base_measure(y)).sum(-1)
         return Label((weights.unsqueeze(-1) * shares).sum(-2), log_base_excess=base)
 
@@ -313,9 +315,8 @@ class Histogram(ExponentialFamily):
 class _Softened(Histogram):
     """The histogram whose labels train: spread over neighbouring bins."""
 
-    @property
-    def _label_variance(self) -> float:
-        return self.smoothing**2
+    def _kernel(self, bins: Bins) -> float:
+        return min(self.smoothing, _MOST_SMOOTHING * bins.count)
 
 
 def _of_targets(values: tuple[Any, ...] | None) -> tuple[Any, ...]:
