@@ -8,6 +8,7 @@ from torch import nn
 from probmix import families
 from probmix.estimators.building import build_network
 from probmix.mixup import as_mixup
+from probmix.networks import Periodic, PiecewiseLinear
 from probmix.networks.decay import decaying
 from probmix.random import member_keys
 from probmix.training import TrainingOptions
@@ -43,6 +44,8 @@ ATTENTION = {"project.weight", "attention.in_proj_weight", "attention.out_proj.w
         (nn.Sequential(MemberNorm(), nn.Embedding(3, 2), nn.GroupNorm(1, 2)), set()),
         (Patches(), {"project"}),
         (nn.Bilinear(2, 2, 2), {"weight"}),
+        (Periodic(form="pbld").build(2, 3), {"weight"}),
+        (PiecewiseLinear().build(2, 3), {"weight"}),
     ],
     ids=lambda value: type(value).__name__,
 )

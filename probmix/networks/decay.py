@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 _SPARED = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.Embedding, nn.EmbeddingBag)
 _NORM = re.compile("norm", re.IGNORECASE)
 # Parameters that are no maps, whatever module they stand in.
-_SPARED_NAMES = re.compile(r"bias|scale|gain|gamma|beta|token|position|embedding", re.IGNORECASE)
+_SPARED_NAMES = re.compile(r"bias|scale|gain|gamma|beta|token|position|embedding|frequenc|phase", re.IGNORECASE)
 
 
 def decaying(network: nn.Module) -> set[str]:
@@ -17,7 +17,7 @@ def decaying(network: nn.Module) -> set[str]:
 
     Those are the matrices, and what has more axes, but for three kinds: the parameters of normalising layers, which are
     torch's or have "norm" in the name of their class; of `nn.Embedding`; and those whose own name says that they are
-    biases, scales, tokens, positions or embeddings.
+    biases, scales, tokens, positions, embeddings, or frequencies and phases of waves.
 
     Examples
     --------

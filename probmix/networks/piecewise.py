@@ -98,7 +98,7 @@ class MemberPiecewiseLinear(nn.Module):
         # a bin may be so narrow that the inverse of its width is infinite
         slope = exists / width.clamp(min=torch.finfo(width.dtype).tiny)
         first, last = exists & (lower == bounds[..., :1]), exists & (upper == bounds[..., -1:])
-        shares = (z.mT.contiguous().unsqueeze(-1) - lower) * slope
+        shares = (z.mT.contiguous().unsqueeze(-1) - lower).mul_(slope)
         return shares.clamp(-first.to(shares.dtype), 1 + last.to(shares.dtype))
 
     @torch.no_grad()
