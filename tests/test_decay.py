@@ -8,7 +8,7 @@ from torch import nn
 from probmix import families
 from probmix.estimators.building import build_network
 from probmix.mixup import as_mixup
-from probmix.networks import Periodic, PiecewiseLinear
+from probmix.networks import MLP, Periodic, PiecewiseLinear
 from probmix.networks.decay import decaying
 from probmix.random import member_keys
 from probmix.training import TrainingOptions
@@ -58,7 +58,7 @@ def test_weights_of_maps_decay(network, expected):
                                                      nn.LayerNorm((1, 5)), nn.Flatten())])  # fmt: skip
 def test_the_optimiser_shrinks_those_and_no_others(mixup, own):
     keys = member_keys(0, 2)
-    network = build_network(own, (6, 4), families.get("gaussian"), (3,), None, keys, as_mixup(mixup))
+    network = build_network(own or MLP((6, 4)), families.get("gaussian"), (3,), None, keys, as_mixup(mixup))
     with torch.no_grad():
         for tensor in network.state.values():
             tensor.fill_(1.0)

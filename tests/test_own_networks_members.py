@@ -34,7 +34,7 @@ def run(network, shape, mixup="probmix", members=slice(None), options=OPTIONS):
     keys, family, mixup = member_keys(0, MEMBERS)[members], families.get("gaussian"), as_mixup(mixup)
     order = KeyedRandom(member_keys(1, MEMBERS)).permutations(N)[members]
     data = TrainingData(rows_of(X, y), order[:, 20:], order[:, :20], order)
-    built = build_network(network, (), family, shape, None, keys, mixup)
+    built = build_network(network, family, shape, None, keys, mixup)
     _, result = train(built, Task(objective("nll", family), data, mixup, options, keys))
     return built, result
 

@@ -15,6 +15,7 @@ from probmix.estimators.tables import counted_rows
 from probmix.estimators.validation import judged_parts
 from probmix.mixup import preset, preset_names
 from probmix.mixup.objectives import objective
+from probmix.networks import MLP
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import Task, TrainingData, TrainingOptions
 from probmix.training.batches import BatchSource
@@ -138,7 +139,7 @@ def test_a_row_is_its_own_partner_as_often_as_it_weighs():
     x, rows = torch.arange(4.0, dtype=torch.float64).unsqueeze(1), torch.arange(4).unsqueeze(0)
     data = TrainingData(rows_of(x, x[:, 0], weight=weight), rows, rows[:, :0], rows)
     family = families.get("gaussian")
-    network = build_network(None, (), family, (1,), None, member_keys(0, 1), preset("probmix"))
+    network = build_network(MLP(()), family, (1,), None, member_keys(0, 1), preset("probmix"))
     network.initialize_(member_keys(0, 1), data.input_units(), torch.zeros(1, 1, 2))
     task = Task(objective("nll", family), data, preset("probmix"), TrainingOptions(batch_size=None), member_keys(0, 1))
     source = BatchSource(task, network, KeyedRandom(task.keys))
