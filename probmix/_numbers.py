@@ -197,6 +197,7 @@ def _what_it_is(values: object, cell: object, index: Index, name: str) -> tuple[
 
 
 def place(values: object, index: Index) -> str:
+    """A place in values of any shape in words."""
     if not index:
         return "the place of all rows"
     if len(index) > 2:
@@ -207,8 +208,13 @@ def place(values: object, index: Index) -> str:
         row += f", label {values.index[index[0]]},"
     if len(index) == 1:
         return row.rstrip(",")
+    return f"{row} of {column_in_words(values, index[1])}"
+
+
+def column_in_words(values: object, position: int) -> str:
+    """A column by its name, where it has one, and its position."""
     names = _column_names(values)
-    return f"{row} of column {index[1] if names is None else f'{names[index[1]]!r} ({index[1]})'}"
+    return f"column {position if names is None else f'{names[position]!r} ({position})'}"
 
 
 def _column_names(values: object) -> list[str] | None:

@@ -100,15 +100,17 @@ def _parts(column: Column, zone: str | None) -> dict[str, Column]:
 
 def _times(column: Column, zone: str | None) -> tuple[NDArray[Any], NDArray[Any]]:
     """Times in UTC and in a zone, or both as they are without a zone."""
+    if column.holds == EMPTY:
+        nothing = np.full(len(column.missing), np.datetime64("NaT", "s"))
+        return nothing, nothing
     times = as_times(column)
     if isinstance(times.dtype, pd.DatetimeTZDtype):
         if zone is None:
-            _refuse_zone(
-                column, f"times without a zone, as in the fit; got times in {times.dt.tz}", "tz_localize(None)"
-            )
+            rule = f"times without a zone, as in the fit; got times in {times.dt.tz}"
+            _refuse_zone(column, rule, "tz_localize(None)")
         local = times.dt.tz_convert(zone)
         return _bare(times.dt.tz_convert("UTC")), _bare(local)
-    if zone is not None and column.holds != EMPTY:
+    if zone is not None:
         _refuse_zone(column, "times with a zone, as in the fit; got times without", f"tz_localize({zone!r})")
     return (bare := times.to_numpy()), bare
 
@@ -143,14 +145,15 @@ def as_times(column: Column) -> "pd.Series[Any]":
     ValueError
         For what is no date, and for dates that pandas cannot hold, or of which only some have a zone.
     """
-    column.expect(
-        DATE, DATE, mend="Text that spells dates becomes such by pandas.to_datetime." * (TEXT in column.kinds)
-    )
+    mend = "Text that spells dates becomes such by pandas.to_datetime." if TEXT in column.kinds else ""
+    column.expect(DATE, mend=mend)
     values = plain(column)
     if isinstance(values.dtype, pd.PeriodDtype):
         starts: pd.Series[Any] = values.dt.to_timestamp()
         return starts
-    if values.dtype.kind == "M":
+    if isinstance(values.dtype, pd.DatetimeTZDtype) or (
+        isinstance(values.dtype, np.dtype) and values.dtype.kind == "M"
+    ):
         return values
     cells = column.cells
     is_period = np.fromiter((isinstance(cell, pd.Period) for cell in cells), dtype=bool, count=len(cells))

@@ -74,6 +74,8 @@ def in_words(cell: object) -> str:
     """
     kind = kind_of(type(cell))
     shown = repr(str(cell)) if isinstance(cell, str) else repr(cell) if kind == TEXT else str(cell)
+    if kind == COMPLEX:
+        shown = shown.strip("()")
     return f"{_SINGULAR[kind]} {shown if len(shown) <= 60 else shown[:57] + '...'}"
 
 

@@ -30,6 +30,8 @@ class LevelColumn:
     Parameters
     ----------
     name : str
+    kinds : tuple of str
+        What the cells were.
     levels : tuple of str
         Keys of the levels in the order of their codes.
     n_codes : int
@@ -40,6 +42,7 @@ class LevelColumn:
     """
 
     name: str
+    kinds: tuple[str, ...]
     levels: tuple[str, ...]
     n_codes: int
     missing: int
@@ -69,7 +72,7 @@ class LevelColumn:
         mode = max(range(len(kept)), key=lambda code: of_levels[kept[code]], default=0)
         missing = len(kept) if has_gaps else n_codes - 1 if has_rare else mode
         unknown = n_codes - 1 if has_rare or has_gaps else mode
-        return cls(column.name, kept, n_codes, missing, unknown)
+        return cls(column.name, tuple(sorted(column.kinds)), kept, n_codes, missing, unknown)
 
     @property
     def stored(self) -> tuple[Stored, ...]:
@@ -82,32 +85,22 @@ class LevelColumn:
         Raises
         ------
         ValueError
-            For a column in which all cells are of other types than in the fit.
+            For cells of a kind that the fit did not see, such as numbers among text.
         """
+        column.expect(*self.kinds)
         codes, keys = column.levels
-        known = {_type(key) for key in self.levels}
-        if known and keys and known.isdisjoint(map(_type, keys)) and not column.missing.all():
-            wanted = " or ".join(sorted(_TYPES.get(one, one) for one in known))
-            column.refuse(f"{wanted}, as in the fit")
         places = {key: code for code, key in enumerate(self.levels)}
         table = np.array([*(places.get(key, self.unknown) for key in keys), self.missing], dtype=np.float64)
         return [table[codes]]
 
     def state(self) -> dict[str, Any]:
         """The parameters."""
-        return {**asdict(self), "levels": list(self.levels)}
+        return {**asdict(self), "kinds": list(self.kinds), "levels": list(self.levels)}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The encoder with these parameters."""
-        return cls(**{**state, "levels": tuple(state["levels"])})
-
-
-_TYPES = {"text": "text", "number": "numbers", "date": "dates"}
-
-
-def _type(key: str) -> str:
-    return key.split(":", 1)[0]
+        return cls(**{**state, "kinds": tuple(state["kinds"]), "levels": tuple(state["levels"])})
 
 
 def _order(key: str) -> tuple[str, float, str]:

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .encoders import Stored
-from .kinds import BOOLEAN, DATE, NUMBER, SPAN, TEXT, TIME
+from .kinds import DATE, EMPTY, NUMBER, SPAN, TEXT, TIME
 from .tables import Array, Column
 
 # Sums of weights that differ by a smaller part are equal.
@@ -120,17 +120,25 @@ def floats(column: Column, unit: str) -> Array:
     ValueError
         For infinite numbers, and for cells of another kind than the unit, with the place of the first.
     """
+    if column.holds == EMPTY:
+        return np.full(len(column.missing), np.nan)
     if unit == SPAN:
-        column.expect(SPAN, SPAN)
-        return days_of(pd.to_timedelta(plain(column)).to_numpy())
+        column.expect(SPAN)
+        try:
+            spans = plain(column)
+            # those of pyarrow as objects
+            spans = spans if isinstance(spans.dtype, np.dtype) else pd.Series(column.cells)
+            return days_of(pd.to_timedelta(spans).to_numpy())
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{column.label} of `{column.called}` holds spans that are too long: {error}") from error
     if unit == TIME:
-        column.expect(TIME, TIME)
+        column.expect(TIME)
         return _hours(column)
     mends = {
         TEXT: "Text that spells numbers becomes such by astype(float).",
         DATE: "Pass numbers, such as days since the first date.",
     }
-    column.expect(NUMBER, NUMBER, BOOLEAN, mend=mends.get(column.holds, ""))
+    column.expect(NUMBER, mend=" ".join(mends[kind] for kind in mends if kind in column.kinds))
     try:
         if column.is_category or column.values.dtype == object:
             array = column.cells.astype(np.float64)

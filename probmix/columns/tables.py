@@ -10,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-from .._numbers import as_numpy, dense, place
-from .kinds import COMPLEX, EMPTY, NESTED, in_words, joint_kind, kind_of, kind_of_dtype, level_key
+from .._numbers import as_numpy, column_in_words, dense, place
+from .kinds import BOOLEAN, COMPLEX, NESTED, NUMBER, in_words, joint_kind, kind_of, kind_of_dtype, level_key
 
 Array = NDArray[np.float64]
+_NUMERIC = frozenset([NUMBER, BOOLEAN])
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Column:
     @property
     def label(self) -> str:
         """The column in words."""
-        return self.at(0).split(" of ", 1)[1]
+        return column_in_words(self.given, self.position)
 
     def first(self, condition: Callable[[Any], bool]) -> tuple[int, Any]:
         """The first cell, of those that are not missing, for which a condition holds, and its row."""
@@ -97,10 +98,12 @@ class Column:
         row, cell = self.first(lambda one: kind_of(type(one)) not in but)
         raise ValueError(f"`{self.called}` must hold {wanted}; got {in_words(cell)} at {self.at(row)}. {mend}".rstrip())
 
-    def expect(self, wanted: str, *kinds: str, mend: str = "") -> None:
-        """Raise unless the column holds what it held in the fit, or nothing at all."""
-        if self.holds not in (*kinds, EMPTY):
-            self.refuse(f"{wanted}, as in the fit", mend, frozenset(kinds))
+    def expect(self, *kinds: str, mend: str = "") -> None:
+        """Raise unless all cells are of the kinds that the fit saw."""
+        # truth values are numbers, and numbers may be all that is left of them
+        allowed = frozenset(kinds) | (_NUMERIC if _NUMERIC.intersection(kinds) else frozenset())
+        if not self.kinds <= allowed:
+            self.refuse(f"{' or '.join(kinds)}, as in the fit", mend, allowed)
 
 
 @dataclass(frozen=True)
