@@ -292,7 +292,7 @@ def test_the_crps_trains_it():
     assert got < crps(marginal.expand((len(y),)), torch.from_numpy(y)).mean()
 
 
-def test_several_targets_have_bins_of_their_own():
+def test_several_targets_have_bins_of_their_own(tmp_path):
     X, y = two_humps(150)
     both = np.stack([y, np.round(np.exp(X[:, 1]), 1)], 1)
     model = DensityRegressor("histogram", n_members=2, **FAST).fit(X, both)
@@ -316,6 +316,10 @@ def test_several_targets_have_bins_of_their_own():
         got = marginal_crps(single.predict_dist(X), torch.from_numpy(both))[:, column]
         want = marginal_crps(alone[column].distribution(parts[column]), columns[column])
         torch.testing.assert_close(got, want)
+    single.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.family_ == family
+    np.testing.assert_array_equal(loaded.log_prob(X, both), single.log_prob(X, both))
     for at in ("input", "output"):
         for label_pool in ("linear", "average", "log-linear", "calibrated"):
             mixup = Mixup(at=at, label_pool=label_pool)

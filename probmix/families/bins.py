@@ -145,7 +145,9 @@ def bins_of_targets(y: Tensor, weights: Tensor | None, most: int) -> tuple[Bins,
         place = torch.searchsorted(share, levels).clamp(max=len(values) - 1)
         apart = mass[place] * count < mass.sum()
         levels = levels[apart] if bool(apart.any()) else levels
-    chosen = (share[:-1] - levels.unsqueeze(-1)).abs().argmin(-1).unique()
+    after = torch.searchsorted(share[:-1], levels).clamp(max=len(values) - 2)
+    before = (after - 1).clamp(min=0)
+    chosen = torch.where(levels - share[before] <= share[after] - levels, before, after).unique()
     if is_dense and count == len(values):
         chosen = torch.arange(count - 1, device=y.device)
     least = max(step, math.sqrt(12) * LEAST_SHARE * _spread(values, mass, share))
