@@ -1,6 +1,7 @@
 """Piecewise-linear embeddings of numbers: the formula, bins of the training rows, members, and what goes wrong."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -11,8 +12,9 @@ from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
 import probmix
-from probmix import DensityRegressor
-from probmix.networks import MLP, PiecewiseLinear
+from probmix import DensityRegressor, families, fuse_at
+from probmix.networks import MLP, DensityNetwork, Periodic, PiecewiseLinear, ResNet, SharedMLP
+from probmix.networks.alone import LoneMember
 from probmix.random import KeyedRandom, member_keys
 
 MEMBERS, BINS, WIDTH, COLUMNS = 3, 6, 4, 5
@@ -202,3 +204,30 @@ def test_files_keep_bins(tmp_path):
     assert torch.equal(again.predict_natural_params(X), model.predict_natural_params(X))
     weighted = fitted(X, np.abs(X[:, 0])).fit(X, np.abs(X[:, 0]), sample_weight=np.where(X[:, 1] > 0, 1.0, 0.0))
     assert torch.isfinite(weighted.predict_natural_params(X)).all()
+
+
+@pytest.mark.parametrize(
+    "network", [MLP((5,)), ResNet(5, 1), SharedMLP((5,), k=2)], ids=lambda spec: type(spec).__name__
+)
+@pytest.mark.parametrize("embedding", [PiecewiseLinear(4, 2), Periodic(3, 2), Periodic(3, 2, form="pbld")], ids=str)
+def test_one_member_as_a_plain_module_and_rows_that_are_mixed_behind_the_embedding(network, embedding):
+    members = DensityNetwork(families.get("gaussian"), 3, replace(network, embedding=embedding), None, 2)
+    members.trunk.initialize_(KeyedRandom(member_keys(0, 2)), torch.zeros(2, 1, 2))
+    nn.init.normal_(members.trunk.output.weight, generator=torch.Generator().manual_seed(0))
+    members.eval()
+    x, share = torch.randn(6, 3, generator=torch.Generator().manual_seed(1)), torch.linspace(0.1, 0.6, 6)
+    weights = torch.stack([1 - share, share], -1)
+    k = members.n_predictions
+    eta = members(x)
+    mixed = members.fused(x.expand(2, -1, -1), "input_embedding", 2, weights.expand(2 * k, -1, -1), None)
+    for number in range(2 * k):
+        lone = LoneMember(members, number)
+        z = lone.standardize(x)
+        torch.testing.assert_close(lone(z), eta[number], rtol=2e-5, atol=2e-5)
+        with fuse_at(lone, lone.places["input_embedding"], 2, weights):
+            torch.testing.assert_close(lone(z), mixed[number], rtol=2e-5, atol=2e-5)
+        # row by row, as theory looks at it
+        slopes = vmap(jacrev(lambda row, lone=lone: lone(row.unsqueeze(0)).squeeze(0)))(z)
+        leaf = z.clone().requires_grad_()
+        lone(leaf)[:, 0].sum().backward()
+        torch.testing.assert_close(slopes[:, 0], leaf.grad)
