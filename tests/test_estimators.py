@@ -19,7 +19,9 @@ from torch import nn
 from probmix import DensityClassifier, DensityRegressor, families
 from probmix.distributions import Mixture
 from probmix.mixup import NearestNeighbours, preset, preset_names
+from probmix.networks import MLP, Periodic
 from probmix.scores import neg_crps_scorer, neg_nll_scorer
+from probmix.training import Cosine
 
 
 def build_mlp(shape):
@@ -37,6 +39,10 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
     DensityClassifier(mixup="mixup", n_members=2, pool="log-linear", max_epochs=50),
     DensityRegressor("student-t", max_epochs=30),
     DensityRegressor("histogram", max_epochs=30),
+    DensityRegressor(
+        "gaussian-mixture", validation="folds", n_members=2, learning_rate=Cosine(0.02), max_epochs=10,
+        network=MLP((16,), embedding=Periodic(4, 2)),
+    ),
     DensityRegressor(mixup="m-probmix", hidden_layer_sizes=(16, 8), max_epochs=30, n_draws=8),
     # tables, since the suite has no other rows
     DensityRegressor(network=build_mlp, n_members=2, mixup="m-probmix", max_epochs=20, n_draws=8),
@@ -49,6 +55,7 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
     ),
     DensityClassifier(mixup="meta-mixup", n_members=2, max_epochs=15, hidden_layer_sizes=(16,)),
 ], ids=["regressor", "classifier", "local ensemble of regressors", "ensemble of classifiers", "student-t", "histogram",
+        "mixture on waves",
         "m-probmix",
         "own network of an ensemble of regressors", "own network of a classifier",
         "folds", "folds of a classifier", "groups with partners of close targets",
