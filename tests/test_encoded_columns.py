@@ -134,6 +134,50 @@ def test_dates_are_days_since_1970_and_where_they_lie_in_the_week_the_year_and_t
     check_kept(pd.DataFrame({"a": DATES[kind]}), columns, stored)
 
 
+SPELT = {
+    "days": ["2024-02-28", None, "2023-07-01"],
+    "times": ["2024-02-28 12:00", None, "2023-07-01 06:30:15"],
+    "times of ISO": ["2024-02-28T12:00:00.25", None, "2023-07-01T06:30"],
+    "with an offset": ["2024-02-28T12:00+05:30", None, "2023-07-01T06:30+05:30"],
+    "in UTC": ["2024-02-28T12:00Z", None, "2023-07-01T06:30:15Z"],
+}
+
+
+@pytest.mark.parametrize("kind", SPELT)
+def test_text_that_spells_dates_as_iso_8601_has_them_is_dates(kind):
+    texts = pd.DataFrame({"a": SPELT[kind]})
+    dates = pd.DataFrame({"a": pd.to_datetime(texts["a"], format="ISO8601")})
+    columns, stored = Columns.fit(texts)
+    same, expected = Columns.fit(dates)
+    assert columns == same
+    np.testing.assert_array_equal(stored, expected)
+    np.testing.assert_array_equal(columns.transform(dates), stored)
+    np.testing.assert_array_equal(same.transform(texts), stored)
+    check_kept(texts, columns, stored)
+    assert Columns.fit(texts, categorical_features=None)[0] == columns
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2020-01-31", "2020-02-30"],
+        ["2020-01-31", "later"],
+        ["2020-01-31T12:00+01:00", "2020-01-31T12:00"],
+        ["20200131", "20200201"],
+        ["2020-01", "2020-02"],
+        ["31-01-2020", "01-02-2020"],
+    ],
+)
+def test_other_text_is_levels(texts):
+    assert fit_column(texts)[0].layout.kinds == ("level",)
+
+
+def test_dates_in_text_are_levels_where_the_user_says_so():
+    values = ["2020-01-01", "2020-01-02"]
+    assert fit_column(pd.Categorical(values))[0].layout.kinds == ("level",)
+    assert fit_column(values, categorical_features=["a"])[0].layout.kinds == ("level",)
+
+
 @pytest.mark.parametrize("values", [PERIODS, np.array(PERIODS.astype(object)), PERIODS.to_timestamp().date])
 def test_of_dates_without_a_time_only_what_varies_is_stored(values):
     columns, stored = fit_column(values)

@@ -32,6 +32,8 @@ KINDS = {
     "truth": st.booleans(),
     "letters": st.sampled_from("abcdefghijklm"),
     "text": st.text(max_size=4),
+    "spelt": st.dates(datetime.date(2020, 1, 1), datetime.date(2021, 12, 31)).map(str),
+    "spelt times": st.datetimes(timezones=ZONES).map(str),
     "bytes": st.binary(max_size=2),
     "dates": st.dates(),
     "recent": st.dates(datetime.date(2020, 1, 1), datetime.date(2021, 12, 31)).map(pd.Timestamp),
@@ -65,7 +67,7 @@ def frames(draw):
             column = np.empty(size, dtype=object)
             column[:] = draw(st.lists(cells, min_size=size, max_size=size))
             table[position] = pd.Series(column, dtype=object)
-            with contextlib.suppress(ValueError, TypeError, OverflowError, NotImplementedError, RuntimeWarning):
+            with contextlib.suppress(ValueError, TypeError, OverflowError, NotImplementedError, Warning):
                 table[position] = table[position] if dtype is None else table[position].astype(dtype)
     weights = draw(st.none() | st.lists(st.integers(0, 3), min_size=sizes[0], max_size=sizes[0]).filter(any))
     return *(pd.DataFrame(table).set_axis(names, axis=1) for table in tables), weights

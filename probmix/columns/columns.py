@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..networks.layout import ColumnLayout
 from .dates import DateColumn
 from .encoders import Encoder
-from .kinds import BOOLEAN, DATE, EMPTY, NUMBER, SPAN, TIME
+from .kinds import BOOLEAN, DATE, EMPTY, NUMBER, SPAN, TIME, kind_of
 from .levels import LevelColumn
 from .listed import listed_columns
 from .numbers import NumberColumn
@@ -27,8 +27,8 @@ class Columns:
 
     Numbers stay as they are; their gaps are filled by the median, with an indicator behind them where the fit saw some.
     Truth values are numbers. Text and categories are codes of levels: the 255 most frequent at most, the others share
-    one. Dates are days since 1970 with their place in the year, the week and the day; spans are days. Columns that are
-    constant or empty are dropped; if all are, the first is kept.
+    one. Dates, also text that spells them as ISO 8601 has them, are days since 1970 with their place in the year, the
+    week and the day; spans are days. Columns that are constant or empty are dropped; if all are, the first is kept.
 
     Parameters
     ----------
@@ -203,32 +203,28 @@ class Columns:
         return _joined(parts, table.n_rows)
 
 
-def _is_level(column: Column, listed: NDArray[np.bool_] | None, weights: Array | None) -> bool:
-    """Whether a column is one of levels."""
-    if listed is not None:
-        if not listed[column.position] and column.holds not in (NUMBER, BOOLEAN, DATE, SPAN, TIME, EMPTY):
-            column.refuse(
-                "numbers or times in columns that `categorical_features` does not list",
-                "List the column, or leave `categorical_features` at 'from_dtype'.",
-                frozenset([NUMBER, BOOLEAN]),
-            )
-        return bool(listed[column.position])
-    if column.is_category or column.holds not in (NUMBER, BOOLEAN, DATE, SPAN, TIME):
-        return True
-    return column.holds == BOOLEAN and bool((column.missing if weights is None else column.missing[weights > 0]).any())
-
-
 def _learn(
     column: Column, weights: Array | None, listed: NDArray[np.bool_] | None, keep: bool = False
 ) -> Encoder | None:
     """What is to be known of a column, None of one that is constant unless it is to be kept."""
     if column.holds == EMPTY:
         return NumberColumn(column.name, NUMBER, 0.0) if keep else None
-    if _is_level(column, listed, weights):
+    is_date = column.holds == DATE or column.spelt_times is not None
+    is_number = column.holds in (NUMBER, BOOLEAN, SPAN, TIME)
+    if listed is None:
+        gaps = column.missing if weights is None else column.missing[weights > 0]
+        is_level = column.is_category or not (is_date or is_number) or (column.holds == BOOLEAN and bool(gaps.any()))
+    else:
+        is_level = bool(listed[column.position])
+        if not (is_level or is_date or is_number):
+            column.refuse(
+                "numbers or times in columns that `categorical_features` does not list",
+                lambda cell: kind_of(type(cell)) not in (NUMBER, BOOLEAN),
+                "List the column, or leave `categorical_features` at 'from_dtype'.",
+            )
+    if is_level:
         return LevelColumn.learn(column, weights, keep, listed is not None)
-    if column.holds == DATE:
-        return DateColumn.learn(column, weights, keep)
-    return NumberColumn.learn(column, weights, keep)
+    return DateColumn.learn(column, weights, keep) if is_date else NumberColumn.learn(column, weights, keep)
 
 
 def _joined(parts: list[Array], n_rows: int) -> Array:

@@ -11,6 +11,7 @@ from .encoders import Encoder, Stored
 from .kinds import DATE, EMPTY, TEXT
 from .levels import LevelColumn
 from .numbers import NumberColumn, days_of, plain
+from .spelling import iso_times
 from .tables import Array, Column
 
 _DAY = np.timedelta64(1, "D")
@@ -145,8 +146,13 @@ def as_times(column: Column) -> "pd.Series[Any]":
     ValueError
         For what is no date, and for dates that pandas cannot hold, or of which only some have a zone.
     """
+    if column.spelt_times is not None:
+        return column.spelt_times
     mend = "Text that spells dates becomes such by pandas.to_datetime." if TEXT in column.kinds else ""
-    column.expect(DATE, mend=mend)
+    if column.holds != TEXT:
+        column.expect(DATE, mend=mend)
+    elif any(iso_times([str(text)]) is None for text in column.cells if text is not None):
+        column.refuse("dates, as in the fit", lambda text: iso_times([str(text)]) is None, mend)
     values = plain(column)
     if isinstance(values.dtype, pd.PeriodDtype):
         starts: pd.Series[Any] = values.dt.to_timestamp()

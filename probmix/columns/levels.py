@@ -1,6 +1,5 @@
 """Columns of levels, as codes."""
 
-import re
 import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -9,6 +8,7 @@ import numpy as np
 
 from .encoders import Stored
 from .kinds import MIXED, TEXT, in_words, kind_of
+from .spelling import spells_date, spells_number
 from .tables import Array, Column
 
 # Gorishniy et al. (2021) and Holzmueller et al. (2024), RealMLP: one-hot up to 9 levels, learned vectors above.
@@ -17,7 +17,6 @@ _MOST_CODES = 255
 # Levels with a smaller share of the rows have too few to be learned where there are many rows.
 _RARE = 1 / 2000
 _DIGITS = 12
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]|$)")
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,8 @@ def _ask(column: Column, levels: list[str]) -> None:
         return
     texts = [level.split(":", 1)[1] for level in levels]
     for spells, what, mend in (
-        (_spells_number, "numbers", "astype(float)"),
-        (_DATE.match, "dates", "pandas.to_datetime"),
+        (spells_number, "numbers", "astype(float)"),
+        (spells_date, "dates", "pandas.to_datetime with their format"),
     ):
         if all(map(spells, texts)):
             warnings.warn(
@@ -144,12 +143,3 @@ def _ask(column: Column, levels: list[str]) -> None:
                 f"for {len(levels)} levels. It becomes {what} by {mend}; make it a category to keep the levels.",
                 stacklevel=2,
             )
-
-
-def _spells_number(text: str) -> bool:
-    """Whether a text is that of a number: one with leading zeros is a code."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return not re.match(r"0\d", text)

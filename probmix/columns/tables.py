@@ -11,10 +11,21 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
 from .._numbers import as_numpy, column_in_words, dense, place
-from .kinds import BOOLEAN, COMPLEX, NESTED, NUMBER, in_words, joint_kind, kind_of, kind_of_dtype, level_key
+from .kinds import BOOLEAN, COMPLEX, NESTED, NUMBER, TEXT, in_words, joint_kind, kind_of, kind_of_dtype, level_key
+from .spelling import iso_times
 
 Array = NDArray[np.float64]
 _NUMERIC = frozenset([NUMBER, BOOLEAN])
+# what no column may hold, what it must hold instead, and how
+_REFUSED = (
+    # scikit-learn's words, which its checks of estimators look for
+    (
+        COMPLEX,
+        "real numbers, text or times",
+        "Complex data not supported: take the real parts, or pass both parts as numbers.",
+    ),
+    (NESTED, "one value in each cell", "Spread it over columns of its own."),
+)
 
 
 @dataclass(frozen=True)
@@ -73,11 +84,18 @@ class Column:
             return codes, [*map(level_key, cells)]
         except TypeError:
             # there are cells without a hash, such as a dict
-            keys = [
-                None if missing else level_key(cell) for cell, missing in zip(self.cells, self.missing, strict=True)
-            ]
-            codes, found = pd.factorize(np.array(keys, dtype=object))
+            keys = np.array([None if cell is None else level_key(cell) for cell in self.cells], dtype=object)
+            codes, found = pd.factorize(keys)
             return codes, list(found)
+
+    @cached_property
+    def spelt_times(self) -> "pd.Series[Any] | None":
+        """The dates that all cells spell, if they are text."""
+        if self.holds != TEXT or self.is_category:
+            return None
+        codes, keys = self.levels
+        times = iso_times([key.removeprefix("text:") for key in keys])
+        return None if times is None else pd.Series(times[codes]).where(codes >= 0)
 
     def at(self, row: int) -> str:
         """The place of a row in this column, in words."""
@@ -93,17 +111,21 @@ class Column:
         present = np.flatnonzero(~self.missing)
         return next((int(row), cell) for row, cell in zip(present, self.cells[present], strict=True) if condition(cell))
 
-    def refuse(self, wanted: str, mend: str = "", but: frozenset[str] = frozenset()) -> NoReturn:
-        """Raise for the first cell of a kind that is not among those which could be there."""
-        row, cell = self.first(lambda one: kind_of(type(one)) not in but)
+    def refuse(self, wanted: str, offends: Callable[[Any], bool], mend: str = "") -> NoReturn:
+        """Raise for the first cell that offends a rule."""
+        row, cell = self.first(offends)
         raise ValueError(f"`{self.called}` must hold {wanted}; got {in_words(cell)} at {self.at(row)}. {mend}".rstrip())
+
+    def refuse_kind(self, kind: str, wanted: str, mend: str) -> NoReturn:
+        """Raise for the first cell of a kind."""
+        self.refuse(wanted, lambda cell: kind_of(type(cell)) == kind, mend)
 
     def expect(self, *kinds: str, mend: str = "") -> None:
         """Raise unless all cells are of the kinds that the fit saw."""
         # truth values are numbers, and numbers may be all that is left of them
         allowed = frozenset(kinds) | (_NUMERIC if _NUMERIC.intersection(kinds) else frozenset())
         if not self.kinds <= allowed:
-            self.refuse(f"{' or '.join(kinds)}, as in the fit", mend, allowed)
+            self.refuse(f"{' or '.join(kinds)}, as in the fit", lambda one: kind_of(type(one)) not in allowed, mend)
 
 
 @dataclass(frozen=True)
@@ -129,13 +151,9 @@ class Table:
         if name is None:
             name = f"column {position}" if self.names is None else self.names[position]
         column = Column(self.get(position), name, position, self.given, self.called)
-        if COMPLEX in column.kinds:
-            # scikit-learn's words, which its checks of estimators look for
-            mend = "Complex data not supported: take the real parts, or pass both parts as numbers."
-            column.refuse("real numbers, text or times", mend, column.kinds - {COMPLEX})
-        if NESTED in column.kinds:
-            mend = "Spread it over columns of its own."
-            column.refuse("one value in each cell", mend, column.kinds - {NESTED})
+        for kind, wanted, mend in _REFUSED:
+            if kind in column.kinds:
+                column.refuse_kind(kind, wanted, mend)
         return column
 
 
