@@ -98,7 +98,8 @@ FEW = {"max_epochs": 1, "hidden_layer_sizes": (4,), "batch_size": None}
     [
         DensityRegressor("auto", "erm", **FEW),
         DensityRegressor(["gaussian", "student-t"], ["erm"], **FEW),
-        DensityClassifier("auto", **FEW),
+        # of which accuracy is asked
+        DensityClassifier("auto", hidden_layer_sizes=(8,), max_epochs=8),
     ],
     ids=["auto", "lists", "classes"],
 )
