@@ -21,11 +21,12 @@ from probmix.datasets import load, uci_splits
 from probmix.families import Family
 from probmix.mixup import Mixup, as_mixup
 from probmix.mixup.objectives import objective
-from probmix.networks import MLP, DensityNetwork
+from probmix.networks import MLP, DensityNetwork, NetworkSpec
 from probmix.random import KeyedRandom, member_keys
 from probmix.training import Rows, Task, TrainingData, TrainingOptions, memory, train
 
 FEATURES, HIDDEN, LEARNING_RATE = 13, (128, 32), 5e-3
+PERCEPTRON = MLP(HIDDEN)
 # what is done once before the first epoch is no part of a step: epochs are timed by the difference of two runs
 FEW, MORE = 2, 12
 
@@ -87,14 +88,14 @@ def make_members(
     y: Tensor,
     members: int,
     method: str | Mixup,
-    hidden: Sequence[int] = HIDDEN,
+    spec: NetworkSpec = PERCEPTRON,
     family: str | Family = "gaussian",
 ) -> Members:
     """Members with a mixup, or with that of a preset."""
     mixup, family = as_mixup(method), families.get(family)
     keys = member_keys(0, members).to(x.device)
     rows = KeyedRandom(keys).permutations(len(x))
-    network = DensityNetwork(family, x.shape[1], MLP(tuple(hidden)), None, members, mixup.embedding).to(x.device)
+    network = DensityNetwork(family, x.shape[1], spec, None, members, mixup.embedding).to(x.device)
     return Members(network, family, TrainingData(Rows(x=x, y=y), rows, rows[:, :0], rows), mixup, keys)
 
 

@@ -9,7 +9,10 @@ Compares, on one regression problem with an MLP of 128 and 32 hidden units:
 - a plain PyTorch loop over slices of a permutation, one network at a time;
 - probmix at M = 1 and at each M that `--members` names, ERM and the methods that `--methods` names;
 - for m-probmix, whose variance network adds products, ERM with a second layer that is wider by as many;
-- the matrix products of each M > 1 alone, forward and backward: what no other bookkeeping could beat.
+- the matrix products of each M > 1 alone, forward and backward: what no other bookkeeping could beat;
+- the parts of networks and heads that `--parts` names, ERM with 8 members, beside the perceptron of those sizes and its
+  Gaussian head: "periodic", an embedding of the 13 numbers; "piecewise", one of 48 bins; "resnet", two blocks of width
+  128; "shared", 8 predictions that share weights; "dropout", of a tenth; "mixture", a head of five Gaussians.
 
 All variants train the same network on the same number of rows with AdamW. They take turns within every round, so that
 a change of the machine's speed meets all of them; medians and ratios of medians are printed. The last column divides by
@@ -45,9 +48,25 @@ from common import (
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from probmix import families
+from probmix.families import Family
+from probmix.networks import MLP, NetworkSpec, Periodic, PiecewiseLinear, ResNet, SharedMLP
+
 ROWS = 512
 # a variance network of 128 x 128 on the first layer costs as much as so many more units in the second
 WIDER = (128, round((128 * 128 + 128 * 32 + 32 * 2) / (128 + 2)))
+
+
+PART_MEMBERS = 8
+PARTS: dict[str, tuple[NetworkSpec, str | Family]] = {
+    "plain": (MLP(HIDDEN), "gaussian"),
+    "periodic": (MLP(HIDDEN, embedding=Periodic()), "gaussian"),
+    "piecewise": (MLP(HIDDEN, embedding=PiecewiseLinear()), "gaussian"),
+    "resnet": (ResNet(), "gaussian"),
+    "shared": (SharedMLP(HIDDEN), "gaussian"),
+    "dropout": (MLP(HIDDEN, dropout=0.1), "gaussian"),
+    "mixture": (MLP(HIDDEN), families.get("gaussian-mixture", n_components=5)),
+}
 
 
 class GaussianLoss(nn.Module):
@@ -98,8 +117,12 @@ def sliced_epochs(x: Tensor, y: Tensor, batch_size: int, epochs: int) -> None:
 
 def probmix_epochs(x: Tensor, y: Tensor, batch_size: int, members: int, method: str, epochs: int) -> None:
     is_wider = method == "wider erm"
-    setup = make_members(x, y, members, "erm" if is_wider else method, WIDER if is_wider else HIDDEN)
+    setup = make_members(x, y, members, "erm" if is_wider else method, MLP(WIDER if is_wider else HIDDEN))
     setup.train(epochs, batch_size)
+
+
+def part_epochs(x: Tensor, y: Tensor, batch_size: int, spec: NetworkSpec, family: str | Family, epochs: int) -> None:
+    make_members(x, y, PART_MEMBERS, "erm", spec, family).train(epochs, batch_size)
 
 
 def product_epochs(x: Tensor, batch_size: int, members: int, epochs: int) -> None:
@@ -122,6 +145,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--members", type=integers, default="20,100")
     parser.add_argument("--methods", type=names, default="erm,mixup,probmix,local-probmix,manifold-mixup,m-probmix")
+    parser.add_argument("--parts", type=names, default=",".join(PARTS))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device, batch_size = torch.device(arguments.device), arguments.batch_size
@@ -148,6 +172,9 @@ def main() -> None:
             add(f"probmix {method}, M = {m}", m, partial(probmix_epochs, x, y, batch_size, m, method))
     for m in many:
         add(f"matrix products, M = {m}", m, partial(product_epochs, x, batch_size, m))
+    parts = {name: f"part {name}, M = {PART_MEMBERS}" for name in dict.fromkeys(["plain", *arguments.parts])}
+    for name, line in parts.items():
+        add(line, PART_MEMBERS, partial(part_epochs, x, y, batch_size, *PARTS[name]))
 
     epochs = take_turns({name: partial(epoch_seconds, one, device) for name, one in work.items()}, arguments.rounds)
     seconds = {name: [value / members_of[name] for value in values] for name, values in epochs.items()}
@@ -165,6 +192,9 @@ def main() -> None:
             other = "wider erm" if method == "m-probmix" else "erm"
             ratio = ratio_of_rounds(seconds[f"probmix {method}, M = {m}"], seconds[f"probmix {other}, M = {m}"])
             print(f"step of {method} / step of {other} at M = {m}: {ratio}")
+    for name, line in parts.items():
+        ratio = ratio_of_rounds(seconds[line], seconds[parts["plain"]])
+        print(f"step with {name} / plain step at M = {PART_MEMBERS}: {ratio}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import torch
 
 from probmix import DensityRegressor, load
 from probmix.networks import MLP, Periodic
+from probmix.networks.input_embeddings import _embedded
 from probmix.random import KeyedRandom, member_keys
 
 
@@ -33,8 +34,8 @@ def test_each_member_and_column_is_torchs(form, dtype):
                 waves = torch.cat([angle.cos(), angle.sin()], -1)
             else:
                 waves = torch.cos(angle + module.phases[member, column])
-            weight, bias = module.weight[member, column], module.bias[member, column, 0]
-            want = torch.nn.functional.linear(waves, weight.T, bias)
+            weight, bias = module.weight[member, column], module.bias[member, column, :, 0]
+            want = torch.nn.functional.linear(waves, weight, bias)
             want = want.relu() if form == "plr" else want
             own = found[member, :, 2 + 3 * column : 5 + 3 * column]
             assert torch.allclose(own, want, atol=2e-6 if dtype == torch.float32 else 1e-12)
@@ -105,3 +106,23 @@ def test_mixups(mixup):
 def test_errors(make, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         make()
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_gradients_of_the_parameters_in_training_are_those_of_autograd(twice):
+    """Of rows that need none themselves, also differentiated once more."""
+    module = drawn(Periodic(5, 3, 0.5)).double().train()
+    draw = torch.Generator().manual_seed(2)
+    z = torch.randn(3, 7, 2, dtype=torch.float64, generator=draw)
+    weights = torch.randn(3, 7, module.out_features, dtype=torch.float64, generator=draw).requires_grad_()
+    found, parameters = [], list(module.parameters())
+    for own in (module(z), _embedded(z, module.frequencies, module.bias, module.weight)):
+        gradients = torch.autograd.grad((weights * own.square()).sum(), parameters, create_graph=twice)
+        if twice:
+            total = torch.stack([one.square().sum() for one in gradients]).sum()
+            gradients = torch.autograd.grad(total, [weights, *parameters])
+        found.append(gradients)
+    assert module.training
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+        assert bool((one != 0).any())

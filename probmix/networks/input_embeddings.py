@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,70 @@ class Periodic:
         return MemberPeriodic(self, n_members, n_numbers)
 
 
+def _embedded(z: Tensor, frequencies: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
+    """Columns and what their waves become: (M, N, F), with parameters as of `MemberPeriodic`, to (M, N, F + F width).
+
+    There is one product for each member and column, rows last: with so few numbers on the last axis it would be slow.
+    """
+    angles = _by_column(2 * math.pi * frequencies).unsqueeze(-1) * _by_column(z.mT).unsqueeze(1)
+    waves = torch.cat([angles.cos(), angles.sin()], 1)
+    embedded = torch.baddbmm(_by_column(bias), _by_column(weight), waves).relu()
+    return _beside(z, embedded)
+
+
+def _by_column(values: Tensor) -> Tensor:
+    """Of members and columns, (M, F, ...), with one axis for both."""
+    return values.reshape(-1, *values.shape[2:])
+
+
+def _beside(z: Tensor, embedded: Tensor) -> Tensor:
+    """Columns, (M, N, F), and behind them what they became, (M F, width, N)."""
+    return torch.cat([z.mT, embedded.view(len(z), -1, z.shape[1])], 1).mT
+
+
+class _Trained(torch.autograd.Function):
+    r"""`_embedded` with the gradient of its parameters by theory: of the frequencies without one of the waves.
+
+    With g the gradient before the ReLU and :math:`P = (g \odot x) [\cos; \sin]^\top`, that of frequency j is
+    :math:`2\pi \sum_c W_{c, \sin j} P_{c, \cos j} - W_{c, \cos j} P_{c, \sin j}`, from the product that the gradient of
+    W takes as well. Differentiated itself, it is that of `_embedded`. There is none of z.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, frequencies: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
+        columns = _by_column(z.mT).unsqueeze(1)
+        angles = _by_column(2 * math.pi * frequencies).unsqueeze(-1) * columns
+        waves = angles.new_empty(len(angles), 2 * angles.shape[1], angles.shape[2])
+        cosines, sines = waves.chunk(2, 1)
+        torch.cos(angles, out=cosines)
+        torch.sin(angles, out=sines)
+        embedded = torch.baddbmm(_by_column(bias), _by_column(weight), waves).relu_()
+        ctx.save_for_backward(z, frequencies, bias, weight, columns, waves, embedded)
+        return _beside(z, embedded)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        z, frequencies, bias, weight, columns, waves, embedded = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            own = frequencies, bias, weight
+            return None, *torch.autograd.grad(_embedded(z, *own), own, gradients[0], create_graph=True)
+        given = gradients[0][..., z.shape[2] :].mT.reshape(embedded.shape)
+        # g, and g times x under it
+        both = given.new_empty(len(given), 2 * given.shape[1], given.shape[2])
+        before, times_column = both.chunk(2, 1)
+        torch.mul(given, embedded.sign_(), out=before)
+        torch.mul(before, columns, out=times_column)
+        of_weight, of_angle = torch.bmm(both, waves.mT).chunk(2, 1)
+        (cosine_weight, sine_weight), (of_cosine, of_sine) = _by_column(weight).chunk(2, 2), of_angle.chunk(2, 2)
+        of_frequency = torch.addcmul(sine_weight * of_cosine, cosine_weight, of_sine, value=-1).sum(1)
+        return (
+            None,
+            (2 * math.pi * of_frequency).view(frequencies.shape),
+            before.sum(-1).view(bias.shape),
+            of_weight.reshape(weight.shape),
+        )
+
+
 class MemberPeriodic(nn.Module):
     """M periodic embeddings: (M, N, F) -> (M, N, F + F width), the columns first.
 
@@ -86,7 +150,7 @@ class MemberPeriodic(nn.Module):
         w, not times 2 pi.
     phases : nn.Parameter, (M, F, n_frequencies), or None
         Of the form "pbld".
-    weight, bias : nn.Parameter, (M, F, waves, width) and (M, F, 1, width)
+    weight, bias : nn.Parameter, (M, F, width, waves) and (M, F, width, 1)
         There are as many waves as frequencies, or twice as many of the form "plr".
     """
 
@@ -98,25 +162,19 @@ class MemberPeriodic(nn.Module):
         self.phases: nn.Parameter | None = None
         if spec.form == "pbld":
             self.phases = nn.Parameter(torch.zeros(n_members, n_numbers, spec.n_frequencies))
-        self.weight = nn.Parameter(torch.zeros(n_members, n_numbers, waves, spec.width))
-        self.bias = nn.Parameter(torch.zeros(n_members, n_numbers, 1, spec.width))
+        self.weight = nn.Parameter(torch.zeros(n_members, n_numbers, spec.width, waves))
+        self.bias = nn.Parameter(torch.zeros(n_members, n_numbers, spec.width, 1))
 
     def forward(self, z: Tensor) -> Tensor:
         """Member by member, column by column."""
-        members, rows, columns = z.shape
-        # one product for each member and column: (M F, N, 1) with (M F, 1, k)
-        by_column = z.mT.reshape(members * columns, rows, 1)
-        angles = by_column * (2 * math.pi * self.frequencies).reshape(members * columns, 1, -1)
-        if self.phases is None:
-            waves = torch.cat([angles.cos(), angles.sin()], -1)
-        else:
-            waves = (angles + self.phases.reshape(members * columns, 1, -1)).cos()
-        bias = self.bias.reshape(members * columns, 1, -1)
-        embedded = torch.baddbmm(bias, waves, self.weight.reshape(members * columns, waves.shape[-1], -1))
-        if self.phases is None:
-            embedded = embedded.relu()
-        embedded = embedded.view(members, columns, rows, -1).transpose(1, 2).flatten(2)
-        return torch.cat([z, embedded], -1)
+        if self.phases is not None:
+            angles = _by_column(2 * math.pi * self.frequencies).unsqueeze(-1) * _by_column(z.mT).unsqueeze(1)
+            waves = (angles + _by_column(self.phases).unsqueeze(-1)).cos()
+            return _beside(z, torch.baddbmm(_by_column(self.bias), _by_column(self.weight), waves))
+        if self.training and torch.is_grad_enabled() and not z.requires_grad:
+            trained: Tensor = _Trained.apply(z, self.frequencies, self.bias, self.weight)
+            return trained
+        return _embedded(z, self.frequencies, self.bias, self.weight)
 
     @torch.no_grad()
     def initialize_(self, random: KeyedRandom) -> None:
@@ -124,7 +182,7 @@ class MemberPeriodic(nn.Module):
         self.frequencies.copy_(self._spec.scale * random.normal(tuple(self.frequencies.shape[1:])))
         if self.phases is not None:
             self.phases.copy_(math.pi * (2 * random.uniform(tuple(self.phases.shape[1:])) - 1))
-        bound = 1 / math.sqrt(self.weight.shape[2])
+        bound = 1 / math.sqrt(self.weight.shape[3])
         for parameter in (self.weight, self.bias):
             parameter.copy_(bound * (2 * random.uniform(tuple(parameter.shape[1:])) - 1))
 
