@@ -14,10 +14,23 @@ from statistics import median
 import torch
 from common import describe, make_parser, ratio_of_rounds, take_turns
 from torch import Tensor
-from torch.distributions import Distribution, MixtureSameFamily
+from torch.distributions import Distribution, MixtureSameFamily, Normal
 
 from probmix import linear_pool
-from probmix.distributions import Beta, Gamma, Mixture, NegativeBinomial, cdf, icdf, is_discrete
+from probmix.distributions import (
+    Beta,
+    Blend,
+    Gamma,
+    LogNormal,
+    Mixture,
+    NegativeBinomial,
+    StudentT,
+    Tweedie,
+    blend,
+    cdf,
+    icdf,
+    is_discrete,
+)
 from probmix.distributions.quadrature import quadrature_crps
 from probmix.scores import crps
 
@@ -38,7 +51,24 @@ def components(kind: str, rows: int, members: int) -> Distribution:
     if kind == "Betas":
         p = mean / (1 + mean)
         return Beta(3 * p * shape, 3 * (1 - p) * shape)
+    if kind == "Student t":
+        return StudentT(2 + shape, mean, 0.3 * spread(0.5))
+    if kind == "Tweedies":
+        return Tweedie(mean, 1 / shape, 1.5)
+    if kind == "Normals":
+        return Normal(mean, 0.3 * spread(0.5))
+    if kind == "log-normals":
+        return LogNormal(mean.log(), shape.rsqrt())
     return NegativeBinomial.from_mean(10 * mean, 1 / shape)
+
+
+def blended(rows: int) -> Blend:
+    """Of 8 members with 5 Normals each and of 8 with one density of two other kinds."""
+    kinds = {"Normals": 40, "Student t": 8, "log-normals": 8}
+    parts = [linear_pool(components(kind, rows, members)) for kind, members in kinds.items()]
+    found = blend(torch.full((3,), 1 / 3, dtype=torch.float64), parts)
+    assert isinstance(found, Blend)
+    return found
 
 
 def intervals(mixture: Mixture) -> Tensor:
@@ -94,6 +124,20 @@ def variants(small: bool) -> dict[str, tuple[Callable[[], object], Callable[[], 
             partial(quadrature_crps, part, some),
             rows / len(some),
         )
+    for kind in ("Student t", "Tweedies"):
+        whole, part = (linear_pool(components(kind, n, 64)) for n in (320, 3_200 // share))
+        y, some = whole.mean, part.mean
+        found[f"CRPS, 320 rows, 64 {kind}"] = (
+            partial(crps, whole, y),
+            partial(quadrature_crps, part, some),
+            320 / len(some),
+        )
+    mixed, some_mixed = blended(3_000), blended(3_000 // share)
+    found["CRPS, 3,000 rows, blend of 40 + 8 + 8 components"] = (
+        partial(crps, mixed, mixed.mean),
+        partial(quadrature_crps, some_mixed, some_mixed.mean),
+        3_000 / len(some_mixed.mean),
+    )
     mixture = linear_pool(components("Gammas", 4_000, 64))
     found["50 draws, 4,000 rows, 64 Gammas"] = (partial(mixture.sample, (50,)), partial(sample_all, mixture, 50), 1.0)
     return found

@@ -34,6 +34,8 @@ _FEW = 3.5
 # Nodes of the contour that are evaluated together.
 _NODES_AT_ONCE = 8
 _SERIES = 12
+# Of Newton's method for a bound of a quantile, of which any will do.
+_BOUND_STEPS = 6
 
 
 def parameters(log_mean: Tensor, log_dispersion: Tensor, power: float) -> tuple[Tensor, Tensor]:
@@ -252,3 +254,24 @@ def _log_saddle(log_ratio: Tensor, log_square: Tensor, power: float) -> Tensor:
     far = torch.where(near, 1.0, log_ratio)
     difference = torch.expm1(far) - torch.expm1((2 - power) * far) / (2 - power)
     return -torch.where(near, series, difference) * (-log_square).exp() / (power - 1)
+
+
+def bound_of_quantile(level: float, log_square: Tensor, power: float) -> Tensor:
+    r"""A place r beyond the quantile at mean one: above it at levels above one half, below it at others.
+
+    By Chernoff's bound, which half the deviance is the exponent of: :math:`P(Y \ge r) \le e^{-d(r)/2}` for
+    :math:`r \ge 1`, and so below. The exponent is convex in r, so that Newton's method stays beyond.
+    """
+    if level == 0.5:
+        return torch.ones_like(log_square)
+    sign = math.copysign(1.0, level - 0.5)
+    target = -math.log(min(level, 1 - level))
+    square = log_square.exp()
+    r = (1 + sign * (2 * target * square).sqrt()).clamp(min=0.1)
+    for _ in range(_BOUND_STEPS):
+        excess = -_log_saddle(r.log(), log_square, power) - target
+        slope = (1 - r.pow(1 - power)) / (square * (power - 1))
+        r = r - excess / slope
+        r = r.clamp(min=1) if sign > 0 else torch.where(r > 0, r, torch.nan)
+    # at zero lies more, or nothing that counts
+    return r.nan_to_num(nan=0.0)

@@ -38,6 +38,7 @@ REASONS = {
     "the general bound holds": {"mixture_crps_with_bound"},
     "no closed form for pairs": {"mixture_crps", "mixture_crps_with_bound"},
     "thresholds by quadrature or sums": {"marginal_window_crps", "mixture_window_crps"},
+    "thresholds by quadrature alone": {"marginal_window_crps"},
     "thresholds of mixtures by quadrature": {"mixture_window_crps"},
     "never a component": {"mixture_crps", "mixture_crps_with_bound", "mixture_window_crps"},
     "made of others": {
@@ -56,8 +57,7 @@ GENERAL = {
     "thresholds by quadrature or sums",
     "Beta": f"{SMOOTH}; normal score by the cdf",
     "Binned": "no point masses; no counts; normal score by the cdf; log_prob keeps its digits",
-    "Blend": "no closed form; thresholds by quadrature or sums; never a component; quantiles from scores by the cdf; "
-    "counts as its parts; positive draws by quantiles",
+    "Blend": "never a component; quantiles from scores by the cdf; counts as its parts; positive draws by quantiles",
     "Categorical": "discrete; normal score by the cdf; smooth between its quantiles; few values, all summed",
     "Empirical": "has methods of its own; no counts; normal score by the cdf; smooth between its quantiles; no density",
     "Exponential": f"{SMOOTH}; normal score by the cdf; thresholds by quadrature or sums",
@@ -74,11 +74,10 @@ GENERAL = {
     "the general bound holds",
     "QuantileFunction": "has methods of its own; no counts; normal score by the cdf; smooth between its quantiles; "
     "no density; never a component",
-    "StudentT": f"{SMOOTH}; no closed form for pairs; thresholds by quadrature or sums",
+    "StudentT": "no point masses; no counts; thresholds by quadrature alone",
     "Transformed": "has methods of its own; no counts; log_prob keeps its digits; no closed form; "
     "thresholds by quadrature or sums; never a component",
-    "Tweedie": "no counts; normal score by the cdf; smooth between its quantiles; no closed form; "
-    "no closed form for pairs; thresholds by quadrature or sums",
+    "Tweedie": "no counts; normal score by the cdf; no closed form; thresholds by quadrature alone",
     "ZeroAdjusted": "no counts; no closed form for pairs; thresholds by quadrature or sums",
     "ZeroInflated": f"{COUNTS}; an integral from 256 on; positive draws by quantiles; no closed form for pairs",
     "Normal": f"{SMOOTH}; log_prob keeps its digits; thresholds of mixtures by quadrature",

@@ -14,6 +14,7 @@ from .._special import ndtr
 from ._rows import RowValues
 from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
+from .panel_crps import kinks
 from .quadrature import CUTS, cuts, quantiles
 
 # Of the mass of an outer bin, what lies beyond it.
@@ -280,9 +281,13 @@ def _half_normal(level: Tensor, mass: Tensor, there: Tensor) -> Tensor:
     return quantile
 
 
+@kinks.register
+def _(distribution: Binned) -> Tensor:
+    edges = distribution.table()[0]
+    return edges.expand(*distribution.batch_shape, edges.shape[-1]).movedim(-1, 0)
+
+
 @cuts.register
 def _(distribution: Binned, levels: tuple[float, ...] = CUTS) -> Tensor:
     # the density jumps at the edges
-    edges = distribution.table()[0]
-    edges = edges.expand(*distribution.batch_shape, edges.shape[-1]).movedim(-1, 0)
-    return torch.cat([quantiles(distribution, levels), edges])
+    return torch.cat([quantiles(distribution, levels), kinks(distribution)])

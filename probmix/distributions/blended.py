@@ -1,6 +1,6 @@
 """Mixtures of distributions of different kinds: what they have comes from their parts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -14,13 +14,20 @@ from .blend_quantiles import blend_quantiles
 from .counts import counted, has_smooth_cdf, masses, smooth_cdf, summed_counts
 from .marginals import Marginals, cdf, icdf
 from .mixture import on_atoms
+from .moments import panels_over_scores
 from .normal_scores import from_probability, normal_score
+from .panel_crps import crps_by_panels, crps_by_panels_with_bound, density, kinks, terms, window_by_panels
 from .parts import is_discrete, to_dtype_of, unchecked, widen
 from .point_masses import atoms, mass_at
 from .pools import check_weights, pooled
 from .quadrature import CUTS, cuts
 from .sampling import sample_parts
-from .scoring import marginal_nll
+from .scoring import (
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_nll,
+    marginal_window_crps,
+)
 from .single_rows import single_rows
 from .supports import joint_support
 
@@ -239,6 +246,43 @@ def _(distribution: Blend) -> tuple[Tensor, Tensor]:
 @cuts.register
 def _(distribution: Blend, levels: tuple[float, ...] = CUTS) -> Tensor:
     return torch.cat([cuts(widen(part), levels) for part in distribution.parts])
+
+
+@terms.register
+def _(distribution: Blend) -> list[tuple[Tensor, Distribution]]:
+    return list(zip(distribution.shares(), distribution.parts, strict=True))
+
+
+@kinks.register
+def _(distribution: Blend) -> Tensor:
+    return torch.cat([kinks(part) for part in distribution.parts])
+
+
+@density.register
+def _(distribution: Blend, y: Tensor) -> Tensor:
+    return distribution._sum([density(part, y) for part in distribution.parts])
+
+
+@panels_over_scores.register
+def _(base: Blend, function: Callable[[Tensor], Tensor], z_range: tuple[float, float]) -> Tensor:
+    parts = [panels_over_scores(part, function, z_range) for part in base.parts]
+    whole: Tensor = reduce(torch.add, [w * part for w, part in zip(base.shares(), parts, strict=True)])
+    return whole
+
+
+@marginal_crps.register
+def _(distribution: Blend, y: Tensor) -> Tensor:
+    return crps_by_panels(distribution, y)
+
+
+@marginal_crps_with_bound.register
+def _(distribution: Blend, y: Tensor) -> tuple[Tensor, Tensor]:
+    return crps_by_panels_with_bound(distribution, y)
+
+
+@marginal_window_crps.register
+def _(distribution: Blend, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    return window_by_panels(distribution, y, lower, upper)
 
 
 # -- counts ------------------------------------------------------------------------------------------------------------

@@ -126,10 +126,16 @@ def prepared(distribution: Distribution) -> Distribution:
 
 def _keep_panels(distribution: Distribution) -> None:
     inner = innermost(distribution)
-    if cdf.dispatch(type(inner)) is cdf.dispatch(object) and not _has_method(inner, "cdf"):
+    if not knows_cdf(inner):
         keep_panels(inner)
     for part in getattr(inner, "parts", ()):
         _keep_panels(part)
+
+
+def knows_cdf(distribution: Distribution) -> bool:
+    """Whether the class brings a cdf, so that none is made from its density."""
+    inner = innermost(distribution)
+    return cdf.dispatch(type(inner)) is not cdf.dispatch(object) or _has_method(inner, "cdf")
 
 
 def _exact_cdf(distribution: Distribution, y: Tensor) -> Tensor:

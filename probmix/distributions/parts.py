@@ -54,16 +54,17 @@ def unchecked(distribution: Distribution) -> Distribution:
 
 def to_dtype_of(distribution: Distribution, values: Tensor) -> Tensor:
     """`values` in the dtype of the parameters of `distribution`."""
-    return values.to(reduce(torch.promote_types, (p.dtype for p in _parameters(distribution)), torch.float32))
+    return values.to(reduce(torch.promote_types, (p.dtype for p in tensors_of(distribution)), torch.float32))
 
 
 def device_of(distribution: Distribution) -> torch.device:
-    return next((p.device for p in _parameters(distribution)), torch.device("cpu"))
+    return next((p.device for p in tensors_of(distribution)), torch.device("cpu"))
 
 
-def _parameters(distribution: Distribution) -> Iterator[Tensor]:
+def tensors_of(distribution: Distribution) -> Iterator[Tensor]:
+    """Its parameters that are floats, and those of what is in it."""
     for value in vars(distribution).values():
         if isinstance(value, Distribution):
-            yield from _parameters(value)
+            yield from tensors_of(value)
         elif isinstance(value, Tensor) and value.is_floating_point():
             yield value

@@ -65,7 +65,9 @@ def quantiles(distribution: Distribution, levels: tuple[float, ...]) -> Tensor:
 
 @singledispatch
 def cuts(distribution: Distribution, levels: tuple[float, ...] = CUTS) -> Tensor:
-    """Quantiles of the distribution or of all members of a mixture, along a new first axis.
+    """Quantiles of the distribution or of all members of a mixture, along a new first axis, or places beyond.
+
+    At levels close to 0 and 1 no more lies outside.
 
     The quantiles of the mixture itself would not do: a narrow member can hide between two nodes beside a wide one.
     """
@@ -88,13 +90,13 @@ def panel_edges(distribution: Distribution) -> Tensor:
 
     All would cost the square of the number of members; of one member all count.
     """
-    edges, jumps = cuts(distribution), _some(atoms(distribution)[0].detach(), _MOST_EDGES)
+    edges, jumps = cuts(distribution), some_of(atoms(distribution)[0].detach(), _MOST_EDGES)
     members = distribution.mixture_distribution.probs.shape[-1] if isinstance(distribution, MixtureSameFamily) else 1
-    edges = _some(edges, max(_MOST_EDGES, len(edges) // members))
+    edges = some_of(edges, max(_MOST_EDGES, len(edges) // members))
     return torch.cat([edges, jumps]) if len(jumps) else edges
 
 
-def _some(places: Tensor, most: int) -> Tensor:
+def some_of(places: Tensor, most: int) -> Tensor:
     """At most so many of the places in every row."""
     if len(places) <= most:
         return places

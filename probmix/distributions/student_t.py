@@ -6,6 +6,7 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from scipy import special
 from torch import Tensor
+from torch.distributions import MixtureSameFamily
 
 from .._incomplete_beta import incomplete_beta
 from .._special import ndtr, stirling_remainder
@@ -13,7 +14,17 @@ from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
 from .normal_scores import from_normal_score, normal_score
 from .origins import Parameters, parametrised, scipy_name, skpro_name
-from .scoring import marginal_crps, marginal_crps_with_bound, marginal_nll, validate
+from .panel_crps import crps_by_panels, crps_by_panels_with_bound, sums_density, window_by_panels
+from .quadrature import CUTS, cuts
+from .scoring import (
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_nll,
+    mixture_crps,
+    mixture_crps_with_bound,
+    mixture_window_crps,
+    validate,
+)
 
 # Newton's method for quantiles: rounds at most, the relative step that ends it, for its square is below rounding, and
 # the largest one.
@@ -110,6 +121,40 @@ def _(distribution: torch.distributions.StudentT, score: Tensor) -> Tensor:
     return torch.where(score < 0, y, 2 * distribution.loc - y)
 
 
+@cuts.register
+def _(distribution: torch.distributions.StudentT, levels: tuple[float, ...] = CUTS) -> Tensor:
+    """By the bound of the quantile at which Newton's method starts."""
+    df, loc, scale = (p.detach() for p in parameters(distribution))
+    places = []
+    for level in levels:
+        tail = torch.full_like(df, min(level, 1 - level))
+        t = torch.minimum(_log_far(df, tail), _start(df, tail)).exp()
+        places.append(loc if level == 0.5 else loc + math.copysign(1.0, level - 0.5) * scale * t)
+    return torch.stack(places)
+
+
+@mixture_crps.register
+def _(component: torch.distributions.StudentT, mixture: MixtureSameFamily, y: Tensor) -> Tensor:
+    return crps_by_panels(mixture, y)
+
+
+@mixture_crps_with_bound.register
+def _(component: torch.distributions.StudentT, mixture: MixtureSameFamily, y: Tensor) -> tuple[Tensor, Tensor]:
+    return crps_by_panels_with_bound(mixture, y)
+
+
+@mixture_window_crps.register
+def _(
+    component: torch.distributions.StudentT, mixture: MixtureSameFamily, y: Tensor, lower: Tensor, upper: Tensor
+) -> Tensor:
+    return window_by_panels(mixture, y, lower, upper)
+
+
+@sums_density.register
+def _(component: torch.distributions.StudentT) -> bool:
+    return True
+
+
 @marginal_nll.register
 def _(distribution: torch.distributions.StudentT, y: Tensor) -> Tensor:
     validate(distribution, y)
@@ -181,6 +226,11 @@ def _log_far_tail(df: Tensor) -> Tensor:
     return _log_constant(df) + 0.5 * (df - 1) * df.log()
 
 
+def _log_far(df: Tensor, level: Tensor) -> Tensor:
+    """The logarithm of the quantile if the tail were its leading term, which is a bound."""
+    return (_log_far_tail(df) - level.log()) / df
+
+
 def _normal_score(t: Tensor, df: Tensor) -> Tensor:
     """Hill (1970), Algorithm 395: Student's t-distribution, CACM 13, 617-619."""
     a, u = df - 0.5, t / df.sqrt()
@@ -214,7 +264,7 @@ def _newton(df: Tensor, q: Tensor) -> Tensor:
     outer = level < 0.25
     target = torch.where(outer, level, 0.5 - level).log()
     # where the tail is a power of t to the last digit, its inverse is known; elsewhere it lies above the quantile
-    log_far = (_log_far_tail(df) - level.log()) / df
+    log_far = _log_far(df, level)
     far = log_far - 0.5 * df.log() > math.log(_FAR)
     log_t = torch.where(outer, torch.minimum(log_far, _start(df, level)), (0.5 - level).log() - _log_constant(df))
     for _ in range(_ROUNDS):

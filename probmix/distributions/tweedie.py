@@ -6,13 +6,20 @@ from typing import Any, ClassVar
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import MixtureSameFamily, constraints
 
-from .._tweedie import parameters, tweedie_cdf, tweedie_log_prob
+from .._tweedie import bound_of_quantile, parameters, tweedie_cdf, tweedie_log_prob
 from .inversion import invert_continuous, with_ends
 from .marginals import Marginals, cdf, icdf
+from .panel_crps import crps_by_panels, crps_by_panels_with_bound, window_by_panels
 from .point_masses import atoms
-from .scoring import marginal_nll
+from .quadrature import CUTS, cuts
+from .scoring import (
+    marginal_nll,
+    mixture_crps,
+    mixture_crps_with_bound,
+    mixture_window_crps,
+)
 
 LEAST_POWER, LARGEST_POWER = 1.01, 1.99
 # Quantiles are sought in the logarithm, from the smallest numbers on.
@@ -119,6 +126,29 @@ def _(distribution: Tweedie) -> tuple[Tensor, Tensor]:
     log_rate, _ = parameters(*_logarithms(distribution), distribution.power)
     probability = (-log_rate.exp()).exp().unsqueeze(0)
     return torch.zeros_like(probability), probability
+
+
+@cuts.register
+def _(distribution: Tweedie, levels: tuple[float, ...] = CUTS) -> Tensor:
+    log_mean, log_dispersion = (t.detach() for t in _logarithms(distribution))
+    log_square = log_dispersion - (2 - distribution.power) * log_mean
+    ratios = [bound_of_quantile(level, log_square, distribution.power) for level in levels]
+    return torch.stack(ratios) * log_mean.exp()
+
+
+@mixture_crps.register
+def _(component: Tweedie, mixture: MixtureSameFamily, y: Tensor) -> Tensor:
+    return crps_by_panels(mixture, y)
+
+
+@mixture_crps_with_bound.register
+def _(component: Tweedie, mixture: MixtureSameFamily, y: Tensor) -> tuple[Tensor, Tensor]:
+    return crps_by_panels_with_bound(mixture, y)
+
+
+@mixture_window_crps.register
+def _(component: Tweedie, mixture: MixtureSameFamily, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    return window_by_panels(mixture, y, lower, upper)
 
 
 @marginal_nll.register

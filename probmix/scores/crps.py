@@ -69,7 +69,9 @@ def crps(distribution: Any, y: Numbers) -> Tensor:
     - mixtures of LogNormals: :math:`y(2F(y) - 1) - 2\sum_i w_i m_i\Phi(z_i - \sigma_i) + 2\sum_{ij} w_i w_j m_i
       \Phi((\mu_j - \mu_i - \sigma_i^2)/(\sigma_i^2 + \sigma_j^2)^{1/2})` with the means :math:`m_i`;
     - other continuous distributions: adaptive quadrature of the integral between the same quantiles, to 1e-10 relative
-      where the cdf is known that well; mixtures of Betas: quadrature of the density as well, to 1e-9 relative.
+      where the cdf is known that well; mixtures of Betas: quadrature of the density as well, to 1e-9 relative. Blends,
+      and mixtures of Student's t and of Tweedie distributions: with panels of each row's own, and of Student's t from
+      the density between cdfs at the ends of the panels.
 
     At a scale that is tiny beside y the score is the distance to y, to rounding in y; `crps_with_bound` tells how much
     that is. Targets outside of the support count with their distance to it; NaN raises.
