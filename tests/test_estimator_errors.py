@@ -22,7 +22,6 @@ def with_nan(column):
 
 
 CASES = {
-    "NaN in X": ({}, with_nan(0), Y, r"^`X` must be finite; got NaN at row 3 of column 0\. "),
     "infinity in X": (
         {}, np.where(np.isnan(with_nan(1)), np.inf, X), Y,
         r"^`X` must be finite; got infinity at row 3 of column 1\. ",

@@ -14,7 +14,7 @@ from probmix.mixup import preset_names
 
 FAST = {"max_epochs": 5, "random_state": 0}
 rng = np.random.default_rng(0)
-X = np.stack([rng.normal(size=80), rng.integers(0, 2, 80), np.full(80, 5.0)], 1)
+X = np.stack([rng.normal(size=80), rng.integers(0, 2, 80), np.where(np.arange(80) == 40, 6.0, 5.0)], 1)
 Y = np.exp(0.3 * X[:, 0])
 MESSAGE = (
     r"^2 of 4 rows of X lie far outside the training range, which no network has learned anything about; the farthest "

@@ -1,4 +1,4 @@
-"""Text, times and missing values among what is passed are named by their place, in every container."""
+"""What can be no feature, target or weight is named by its place, in every container."""
 
 import numpy as np
 import pandas as pd
@@ -26,112 +26,82 @@ def put(X, row, column, value):
     return other
 
 
-ENCODE = (
-    "Encode columns of text, say with make_column_transformer((OneHotEncoder(), [{}]), remainder='passthrough') as the "
-    "first step of a pipeline; text that spells numbers becomes such by astype(float)."
-)
 NUMBERS = "Pass numbers instead, such as days since the first of them."
-IMPUTE = "Impute missing values, say with SimpleImputer as the first step of a pipeline, or drop such rows."
 REPLACE = "Replace it by a finite number, or drop such rows."
 COMPLEX = "Complex data not supported: take the real parts, or pass both parts as numbers."
 DAYS = pd.to_datetime(["2020-01-01"] * 60)
 INTEGERS = pd.array([1] * 60, dtype="Int64")
 INTEGERS[9] = pd.NA
 
+# What a fit learns to take.
+TAKEN = {
+    "text in a list": np.column_stack([DENSE.astype(object), np.repeat(["a", "b"], 30)]).tolist(),
+    "an array of text": np.array([[f"a{number % 7}"] * 4 for number in range(60)]),
+    "a column of pandas' own text": FRAME.assign(debt=pd.array([None] * 3 + ["x"] * 57, dtype="string")),
+    "categories": FRAME.assign(debt=pd.Categorical(["none"] * 30 + ["some"] * 30)),
+    "times in a frame": FRAME.assign(debt=DAYS + pd.to_timedelta(np.arange(60), unit="D")),
+    "times with a zone": FRAME.assign(debt=(DAYS + pd.to_timedelta(np.arange(60), unit="h")).tz_localize("UTC")),
+    "spans of time": FRAME.assign(dogs=pd.to_timedelta(np.arange(60), unit="h")),
+    "times alone": np.datetime64("2020-01-01", "D") + np.arange(240).reshape(60, 4),
+    "NaN in a frame": put(FRAME, 17, 1, np.nan),
+    "NaN in an array": put(DENSE, 17, 1, np.nan),
+    "NaN in a sparse table": sparse.csc_array(put(DENSE, 17, 1, np.nan)),
+    "NA of integers": FRAME.assign(debt=INTEGERS),
+    "NA of booleans": FRAME.assign(debt=pd.array([True, None] * 30, dtype="boolean")),
+    "NA of anything": FRAME.assign(debt=np.array([1.0, pd.NA] * 30, dtype=object)),
+    "None": FRAME.assign(debt=np.array([1.0, None] * 30, dtype=object)),
+}
+
+REAL = "must hold real numbers, text or times; got the complex number {} at row {}. " + COMPLEX
 BAD_X = {
-    "text in a frame": (
+    "complex numbers": (
+        put(DENSE.astype(np.complex64), 17, 1, 2 + 1j), REAL.format(f"{DENSE[0, 0]}+0j", "0 of column 0"),
+    ),
+    "a complex column": (
+        FRAME.assign(debt=FRAME["debt"] + 1j * (FRAME.index == 9)), REAL.format("0j", "0 of column 'debt' (2)"),
+    ),
+    "a complex sparse table": (
+        sparse.csr_array(put(np.zeros((60, 4), complex), 17, 1, 2 + 1j)), REAL.format("0j", "0 of column 0"),
+    ),
+    "infinity": (
+        put(put(DENSE, 20, 0, np.nan), 17, 1, -np.inf),
+        f"must be finite; got -infinity at row 17 of column 1. {REPLACE}",
+    ),
+    "infinity in a frame": (
+        put(put(FRAME, 20, 1, np.inf), 17, 1, np.inf),
+        f"must be finite; got infinity at row 17 of column 'income' (1) (2 such values in all). {REPLACE}",
+    ),
+    "infinity in a row with a label": (
+        put(FRAME, 17, 1, np.inf).set_axis(range(100, 160)),
+        f"must be finite; got infinity at row 17, label 117, of column 'income' (1). {REPLACE}",
+    ),
+    "infinity in a sparse table": (
+        sparse.csc_array(put(DENSE, 17, 1, np.inf)), f"must be finite; got infinity at row 17 of column 1. {REPLACE}",
+    ),
+}  # fmt: skip
+
+# Of columns that held numbers in the fit.
+AS_IN_THE_FIT = "must hold numbers, as in the fit; got {}."
+SPELT = "Text that spells numbers becomes such by astype(float)."
+DATES = "Pass numbers, such as days since the first date."
+OTHER_X = {
+    "text": (
         put(FRAME, 17, 1, "high"),
-        "must hold numbers; got the text 'high' at row 17 of column 'income' (1). " + ENCODE.format("'income'"),
+        AS_IN_THE_FIT.format("the text 'high' at row 17 of column 'income' (1)") + f" {SPELT}",
     ),
     "text in an array": (
-        put(DENSE, 17, 1, "high"),
-        "must hold numbers; got the text 'high' at row 17 of column 1. " + ENCODE.format(1),
-    ),
-    "text in a list": (
-        put(DENSE, 17, 1, "high").tolist(),
-        "must hold numbers; got the text 'high' at row 17 of column 1. " + ENCODE.format(1),
-    ),
-    "an array of text": (
-        DENSE.astype(str),
-        f"must hold numbers; got the text {str(DENSE[0, 0])!r} at row 0 of column 0. " + ENCODE.format(0),
-    ),
-    "a column of pandas' own text": (
-        FRAME.assign(debt=pd.array([None] * 3 + ["x"] * 57, dtype="string")),
-        "must hold numbers; got the text 'x' at row 3 of column 'debt' (2). " + ENCODE.format("'debt'"),
-    ),
-    "categories": (
-        FRAME.assign(debt=pd.Categorical(["none"] * 60)),
-        "must hold numbers; got the text 'none' at row 0 of column 'debt' (2). " + ENCODE.format("'debt'"),
+        put(DENSE, 17, 1, "high"), AS_IN_THE_FIT.format("the text 'high' at row 17 of column 1") + f" {SPELT}",
     ),
     "numbers in text": (
-        FRAME.assign(debt="7"),
-        "must hold numbers; got the text '7' at row 0 of column 'debt' (2). " + ENCODE.format("'debt'"),
+        FRAME.assign(debt="7"), AS_IN_THE_FIT.format("the text '7' at row 0 of column 'debt' (2)") + f" {SPELT}",
     ),
-    "times in a frame": (
+    "times": (
         FRAME.assign(debt=DAYS),
-        f"must hold numbers; got the time 2020-01-01 00:00:00 at row 0 of column 'debt' (2). {NUMBERS}",
-    ),
-    "times with a zone": (
-        FRAME.assign(debt=DAYS.tz_localize("UTC")),
-        f"must hold numbers; got the time 2020-01-01 00:00:00+00:00 at row 0 of column 'debt' (2). {NUMBERS}",
+        AS_IN_THE_FIT.format("the date 2020-01-01 00:00:00 at row 0 of column 'debt' (2)") + f" {DATES}",
     ),
     "spans of time": (
         FRAME.assign(dogs=DAYS - DAYS),
-        f"must hold numbers; got the time 0 days 00:00:00 at row 0 of column 'dogs' (3). {NUMBERS}",
-    ),
-    "times alone": (
-        np.full((60, 4), np.datetime64("2020-01-01", "D")),
-        f"must hold numbers; got the time 2020-01-01 at row 0 of column 0. {NUMBERS}",
-    ),
-    "complex numbers": (
-        put(DENSE.astype(np.complex64), 17, 1, 2 + 1j),
-        f"must hold numbers; got the complex number 2+1j (complex64) at row 17 of column 1. {COMPLEX}",
-    ),
-    "complex numbers that are real": (
-        DENSE + 0j, f"must hold numbers; got the complex number {DENSE[0, 0]:g}+0j (complex64) at row 0 of column 0. "
-        + COMPLEX,
-    ),
-    "a complex column": (
-        FRAME.assign(debt=FRAME["debt"] + 1j * (FRAME.index == 9)),
-        f"must hold numbers; got the complex number {FRAME['debt'][9]:g}+1j (complex128) at row 9 "
-        f"of column 'debt' (2). "
-        f"{COMPLEX}",
-    ),
-    "a complex number among others": (
-        DENSE[:17].tolist() + [[0.0, 1j, 0.0, 0.0]] * 43,
-        f"must hold numbers; got the complex number 0+1j (complex128) at row 17 of column 1. {COMPLEX}",
-    ),
-    "a complex sparse table": (
-        sparse.csr_array(put(np.zeros((60, 4), complex), 17, 1, 2 + 1j)),
-        f"must hold numbers; got the complex number 2+1j (complex128) at row 17 of column 1. {COMPLEX}",
-    ),
-    "NaN in a frame": (
-        put(FRAME, 17, 1, np.nan), f"must be finite; got NaN at row 17 of column 'income' (1). {IMPUTE}",
-    ),
-    "NaN in an array": (put(DENSE, 17, 1, np.nan), f"must be finite; got NaN at row 17 of column 1. {IMPUTE}"),
-    "infinity": (
-        put(put(DENSE, 20, 0, np.nan), 17, 1, -np.inf),
-        f"must be finite; got -infinity at row 17 of column 1 (2 such values in all). {REPLACE}",
-    ),
-    "NaN in a sparse table": (
-        sparse.csc_array(put(DENSE, 17, 1, np.nan)), f"must be finite; got NaN at row 17 of column 1. {IMPUTE}",
-    ),
-    "NA of integers": (FRAME.assign(debt=INTEGERS), f"must be finite; got NaN at row 9 of column 'debt' (2). {IMPUTE}"),
-    "NA of booleans": (
-        FRAME.assign(debt=pd.array([True, None] * 30, dtype="boolean")),
-        f"must be finite; got NaN at row 1 of column 'debt' (2) (30 such values in all). {IMPUTE}",
-    ),
-    "NA of anything": (
-        FRAME.assign(debt=np.array([1.0, pd.NA] * 30, dtype=object)),
-        f"must be finite; got NaN at row 1 of column 'debt' (2) (30 such values in all). {IMPUTE}",
-    ),
-    "a row with a label": (
-        put(FRAME, 17, 1, np.nan).set_axis(range(100, 160)),
-        f"must be finite; got NaN at row 17, label 117, of column 'income' (1). {IMPUTE}",
-    ),
-    "None": (
-        FRAME.assign(debt=np.array([1.0, None] * 30, dtype=object)),
-        f"must be finite; got NaN at row 1 of column 'debt' (2) (30 such values in all). {IMPUTE}",
+        AS_IN_THE_FIT.format("the span of time 0 days 00:00:00 at row 0 of column 'dogs' (3)"),
     ),
 }  # fmt: skip
 
@@ -144,9 +114,16 @@ def _no_training(monkeypatch):
     monkeypatch.setattr(base, "train", train)
 
 
+@pytest.mark.parametrize("case", TAKEN)
+def test_text_times_and_gaps_are_taken_as_they_are(case):
+    for kind, y in ((DensityRegressor, Y), (DensityClassifier, Y > 0)):
+        model = kind(**FAST).fit(TAKEN[case], y)
+        assert np.isfinite(model.log_prob(TAKEN[case], y)).all()
+
+
 @pytest.mark.parametrize("case", BAD_X)
 @pytest.mark.usefixtures("_no_training")
-def test_what_is_no_number_is_named_by_its_place(case):
+def test_what_no_column_may_hold_is_named_by_its_place(case):
     X, message = BAD_X[case]
     good = FRAME if isinstance(X, pd.DataFrame) else DENSE
     for name, rows in {"X": {"X": X}, "X_val": {"X": good, "X_val": X, "y_val": Y}}.items():
@@ -157,9 +134,9 @@ def test_what_is_no_number_is_named_by_its_place(case):
             assert str(caught.value) == f"`{name}` {message}"
 
 
-@pytest.mark.parametrize("case", BAD_X)
-def test_what_is_no_number_is_named_in_predictions(case):
-    X, message = BAD_X[case]
+@pytest.mark.parametrize("case", BAD_X | OTHER_X)
+def test_what_a_column_did_not_hold_in_the_fit_is_named_in_predictions(case):
+    X, message = (BAD_X | OTHER_X)[case]
     model = DensityRegressor(**FAST).fit(FRAME if isinstance(X, pd.DataFrame) else DENSE, Y)
     for call in (model.predict, model.predict_dist, lambda X: model.score(X, Y)):
         with pytest.raises(ValueError, match=r".") as caught:
@@ -182,10 +159,9 @@ def with_value(value, kind=object):
     return y
 
 
-SPELT = "text that spells numbers becomes such by astype(float)."
 FINITE = "must be finite; got {} at row 5. Drop such rows."
 TEXT = "must hold numbers; got the text {!r} at row {}. "
-TARGETS = "Classes are for DensityClassifier; " + SPELT
+TARGETS = "Classes are for DensityClassifier; text that spells numbers becomes such by astype(float)."
 UNIT = (
     "must be in a unit in which its largest value lies between 1e-140 and 1e+140, for variances are squares; got {} at "
     "{}. Divide `y` by its own size."
@@ -222,9 +198,9 @@ BAD_VECTORS = {
     ),
     "text in y_val": ("y_val", with_value("many"), VALIDATION, TEXT.format("many", 5) + TARGETS),
     "NaN in y_val": ("y_val", with_value(np.nan, float), VALIDATION, FINITE.format("NaN")),
-    "text in weights": ("sample_weight", ["1"] * 60, {"y": Y}, TEXT.format("1", 0) + SPELT.capitalize()),
+    "text in weights": ("sample_weight", ["1"] * 60, {"y": Y}, TEXT.format("1", 0) + SPELT),
     "NaN in weights": ("sample_weight", with_value(np.nan, float), {"y": Y}, FINITE.format("NaN")),
-    "text in exposures": ("exposure", ["1"] * 60, {"y": Y}, TEXT.format("1", 0) + SPELT.capitalize()),
+    "text in exposures": ("exposure", ["1"] * 60, {"y": Y}, TEXT.format("1", 0) + SPELT),
 }  # fmt: skip
 
 

@@ -118,7 +118,7 @@ HELD_OUT_ERRORS = {
     "rows": (np.zeros((5, 3)), np.ones(4), r"^y_val must have shape \(5,\), as y and X_val say; got \(4,\)\.$"),
     "targets": (np.zeros((5, 3)), np.ones((5, 1)),
                 r"^y_val must have shape \(5,\), as y and X_val say; got \(5, 1\)\.$"),
-    "NaN in features": (np.full((5, 3), np.nan), np.ones(5), r"^`X_val` must be finite; got NaN at row 0 of column 0"),
+    "infinity": (np.full((5, 3), np.inf), np.ones(5), r"^`X_val` must be finite; got infinity at row 0 of column 0"),
     "NaN in targets": (np.zeros((5, 3)), np.full(5, np.nan), r"^`y_val` must be finite; got NaN at row 0 "),
     "no rows": (np.zeros((0, 3)), np.ones(0),
                 r"^X_val must have at least one row; got none\.$"),

@@ -196,7 +196,10 @@ def _array_table(X: Any, called: str) -> Table:
     # complex numbers are refused by their place
     if array.dtype.kind != "c" or array.ndim != 2:
         array = check_array(array, dtype=None, ensure_all_finite=False, input_name=called)
-    if array.dtype.kind not in "cMm":
+    if array.dtype.kind in "Mm" and np.datetime_data(array.dtype)[0] not in ("s", "ms", "us", "ns"):
+        # days, say, of which pandas has no columns
+        array = array.astype(f"{array.dtype.kind}8[s]")
+    elif array.dtype.kind not in "cMm":
         array = array.astype(object)
 
     def column(position: int) -> "pd.Series[Any]":

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor
 
-from .._numbers import as_numbers, as_numpy
+from .._numbers import as_numpy
+from ..columns import Columns
 from ..families import Family, TargetScaler
 from ..mixup import Mixup, as_mixup
 from ..mixup.objectives import objective
@@ -51,7 +52,7 @@ from .given import Given, check_held_out, in_units_of_exposure
 from .graph_rows import over_training_rows
 from .parts import Parts
 from .persistence import save_estimator
-from .rows import as_tensor, check_rows
+from .rows import as_tensor, check_row_count, check_rows, learn_columns, shape_of
 from .stack_fit import fit_stack
 from .stacked import StackedPredictions
 from .validation import check_validation, held_out_data, judged_parts
@@ -59,6 +60,8 @@ from .validation import check_validation, held_out_data, judged_parts
 
 class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
     """Base of `DensityRegressor` and `DensityClassifier`; not for use by itself."""
+
+    columns_: Columns | None
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         verbose: bool = False,
         checkpoint: str | Path | None = None,
         n_draws: int = 64,
+        categorical_features: Any = "from_dtype",
     ) -> None:
         self.mixup = mixup
         self.network = network
@@ -97,12 +101,13 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         self.verbose = verbose
         self.checkpoint = checkpoint
         self.n_draws = n_draws
+        self.categorical_features = categorical_features
 
     # -- what a subclass adds ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
-        """Features, numerical targets and the family, all checked; sets what describes the targets."""
+    def _validate_fit(self, y: Any) -> tuple[NDArray[Any], Family]:
+        """Numerical targets and the family, both checked; sets what describes the targets."""
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 
@@ -122,8 +127,9 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : array-like or sparse, (n, F), or (n, ...) for a `network` of your own
-            Numbers. A sparse table is made dense, up to 4 GiB.
+        X : array-like, DataFrame or sparse, (n, F), or (n, ...) for a `network` of your own
+            A table as it is: numbers, booleans, text, categories, dates, with gaps; see `categorical_features`. A
+            sparse one is made dense, up to 4 GiB. Rows that are no table hold numbers without gaps.
         y : array-like, (n,); for a regressor also (n, d)
         sample_weight : array-like, (n,), optional
             Non-negative, in any unit. A row of weight two counts exactly like the row twice, a row of weight zero not
@@ -136,9 +142,9 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
             it. Searches pass them on by metadata routing, ``set_fit_request(groups=True)``.
         sample_weight_val : array-like, (m,), optional
             Of the rows of `X_val`, which weigh one each without it, also where those of X have weights.
-        X_unlabelled : array-like or sparse, (k, ...), optional
-            Rows whose targets are not known, of the shape of X. Predictions for mixtures of them are drawn to what a
-            moving average of the network says of each: unsupervised mixup, see `probmix.mixup.Consistency`. Units
+        X_unlabelled : array-like, DataFrame or sparse, (k, ...), optional
+            Rows whose targets are not known, with the columns of X. Predictions for mixtures of them are drawn to what
+            a moving average of the network says of each: unsupervised mixup, see `probmix.mixup.Consistency`. Units
             come from X, and counts are over the mean exposure. The steps of a pipeline do not transform them.
 
         Returns
@@ -148,8 +154,8 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            For text, NaN or infinite features, targets outside the support of the family, unknown names, parameters out
-            of range, or too few rows; before any work is done.
+            For infinite features, targets that are missing or outside the support of the family, unknown names,
+            parameters out of range, or too few rows; before any work is done.
         RuntimeError
             If training diverged.
 
@@ -186,13 +192,17 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         """Everything that training needs, checked, and the parts of the rows unless other rows judge."""
         mixup, options = self._check_parameters()
         check_held_out(self.validation, given, held_out)
-        X: Any = as_numbers(given.X, "X")
-        if (self.network is None or isinstance(self.network, NetworkSpec)) and getattr(X, "ndim", 2) > 2:
+        X: Any = as_numpy(given.X)
+        if (self.network is None or isinstance(self.network, NetworkSpec)) and len(shape_of(X)) > 2:
             raise ValueError(
-                f"X must be a table (n, F) for a built-in network; got shape {X.shape}. Pass a `network` that "
+                f"X must be a table (n, F) for a built-in network; got shape {shape_of(X)}. Pass a `network` that "
                 "takes such rows, or flatten them."
             )
-        x, targets, family = self._validate_fit(X, as_numpy(given.y))
+        check_row_count(self, X)
+        targets, family = self._validate_fit(as_numpy(given.y))
+        check_consistent_length(X, targets)
+        given = given.with_checked_weights(len(targets))
+        x = learn_columns(self, X, given.sample_weight)
         check_pool(self.pool, family)
         rows = given.rows(x, targets, family)
         family = family.for_targets(rows.y, rows.weight)
@@ -242,7 +252,8 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         # a family of vectors has all targets in one set of parameters
         num_targets = rows.y.shape[1] if rows.y.ndim == 2 and not family.event_dim else None
         network = network_of(self.network, self.hidden_layer_sizes)
-        return build_network(network, family, tuple(rows.x.shape[1:]), num_targets, task.keys, task.mixup)
+        layout = None if self.columns_ is None else self.columns_.layout
+        return build_network(network, family, tuple(rows.x.shape[1:]), num_targets, task.keys, task.mixup, layout)
 
     def _train(self, task: Task) -> tuple[MemberNetwork, TargetScaler, TrainingResult]:
         device = check_device(self.device)
@@ -345,6 +356,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -7,7 +7,16 @@ from torch import Tensor
 from ..families import Family
 from ..mixup import Mixup
 from ..mixup.config import ENDS
-from ..networks import EMBEDDING, MLP, DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec, StackedNetwork
+from ..networks import (
+    EMBEDDING,
+    MLP,
+    ColumnLayout,
+    DensityNetwork,
+    MemberNetwork,
+    NetworkLike,
+    NetworkSpec,
+    StackedNetwork,
+)
 from .checks import check_layer_sizes
 
 
@@ -34,6 +43,7 @@ def build_network(
     num_targets: int | None,
     keys: Tensor,
     mixup: Mixup,
+    layout: ColumnLayout | None = None,
 ) -> MemberNetwork:
     """A built-in network, or the user's own, with the variance network that a mixup needs.
 
@@ -45,9 +55,9 @@ def build_network(
     place = mixup.layers[0] if mixup.layers else EMBEDDING
     built: MemberNetwork
     if isinstance(network, NetworkSpec):
-        built = DensityNetwork(family, input_shape[0], network, num_targets, len(keys), mixup.embedding, place)
+        built = DensityNetwork(family, input_shape[0], network, num_targets, len(keys), mixup.embedding, place, layout)
     else:
-        built = StackedNetwork(family, network, input_shape, num_targets, keys, mixup.embedding, place)
+        built = StackedNetwork(family, network, input_shape, num_targets, keys, mixup.embedding, place, layout)
     for place in mixup.layers:
         if place not in ENDS:
             built.check_place(place)

@@ -10,7 +10,6 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from .._answers import draws_of
-from .._numbers import cells_named
 from ..families import Categorical, Family
 from .base import DensityEstimator
 from .labels import class_labels
@@ -27,14 +26,15 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`. Several are the candidates of a stack, as in `DensityRegressor`.
     network, hidden_layer_sizes, n_members, pool, max_epochs, batch_size, learning_rate, weight_decay, \
-    validation, validation_fraction, patience, device, random_state, verbose, checkpoint, n_draws
+    validation, validation_fraction, patience, device, random_state, verbose, checkpoint, n_draws, categorical_features
         As in `DensityRegressor`.
 
     Attributes
     ----------
     classes_ : ndarray, (n_classes,)
         Sorted; class k of the predicted distribution is ``classes_[k]``.
-    family_, mixup_, network_, seed_, validation_curve_, best_epoch_, oof_log_prob_, n_features_in_, feature_names_in_
+    family_, mixup_, network_, seed_, validation_curve_, best_epoch_, oof_log_prob_, columns_, n_features_in_, \
+    feature_names_in_
         As in `DensityRegressor`.
     candidates_, stack_
         As there; in place of the CRPS there is the Brier score, :math:`\sum_k (p_k - 1[y = k])^2`.
@@ -52,17 +52,14 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     # the mixin would bring the accuracy, which says nothing of a density
     score = DensityEstimator.score
 
-    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
+    def _validate_fit(self, y: Any) -> tuple[NDArray[Any], Family]:
         # without y there is an error in scikit-learn's own words
-        y = y if y is None else class_labels(y)
-        own = self.network is not None
-        with cells_named(X=X):
-            x, labels = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2, allow_nd=own)
+        labels = validate_data(self, y=y if y is None else class_labels(y))
         check_classification_targets(labels)
         self.classes_, indices = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"a classifier needs at least 2 classes in y; got one class, {self.classes_[0]!r}.")
-        return x, indices.astype(np.float64), Categorical(len(self.classes_))
+        return indices.astype(np.float64), Categorical(len(self.classes_))
 
     def _strata(self, y: Tensor) -> Tensor:
         present = y.unique().long().numpy()

@@ -13,18 +13,20 @@ from ..networks import MemberNetwork
 _BEYOND, _UNITS = 1.0, 10.0
 
 
-def warn_far_out(x: NDArray[np.float64], network: MemberNetwork, names: NDArray[np.object_] | None) -> None:
-    """Warn, once a call, if rows of a table are far outside what the network was trained on.
+def warn_far_out(x: NDArray[np.float64], network: MemberNetwork, has_names: bool) -> None:
+    """Warn, once a call, if rows of a table have numbers far outside what the network was trained on.
 
     Parameters
     ----------
     x : ndarray, (n, F) or (n, ...)
+        As it is stored.
     network : MemberNetwork
         Fitted.
-    names : ndarray of str, (F,), or None
-        Of the columns.
+    has_names : bool
+        Whether the user's columns have names.
     """
-    if x.ndim != 2:
+    layout = network.layout
+    if layout is None:
         return
     units = (network.low.amin(0), network.high.amax(0), network.loc[0], network.scale.amax(0))
     low, high, centre, scale = (unit.squeeze(0).cpu().numpy() for unit in units)
@@ -39,7 +41,7 @@ def warn_far_out(x: NDArray[np.float64], network: MemberNetwork, names: NDArray[
     if not far.any():
         return
     row, column = np.unravel_index(z.argmax(), z.shape)
-    label = f"column {column}" if names is None else f"column {column}, {str(names[column])!r},"
+    label = f"column {layout.sources[column]}" + (f", {layout.names[column]!r}," if has_names else "")
     place = candidates[row]
     warnings.warn(
         f"{far.sum()} of {len(x)} rows of X lie far outside the training range, which no network has learned anything "

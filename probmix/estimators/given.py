@@ -44,6 +44,10 @@ class Given:
         columns = {one.name: getattr(self, one.name) for one in fields(self)}
         return Given(**{name: _safe_indexing(one, numbers) for name, one in columns.items() if one is not None})
 
+    def with_checked_weights(self, rows: int) -> "Given":
+        """The same with weights, if there are any, that can be those of so many rows, as a tensor."""
+        return replace(self, sample_weight=_weights(self.sample_weight, rows, "sample_weight"))
+
     def rows(self, x: NDArray[np.float64], y: NDArray[np.float64], family: Family, suffix: str = "") -> Rows:
         """The rows, whose features and targets have been checked, of a fit with a family.
 

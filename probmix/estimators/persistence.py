@@ -14,6 +14,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .._files import write_atomically
+from ..columns import Columns
+from ..columns.kinds import NUMBER
+from ..columns.numbers import NumberColumn
 from ..families import Family, TargetScaler, canonical_name, get
 from ..mixup import Mixup
 from ..mixup.registry import is_registered, registered
@@ -25,8 +28,9 @@ from ..training.schedules import Schedule, schedule_named
 from .building import build_network
 from .out_of_fold import OutOfFold
 
-# Files of the format before hold neither a clip of the inputs nor bounds of the head, for there were none.
-_FORMAT, _BEFORE = "probmix-3", "probmix-2"
+# Those of the second format hold neither a clip of the inputs nor bounds of the head, those of the third no columns,
+# for there were none.
+_FORMAT, _BEFORE = "probmix-4", ("probmix-2", "probmix-3")
 # Of safetensors it is 100 MB, in which quotation marks count twice.
 _LARGEST_HEADER = 95_000_000
 _FITTED = (
@@ -48,6 +52,7 @@ class FittedEstimator(Protocol):
     mixup_: Mixup
     network_: MemberNetwork
     seed_: int
+    columns_: Columns | None
     scaler_: TargetScaler
     rescaling_: Rescaling | None
     validation_curve_: NDArray[np.float64]
@@ -110,6 +115,7 @@ def contents(estimator: FittedEstimator) -> tuple[dict[str, Any], dict[str, Tens
         "fitted": {name: _encode(name, getattr(estimator, name)) for name in _FITTED if name in vars(estimator)},
         "num_targets": network.num_targets,
         "input_shape": list(network.input_shape),
+        "columns": None if estimator.columns_ is None else estimator.columns_.state(),
     }
     return header, tensors
 
@@ -165,7 +171,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{str(path)!r} is not a safetensors file: {error}.") from error
     with opened as file:
         metadata = file.metadata() or {}
-        if metadata.get("format") not in (_FORMAT, _BEFORE):
+        if metadata.get("format") not in (_FORMAT, *_BEFORE):
             raise ValueError(
                 f"{str(path)!r} is not an estimator saved by this version of probmix: "
                 f"its format is {metadata.get('format')!r}, expected {_FORMAT!r}."
@@ -186,7 +192,9 @@ def restore(
     state = _under("network.", tensors)
     n_members, input_shape, num_targets = len(state["loc"]), tuple(header["input_shape"]), header["num_targets"]
     keys = member_keys(estimator.seed_, n_members)
-    built = build_network(network, family, input_shape, num_targets, keys, estimator.mixup_)
+    columns = estimator.columns_ = _columns(estimator, header, state["loc"])
+    layout = None if columns is None else columns.layout
+    built = build_network(network, family, input_shape, num_targets, keys, estimator.mixup_, layout)
     if isinstance(built, DensityNetwork):
         built = built.double()
         # as the layers were called when there was nothing but the perceptron
@@ -222,6 +230,20 @@ def spec_of(header: dict[str, Any]) -> NetworkSpec | None:
 def of_candidate(number: int, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a candidate of a stack."""
     return _under(f"candidate.{number}.", tensors)
+
+
+def _columns(estimator: FittedEstimator, header: dict[str, Any], loc: Tensor) -> Columns | None:
+    """What the fit learned of the columns: in files from before that, that all are numbers without gaps."""
+    if "columns" in header:
+        return None if header["columns"] is None else Columns.from_state(header["columns"])
+    if len(header["input_shape"]) > 1:
+        return None
+    names = getattr(estimator, "feature_names_in_", None)
+    count = header["input_shape"][0]
+    called = [f"column {place}" for place in range(count)] if names is None else names
+    middle = loc.median(0).values.flatten().tolist()
+    encoders = (NumberColumn(name, NUMBER, fill) for name, fill in zip(called, middle, strict=True))
+    return Columns(tuple(encoders), None if names is None else tuple(names))
 
 
 def _check_architecture(expected: dict[str, Tensor], stored: dict[str, Tensor]) -> None:

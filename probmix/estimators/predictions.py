@@ -25,7 +25,7 @@ from ..pooling import linear_pool
 from ..random import member_keys
 from .checks import check_device, check_exposure, check_integer, check_pool
 from .far_out import warn_far_out
-from .rows import check_rows
+from .rows import as_tensor, check_rows
 
 
 class Predictions(ABC):
@@ -61,8 +61,8 @@ class Predictions(ABC):
         check_pool(self.pool, self.family_)
         check_integer("n_draws", self.n_draws, 1)
         table = check_rows(self, X, self.input_shape_, "X")
-        warn_far_out(table, self.network_, getattr(self, "feature_names_in_", None))
-        return torch.tensor(table), check_exposure(exposure, len(table))
+        warn_far_out(table, self.network_, has_names=hasattr(self, "feature_names_in_"))
+        return as_tensor(table), check_exposure(exposure, len(table))
 
     @torch.no_grad()
     def _params_of(self, x: Tensor, log_exposure: Tensor | None, members: Tensor | None = None) -> Tensor:

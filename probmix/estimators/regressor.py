@@ -106,6 +106,11 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         outliers. The best epoch is chosen by the same. Mixtures of negative binomials, which they are under ProbMix,
         have a CRPS that costs several times as much as their likelihood.
 
+    categorical_features : "from_dtype", None or array-like of str, int or bool
+        Which columns of X are categories, as in scikit-learn's `HistGradientBoostingRegressor`. By their dtype it is
+        those of text, categories and other objects, and truth values with gaps. With None, or a list of names, numbers
+        or marks, all others must hold numbers, truth values or times.
+
     Attributes
     ----------
     family_ : Family
@@ -140,6 +145,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         Of a stack: a line of each candidate, in the order of `candidates_`. Its family and mixup; its weight in the
         prediction, zero if it is dropped; mean NLL and CRPS of the rows that judge, with the standard errors of the
         paired differences to the best candidate, zero for the best itself; and the seconds of its training.
+    columns_ : Columns or None
+        What the fit has learned of the columns of X: levels, medians, dates; None for rows that are no table.
     n_features_in_ : int
         Length of the second axis of X.
     feature_names_in_ : ndarray of str, where X had names
@@ -211,6 +218,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         checkpoint: str | Path | None = None,
         n_draws: int = 64,
         loss: str = "nll",
+        categorical_features: Any = "from_dtype",
     ) -> None:
         super().__init__(
             mixup=mixup,
@@ -230,6 +238,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
             verbose=verbose,
             checkpoint=checkpoint,
             n_draws=n_draws,
+            categorical_features=categorical_features,
         )
         self.family: Any = family
         self.loss = loss
@@ -256,8 +265,9 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
 
         Parameters
         ----------
-        X : array-like or sparse, (n, F), or (n, ...) for a `network` of your own
-            Numbers. A sparse table is made dense, up to 4 GiB.
+        X : array-like, DataFrame or sparse, (n, F), or (n, ...) for a `network` of your own
+            A table as it is: numbers, booleans, text, categories, dates, with gaps; see `categorical_features`. A
+            sparse one is made dense, up to 4 GiB. Rows that are no table hold numbers without gaps.
         y : array-like, (n,) or (n, d)
         sample_weight : array-like, (n,), optional
             Non-negative, in any unit. A row of weight two counts exactly like the row twice, a row of weight zero not
@@ -274,9 +284,9 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
             it. Searches pass them on by metadata routing, ``set_fit_request(groups=True)``.
         sample_weight_val : array-like, (m,), optional
             Of the rows of `X_val`, which weigh one each without it, also where those of X have weights.
-        X_unlabelled : array-like or sparse, (k, ...), optional
-            Rows whose targets are not known, of the shape of X. Predictions for mixtures of them are drawn to what a
-            moving average of the network says of each: unsupervised mixup, see `probmix.mixup.Consistency`. Units
+        X_unlabelled : array-like, DataFrame or sparse, (k, ...), optional
+            Rows whose targets are not known, with the columns of X. Predictions for mixtures of them are drawn to what
+            a moving average of the network says of each: unsupervised mixup, see `probmix.mixup.Consistency`. Units
             come from X, and counts are over the mean exposure. The steps of a pipeline do not transform them.
 
         Returns
@@ -286,8 +296,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         Raises
         ------
         ValueError
-            For text, NaN or infinite features, targets outside the support of the family, unknown names, parameters out
-            of range, exposures that are not positive, or too few rows; before any work is done.
+            For infinite features, targets that are missing or outside the support of the family, unknown names,
+            parameters out of range, exposures that are not positive, or too few rows; before any work is done.
         RuntimeError
             If training diverged.
 
@@ -301,24 +311,15 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         held_out = Given(X_val, y_val, sample_weight_val, exposure_val)
         return self._fit(Given(X, y, sample_weight, exposure, groups), held_out, X_unlabelled)
 
-    def _validate_fit(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Family]:
+    def _validate_fit(self, y: Any) -> tuple[NDArray[Any], Family]:
         if isinstance(self.family, Categorical) or self._family_name() == "categorical":
             raise ValueError("the categorical family is for classes; use DensityClassifier.")
         y = as_numbers(y, "y")
-        with cells_named(X=X, y=y):
-            x, targets = validate_data(
-                self,
-                X,
-                y,
-                dtype=np.float64,
-                multi_output=True,
-                y_numeric=True,
-                ensure_min_samples=2,
-                allow_nd=self.network is not None,
-            )
+        with cells_named(y=y):
+            targets = validate_data(self, y=y, multi_output=True, y_numeric=True)
         targets = targets.astype(np.float64)
         check_size(targets, "y")
-        return x, targets, get(self.family)
+        return targets, get(self.family)
 
     def _family_name(self) -> str | None:
         return canonical_name(self.family) if isinstance(self.family, str) else None

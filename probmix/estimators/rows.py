@@ -7,10 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import _check_feature_names, check_array, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _get_feature_names,
+    _num_samples,
+    check_array,
+    validate_data,
+)
 from torch import Tensor
 
-from .._numbers import as_numbers, cells_named
+from .._numbers import as_numbers, as_numpy, cells_named
+from ..columns import Columns
 from ..training import Rows
 
 Array = NDArray[np.float64]
@@ -76,28 +84,83 @@ def scaled(weights: Array) -> Array:
     return scaled
 
 
-def check_rows(estimator: object, X: object, shape: tuple[int, ...], name: str) -> Array:
-    """Features of rows of the shape that the fit saw, under the same names.
+def shape_of(X: Any) -> tuple[int, ...]:
+    """The shape of what has one, or becomes an array that has."""
+    return tuple(X.shape if hasattr(X, "shape") else np.asarray(X).shape)
+
+
+def check_row_count(estimator: object, X: Any) -> None:
+    """Raise unless there are two rows: one trains and one judges, or tells how far others are."""
+    if _num_samples(X) < 2:
+        raise ValueError(
+            f"Found array with {_num_samples(X)} sample(s) (shape={shape_of(X)}) while a minimum of 2 is required by "
+            f"{type(estimator).__name__}."
+        )
+
+
+def learn_columns(estimator: Any, X: Any, weights: Tensor | None) -> Array:
+    """Learn what the columns of X are, and set `columns_`, `n_features_in_` and `feature_names_in_`.
+
+    Parameters
+    ----------
+    estimator : DensityEstimator
+    X : array-like, DataFrame or sparse, (n, F) or (n, ...)
+    weights : Tensor, (n,), or None
+
+    Returns
+    -------
+    ndarray, float64, (n, f) or (n, ...)
+        The rows as they are stored.
 
     Raises
     ------
     ValueError
-        For other shapes or names, text, NaN or infinite numbers.
+        For columns of which nothing can be learned, by their names.
     """
-    X = as_numbers(X, name)
-    if len(shape) == 1 and name == "X":
-        # a table: in scikit-learn's own words
+    if len(shape_of(X)) > 2:
+        X = as_numbers(X, "X")
         with cells_named(X=X):
-            table: Array = validate_data(estimator, X, dtype=np.float64, reset=False)
-        return table
+            x: Array = validate_data(estimator, X, dtype=np.float64, allow_nd=True)
+        estimator.columns_ = None
+        return x
+    of_rows = None if weights is None else weights.numpy()
+    columns, x = Columns.fit(X, categorical_features=estimator.categorical_features, sample_weight=of_rows)
+    estimator.columns_, estimator.n_features_in_ = columns, columns.n_features_in_
+    if columns.feature_names_in_ is not None:
+        estimator.feature_names_in_ = columns.feature_names_in_
+    return x
+
+
+def check_rows(estimator: Any, X: Any, shape: tuple[int, ...], name: str) -> Array:
+    """Rows as they are stored, of a table with the columns that the fit saw, or of the shape of a row there.
+
+    Raises
+    ------
+    ValueError
+        For other shapes or columns, and for infinite numbers; of what is no table also for text and NaN.
+    """
+    X = as_numpy(X)
+    if estimator.columns_ is not None:
+        if name != "X":
+            _check_shape(X, (estimator.n_features_in_,), name, has_names=_get_feature_names(X) is not None)
+        elif _get_feature_names(X) is None and len(shape_of(X)) == 2:
+            # in scikit-learn's own words
+            _check_n_features(estimator, X, reset=False)
+        x: Array = estimator.columns_.transform(X, name)
+        return x
+    X = as_numbers(X, name)
     with cells_named(**{name: X}):
-        x: Array = check_array(
-            X, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name, ensure_min_samples=0
-        )
-    if x.shape[1:] != shape:
-        expected = ", ".join(map(str, ("n", *shape)))
-        raise ValueError(f"{name} must have shape ({expected}), as X in the fit; got {x.shape}.")
-    if not len(x):
-        raise ValueError(f"{name} must have at least one row; got none.")
+        x = check_array(X, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name, ensure_min_samples=0)
+    _check_shape(x, shape, name)
     _check_feature_names(estimator, X, reset=False)
     return x
+
+
+def _check_shape(X: Any, shape: tuple[int, ...], name: str, has_names: bool = False) -> None:
+    """Raise unless there are rows, of that shape; columns that have names are to be found by them."""
+    found = shape_of(X)
+    if found[1:] != shape and not (has_names and len(found) == 2):
+        expected = ", ".join(map(str, ("n", *shape)))
+        raise ValueError(f"{name} must have shape ({expected}), as X in the fit; got {found}.")
+    if not found[0]:
+        raise ValueError(f"{name} must have at least one row; got none.")

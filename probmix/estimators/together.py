@@ -53,7 +53,8 @@ def fit_together(
     -------
     list of estimators
         The i-th one is, to float tolerance, ``clone(estimator).set_params(random_state=random_states[i])`` fitted to
-        ``X[splits[i]], y[splits[i]]``. Parts of different lengths, and of different classes, are trained apart.
+        ``X[splits[i]], y[splits[i]]``. Parts of different lengths, of different classes, and in whose columns there are
+        different levels or gaps, are trained apart.
 
     Raises
     ------
@@ -91,7 +92,9 @@ def fit_together(
     prepared = [fit._prepare(given.take(np.asarray(split)), Given()) for fit, split in zip(fits, splits, strict=True)]
     alike: dict[tuple[object, ...], list[int]] = {}
     for number, (task, _) in enumerate(prepared):
-        alike.setdefault((task.objective, *_shapes(task.data)), []).append(number)
+        columns = fits[number].columns_
+        layout = None if columns is None else columns.layout
+        alike.setdefault((task.objective, layout, *_shapes(task.data)), []).append(number)
     for numbers in alike.values():
         _fit_group([fits[number] for number in numbers], [prepared[number] for number in numbers])
     return fits
