@@ -187,6 +187,11 @@ def test_of_dates_without_a_time_only_what_varies_is_stored(values):
     check_kept(pd.DataFrame({"a": values}), columns, stored)
 
 
+def test_weeks_begin_on_monday():
+    _, stored = fit_column(pd.date_range("1969-12-29", periods=7))
+    assert stored[:, :2].tolist() == [[day - 3, day] for day in range(7)]
+
+
 def test_noon_and_midnight_differ_in_one_part_only():
     """The sine of half a turn is rounding, which no unit may blow up."""
     columns, stored = fit_column(pd.to_datetime(["2020-01-01 00:00", "2020-01-01 12:00"]))
@@ -331,6 +336,22 @@ def test_of_many_levels_the_most_frequent_have_codes():
     assert columns.layout.n_levels == (255,)
 
 
+@pytest.mark.parametrize(("frequent", "rare", "codes"), [(255, 0, 255), (254, 1, 255), (255, 1, 255), (256, 0, 255)])
+def test_there_are_255_codes_at_most(frequent, rare, codes):
+    cells = [f"{one}a" for one in range(frequent) for _ in range(12)] + [f"{one}b" for one in range(rare)]
+    layout = fit_column(cells)[0].layout
+    assert layout.n_levels == (codes,)
+    assert fit_column([*cells, None])[0].layout.n_levels == (255,)
+
+
+def test_equal_numbers_are_one_level_whatever_their_type():
+    columns, stored = fit_column(pd.Categorical([3, 1, 2]))
+    for same in ([3.0, 1.0, 2.0], np.array([3, 1.0, Decimal(2)], dtype=object), pd.array([3, 1, 2], dtype="Int8")):
+        np.testing.assert_array_equal(columns.transform(pd.DataFrame({"a": same})), stored)
+    flags = fit_column(pd.array([True, None, False], dtype="boolean"))[0]
+    assert flags.transform(pd.DataFrame({"a": [0, 1.0]})).tolist() == [[0], [1]]
+
+
 def test_identifiers_have_255_codes():
     X = pd.DataFrame({"id": [f"customer {one}" for one in range(5_000)]})
     columns, stored = Columns.fit(X)
@@ -396,6 +417,19 @@ def test_a_row_of_weight_two_is_two_rows_and_one_of_weight_zero_none():
     assert Columns.fit(X, sample_weight=np.full(len(X), 0.1))[0] == Columns.fit(X)[0]
     gap = pd.DataFrame({"a": [1.0, None, 2.0], "b": ["x", "y", None], "c": [0, 1, 0]})
     assert Columns.fit(gap, sample_weight=[1, 0, 1])[0].layout.names == ("a", "b")
+    flags = pd.DataFrame({"a": pd.array([True, None, False], dtype="boolean")})
+    assert Columns.fit(flags, sample_weight=[1, 0, 1])[0].layout.kinds == ("number",)
+
+
+def test_medians_are_those_of_rows_by_their_weights():
+    rng = np.random.default_rng(4)
+    for n in range(1, 40):
+        values, weights = rng.integers(0, 9, n) / 7, rng.integers(0, 4, n)
+        weights[0] += 1
+        X = pd.DataFrame({"a": [*values, None], "b": range(n + 1)})
+        _, stored = Columns.fit(X, sample_weight=0.3 * np.append(weights, 1))
+        rows = np.repeat(values, weights)
+        assert stored[-1, 0] == np.median(rows) or np.ptp(rows) == 0
 
 
 LISTED = pd.DataFrame(
