@@ -207,6 +207,10 @@ class DensityNetwork(MemberNetwork):
         at_most = super().rows_at_once(draws), rows // (self.n_members * draws)
         return max(1, min(at_most))
 
+    def settle(self, draws: bool) -> None:
+        # looked at, it is known
+        _ = self._widest
+
     @cached_property
     def _widest(self) -> int:
         """Numbers of a row in the largest tensor of a forward pass, of one member: by how much two rows take more."""
