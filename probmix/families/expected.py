@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from inspect import signature
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from .label import Label
+
+Result = TypeVar("Result")
 
 
 class Density(Protocol):
@@ -38,7 +40,7 @@ def _evaluate(
     return loss if log_base_excess is None else loss - log_base_excess
 
 
-def signed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def signed(function: Callable[..., Result]) -> Callable[..., Result]:
     """The function with its signature, which torch otherwise works out anew at every call: a tenth of a small step."""
     function.__dict__["__signature__"] = signature(function)
     return function

@@ -16,7 +16,7 @@ from .gaussian import Gaussian
 from .label import Label, TargetScaler
 from .links import soft_limit, soft_limit_inverse
 from .mixture_gradients import convexity_gap, mixture_log_prob
-from .tools import first, weighted_mean
+from .tools import first, in_planes, weighted_mean
 
 # Logits of the weights lie within this of zero, and no component has less than this share of an equal weight: one that
 # had none would never be given a gradient again.
@@ -134,10 +134,11 @@ class Mixture(Family):
 
     def constrain(self, raw: Tensor) -> Tensor:
         logits = soft_limit(raw.narrow(-1, 0, self.n_components), _LOGIT_LIMIT)
-        # torch's softmax is slow along so short an axis
-        weights = (logits - logits.logsumexp(-1, keepdim=True)).exp()
+        # torch's softmax is slow along so short an axis; within the limits nothing overflows
+        weights = logits.exp()
+        weights = weights / weights.sum(-1, keepdim=True)
         log_weights = torch.add(_LEAST_WEIGHT / self.n_components, weights, alpha=1 - _LEAST_WEIGHT).log()
-        return self._joined(log_weights, self.base.constrain(self._of_components(raw)))
+        return self._joined(log_weights, self.base.constrain(in_planes(self._of_components(raw))))
 
     def unconstrain(self, eta: Tensor) -> Tensor:
         log_weights, params = self.split(eta)

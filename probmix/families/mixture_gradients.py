@@ -11,7 +11,7 @@ from .exponential_family import ExponentialFamily
 
 def mixture_log_prob(base: ExponentialFamily, log_weights: Tensor, params: Tensor, y: Tensor) -> Tensor:
     """Log-density of mixtures, float64: (*B, K), (*B, K, P), (*B, 1) -> (*B,); weights may have any sum."""
-    log_prob: Tensor = _LogProb.apply(base, log_weights, params, y)
+    log_prob: Tensor = _LogProb.apply(base, log_weights, params, y)[0]
     return log_prob
 
 
@@ -49,19 +49,23 @@ class _LogProb(torch.autograd.Function):
 
     @staticmethod
     @signed
-    def forward(base: ExponentialFamily, log_weights: Tensor, params: Tensor, y: Tensor) -> Tensor:
-        return (log_weights + base._log_prob(params, y)).logsumexp(-1) - log_weights.logsumexp(-1)
+    def forward(base: ExponentialFamily, log_weights: Tensor, params: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        joint = log_weights + base._log_prob(params, y)
+        return joint.logsumexp(-1) - log_weights.logsumexp(-1), joint
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         base, log_weights, params, y = inputs
         ctx.base = base
-        ctx.save_for_backward(log_weights, params, y)
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(log_weights, params, y, output[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        log_weights, params, y = ctx.saved_tensors
-        joint = log_weights + ctx.base._log_prob(params, y)
+        log_weights, params, y, joint = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # it is to be differentiated further, for which what was found then is a constant
+            joint = log_weights + ctx.base._log_prob(params, y)
         gradient = gradients[0].unsqueeze(-1)
         shares = gradient * _exp_normalised(joint)
         of_params = shares.unsqueeze(-1) * ctx.base.residual(params, y)

@@ -8,6 +8,11 @@ from torch import Tensor
 _Kind = TypeVar("_Kind", bound=torch.distributions.Distribution)
 
 
+def in_planes(values: Tensor) -> Tensor:
+    """The same parameters, (*B, K), all first ones together in memory, and so on: torch is several times as quick."""
+    return values.movedim(-1, 0).contiguous().movedim(0, -1)
+
+
 def first(params: Tensor) -> Tensor:
     """The first parameter: (*B, K) -> (*B,); not by an index, which fake tensors lack where there is no GPU."""
     return params.select(-1, 0)
