@@ -126,3 +126,17 @@ def test_gradients_of_the_parameters_in_training_are_those_of_autograd(twice):
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
         assert bool((one != 0).any())
+
+
+def test_gradients_may_be_asked_for_again_and_half_precision_comes_near_them():
+    module = drawn(Periodic(5, 3, 0.5)).train()
+    z = torch.randn(3, 7, 2, generator=torch.Generator().manual_seed(2))
+    parameters = list(module.parameters())
+    loss = module(z).square().sum()
+    first = torch.autograd.grad(loss, parameters, retain_graph=True)
+    for one, other in zip(first, torch.autograd.grad(loss, parameters), strict=True):
+        assert torch.equal(one, other)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = module(z).float().square().sum()
+    for one, other in zip(first, torch.autograd.grad(loss, parameters), strict=True):
+        assert (one - other).abs().max() < 0.02 * one.abs().max()

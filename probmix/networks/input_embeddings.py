@@ -128,7 +128,7 @@ class _Trained(torch.autograd.Function):
         # g, and g times x under it
         both = given.new_empty(len(given), 2 * given.shape[1], given.shape[2])
         before, times_column = both.chunk(2, 1)
-        torch.mul(given, embedded.sign_(), out=before)
+        torch.mul(given, embedded.sign(), out=before)
         torch.mul(before, columns, out=times_column)
         of_weight, of_angle = torch.bmm(both, waves.mT).chunk(2, 1)
         (cosine_weight, sine_weight), (of_cosine, of_sine) = _by_column(weight).chunk(2, 2), of_angle.chunk(2, 2)
