@@ -1,6 +1,6 @@
 """Conditional densities with neural networks, regularised by probabilistic mixup."""
 
-from . import adapters, calibration, families, mixup, scores
+from . import adapters, calibration, families, mixup, scores, stacking
 from .calibration import ConformalRegressor, RecalibratedRegressor
 from .estimators import DensityClassifier, DensityRegressor, fit_together, load
 from .fusion import fuse_at
@@ -30,4 +30,5 @@ __all__ = [
     "mixup",
     "mixup_loss",
     "scores",
+    "stacking",
 ]

@@ -105,6 +105,27 @@ def test_rows_that_judge_several_members_are_judged_by_their_pool():
     np.testing.assert_allclose(model.stack_["weight"], stack_weights(log_prob, share), atol=1e-6)
 
 
+def test_rows_are_judged_a_block_at_a_time(monkeypatch):
+    weight = RNG.uniform(size=90)
+    families = ["gaussian", "gaussian-mixture"]
+    model = DensityRegressor(families, "erm", n_members=4, loss="crps", **QUICK).fit(X, Y, weight)
+    monkeypatch.setattr("probmix.estimators.stack_fit._BLOCK", 7)
+    again = clone(model).fit(X, Y, weight)
+    columns = ["weight", "nll", "nll_error", "crps", "crps_error"]
+    np.testing.assert_allclose(again.stack_[columns], model.stack_[columns], rtol=1e-6, atol=1e-9)
+
+
+def test_of_many_rows_some_are_scored(monkeypatch):
+    monkeypatch.setattr("probmix.estimators.stack_fit._SCORED", 20)
+    settings = QUICK | {"n_members": 3, "validation": "folds"}
+    model = DensityRegressor(["gaussian", "gaussian-mixture"], "erm", **settings).fit(X, Y)
+    # evenly spaced in the order of y
+    chosen = Y.argsort()[np.linspace(0, 89, 20).round().astype(int)]
+    for one, mean, nll in zip(model.candidates_, model.stack_["crps"], model.stack_["nll"], strict=True):
+        assert crps(one.oof_dist(), torch.tensor(Y))[chosen].mean().item() == pytest.approx(mean, rel=1e-9)
+        assert -one.oof_log_prob_.mean() == pytest.approx(nll, rel=1e-9)
+
+
 def test_a_stack_of_one_thing_twice_is_the_thing():
     stack = DensityRegressor(["gaussian", Gaussian()], "erm", **QUICK).fit(X, Y)
     alone = DensityRegressor("gaussian", "erm", **QUICK).fit(X, Y)

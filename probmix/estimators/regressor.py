@@ -144,7 +144,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     stack_ : DataFrame
         Of a stack: a line of each candidate, in the order of `candidates_`. Its family and mixup; its weight in the
         prediction, zero if it is dropped; mean NLL and CRPS of the rows that judge, with the standard errors of the
-        paired differences to the best candidate, zero for the best itself; and the seconds of its training.
+        paired differences to the best candidate, zero for the best itself; and the seconds of its training. Of more
+        than 5,000 rows the CRPS is that of as many, evenly spaced in the order of y.
     columns_ : Columns or None
         What the fit has learned of the columns of X: levels, medians, dates; None for rows that are no table.
     n_features_in_ : int

@@ -29,6 +29,8 @@ from .parts import Parts
 Array = NDArray[np.float64]
 # Rows that are judged at once.
 _BLOCK = 1 << 14
+# Rows of which there is a CRPS: that of some mixtures takes up to a millisecond, and weights by it one of every pair.
+_SCORED = 5_000
 
 
 @dataclass
@@ -232,18 +234,21 @@ def _warn_of_rest(rest: list[Candidate]) -> None:
 
 def _weighed(fitted: list[Candidate], loss: str) -> pd.DataFrame:
     """The table of the candidates."""
-    log_probs, scores, weights = [], [], []
-    gram: Array = np.zeros((len(fitted), len(fitted)))
-    for distributions, y, weight in _judged(fitted):
+    rows, validation = _judging(fitted[0])
+    log_probs, weights = [], []
+    for distributions, y, weight in _judged(fitted, rows, validation):
         log_probs.append(np.stack([one.log_prob(y).numpy() for one in distributions]))
-        scores.append(np.stack([_score(one, y) for one in distributions]))
         weights.append(weight)
+    log_prob, weight = np.hstack(log_probs), np.hstack(weights)
+    scores, gram, weights = [], np.zeros((len(fitted), len(fitted))), []
+    for distributions, y, own in _judged(fitted, rows, _some(validation)):
+        scores.append(np.stack([_score(one, y) for one in distributions]))
+        weights.append(own)
         if loss == "crps":
-            gram += weight.sum() * crps_gram(distributions, y, weight)
-    log_prob, score, weight = np.hstack(log_probs), np.hstack(scores), np.hstack(weights)
-    share = weight / weight.sum()
-    nll, nll_error = _means(-log_prob, share)
-    mean, error = _means(score, share)
+            gram += own.sum() * crps_gram(distributions, y, own)
+    total = np.hstack(weights)
+    nll, nll_error = _means(-log_prob, weight)
+    mean, error = _means(np.hstack(scores), total)
     classes = isinstance(distributions[0], Categorical)
     names = ("brier", "brier_error") if classes else ("crps", "crps_error")
     estimators = [one.estimator for one in fitted]
@@ -251,7 +256,7 @@ def _weighed(fitted: list[Candidate], loss: str) -> pd.DataFrame:
         {
             "family": [family_label(getattr(one, "family", one.family_.name)) for one in estimators],
             "mixup": [mixup_label(one.mixup) for one in estimators],
-            "weight": crps_weights(gram / weight.sum()) if loss == "crps" else stack_weights(log_prob, weight),
+            "weight": crps_weights(gram / total.sum()) if loss == "crps" else stack_weights(log_prob, weight),
             "nll": nll,
             "nll_error": nll_error,
             names[0]: mean,
@@ -261,12 +266,13 @@ def _weighed(fitted: list[Candidate], loss: str) -> pd.DataFrame:
     )
 
 
-def _judged(fitted: list[Candidate]) -> Iterator[tuple[list[Distribution], Tensor, Array]]:
+def _judged(
+    fitted: list[Candidate], rows: Rows, validation: list[Tensor]
+) -> Iterator[tuple[list[Distribution], Tensor, Array]]:
     """What each candidate says of rows that judge it, their targets, and their weights, a block of rows at a time.
 
     By the members that a row judges, which are the same of all candidates: their pool.
     """
-    rows, validation = _judging(fitted[0])
     for start in range(0, len(rows), _BLOCK):
         own = [part[(part >= start) & (part < start + _BLOCK)] for part in validation]
         for groups in zip(*(one.estimator._judged(rows, own) for one in fitted), strict=True):
@@ -274,6 +280,15 @@ def _judged(fitted: list[Candidate]) -> Iterator[tuple[list[Distribution], Tenso
             weight = np.ones(len(numbers)) if rows.weight is None else rows.weight[numbers].numpy()
             densities = [one.estimator._pooled(eta) for one, (_, eta) in zip(fitted, groups, strict=True)]
             yield densities, rows.y[numbers], weight
+
+
+def _some(validation: list[Tensor]) -> list[Tensor]:
+    """Of rows that judge members, as many as are scored, evenly spaced among all that judge."""
+    numbers = torch.cat(validation).unique()
+    if len(numbers) <= _SCORED:
+        return validation
+    chosen = numbers[torch.linspace(0, len(numbers) - 1, _SCORED).round().long()]
+    return [part[torch.isin(part, chosen)] for part in validation]
 
 
 def _judging(one: Candidate) -> tuple[Rows, list[Tensor]]:
@@ -301,8 +316,9 @@ def _score(distribution: Distribution, y: Tensor) -> Array:
     return result
 
 
-def _means(values: Array, share: Array) -> tuple[Array, Array]:
+def _means(values: Array, weight: Array) -> tuple[Array, Array]:
     """Means of scores, (C, R), and the standard errors of their differences to the best."""
+    share = weight / weight.sum()
     with np.errstate(invalid="ignore"):
         means = values @ share
         best = values[np.nanargmin(means)] if np.isfinite(means).any() else values[0]
