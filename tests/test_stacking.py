@@ -258,6 +258,27 @@ def test_saved_and_pickled_stacks_predict_the_same(fitted, tmp_path):
         assert (again.n_members_, again.input_shape_) == (2, (2,))
 
 
+def test_stacks_of_tables_with_text_gaps_and_dates(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "size": np.where(np.arange(90) % 7, X[:, 0], np.nan),
+            "make": np.where(X[:, 1] > 0.5, "saab", np.where(X[:, 1] > 0, "volvo", None)),
+            "sold": pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(90), "D"),
+        }
+    )
+    model = DensityRegressor(["gamma", "lognormal"], "erm", n_members=2, validation="folds", **QUICK)
+    model.fit(frame, POSITIVE)
+    alone = DensityRegressor("gamma", "erm", n_members=2, validation="folds", **QUICK).fit(frame, POSITIVE)
+    np.testing.assert_array_equal(model.candidates_[0].predict(frame), alone.predict(frame))
+    unseen = frame.assign(make="fiat")[["sold", "size", "make"]]
+    model.save(tmp_path / "stack")
+    again = probmix.load(tmp_path / "stack")
+    np.testing.assert_array_equal(again.predict(unseen), model.predict(unseen))
+    assert again.columns_.state() == model.columns_.state()
+    with pytest.raises(ValueError, match="size"):
+        model.predict(frame.drop(columns="size"))
+
+
 def test_names_of_columns_are_looked_at(fitted):
     with pytest.raises(ValueError, match="feature names"):
         fitted.predict(pd.DataFrame(NEW, columns=["age", "width"]))
