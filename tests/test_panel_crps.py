@@ -76,7 +76,8 @@ def test_panels_agree_with_the_general_quadrature(mixture):
 @pytest.mark.parametrize("place", [0.37, 3.991, -2.0])
 def test_narrow_members_do_not_hide(weight, place, monkeypatch):
     # with hardly an edge to begin with
-    monkeypatch.setattr(by_panels, "_MOST_CUTS", 2)
+    monkeypatch.setattr(by_panels, "_CUTS", 2)
+    monkeypatch.setattr(by_panels, "_CUTS_WITH_DENSITY", 2)
     w = tensor(1 - weight, weight).expand(1, 2)
     wide, narrow = tensor(0.0, place), tensor(1.0, 1e-7)
     student = linear_pool(StudentT(tensor(5.0, 5.0), wide, narrow).expand((1, 2)), w)
@@ -98,13 +99,13 @@ def test_narrow_members_do_not_hide(weight, place, monkeypatch):
 
 
 def test_a_rise_behind_the_last_node_is_seen():
-    values = torch.zeros(12, 3).double()
+    values = torch.zeros(by_panels._NODES, 3).double()
     found = by_panels._hidden(values, torch.zeros(3).double(), tensor(0.0, 1e-5, 0.1))
     assert found[0] == 0
-    first = (1 - np.polynomial.legendre.leggauss(12)[0][-1]) / 2
+    first = (1 - np.polynomial.legendre.leggauss(by_panels._NODES)[0][-1]) / 2
     torch.testing.assert_close(found[1:], tensor(3 * first * 1e-10, 3 * first * 1e-2))
     # a polynomial that the nodes resolve has none
-    x = torch.from_numpy(gauss_legendre(12)[0])
+    x = torch.from_numpy(gauss_legendre(by_panels._NODES)[0])
     smooth = (0.5 + 0.5 * x).pow(7).unsqueeze(-1)
     assert by_panels._hidden(smooth, tensor(2.0**-7), tensor(1.0)).item() < 1e-12
 

@@ -32,10 +32,11 @@ from .scoring import (
 from .selection import select
 from .single_rows import single_rows
 
-_NODES = 12
+_NODES = 16
 _TOLERANCE, _ROUNDS = 1e-10, 50
-# Quantiles of the members at which panels begin, at most so many of a part; and of points where its density jumps.
-_MOST_CUTS, _MOST_KINKS = 12, 512
+# Quantiles of the members at which panels begin, so many of them at most: where edges cost as much as nodes, and where
+# they cost more; and of points where the density jumps.
+_CUTS, _CUTS_WITH_DENSITY, _MOST_KINKS = 6, 12, 512
 _LEVELS = (1e-10, 1e-6, 1e-3, 0.5, 1 - 1e-3, 1 - 1e-6, 1 - 1e-10)
 # Rows x components that are integrated together.
 _ROWS = 2**21
@@ -178,7 +179,8 @@ class _Integral:
         parts = [part for _, part in self.terms]
         places = torch.cat([cuts(part, _LEVELS) for part in parts]), torch.cat([atoms(part)[0] for part in parts])
         jumps = torch.cat([kinks(part) for part in parts])
-        some = [some_of(t, _MOST_CUTS) for t in places]
+        most = _CUTS_WITH_DENSITY if any(self.dense) else _CUTS
+        some = [some_of(t, most) for t in places]
         edges = [torch.stack([self.start, self.stop, self.y]), *some, some_of(jumps, _MOST_KINKS)]
         grid = torch.minimum(torch.maximum(torch.cat(edges), self.start), self.stop).sort(0).values
         blocks = grid.split(max(1, _BLOCK // max(1, self.cells * len(self.y))))
