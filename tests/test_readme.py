@@ -1,13 +1,16 @@
 """What the README and the guides in docs show runs, in the order in which it is shown, and their table is true."""
 
+import os
 import re
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
 import matplotlib as mpl
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from probmix import families, mixup
 from probmix.families import ExponentialFamily
@@ -60,6 +63,20 @@ def test_the_guide_to_mixup_runs(monkeypatch):
     monkeypatch.setattr("probmix.mixup.registry._PARTS", dict(mixup.registry._PARTS))
     namespace = run_blocks(DOCS / "mixup.md", monkeypatch)
     assert namespace["by_name"].mixup == "c-probmix"
+
+
+@pytest.mark.skipif("PROBMIX_DATA" not in os.environ, reason="needs the folder of data sets, PROBMIX_DATA")
+def test_the_guide_to_tables_runs(monkeypatch):
+    assert len(code_blocks(DOCS / "tables.md")) == 4
+    monkeypatch.setitem(mpl.rcParams, "backend", "agg")
+    with warnings.catch_warnings():
+        # few epochs, so that it is quick
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        namespace = run_blocks(DOCS / "tables.md", monkeypatch)
+    assert len(namespace["houses"].X.columns) == 79
+    assert "Lot_Frontage is missing" in namespace["model"].columns_.layout.names
+    assert namespace["by_name"].columns_.layout.kinds == ("level", "level", "number")
+    assert namespace["stack"].stack_["weight"].sum() == pytest.approx(1)
 
 
 def test_the_table_of_mixup_is_true():
