@@ -174,6 +174,11 @@ def test_rows_far_out_are_named_by_the_users_column_and_codes_never_are():
     bare = model.fit(frame.to_numpy(dtype=object), Y)
     with pytest.warns(UserWarning, match=r"the farthest is row 3: column 5 has 1e\+06"):
         bare.predict(far.to_numpy(dtype=object))
+    later = frame.assign(sold=frame["sold"] + pd.to_timedelta(9000 * (frame.index == 5), unit="D"))
+    with pytest.warns(
+        UserWarning, match=r"row 5: column 4, 'sold', has 20\d\d-\d\d-\d\d 00:00:00, in training it was from"
+    ):
+        DensityRegressor(**FAST).fit(frame, Y).predict(later)
     # no warning, which would be an error
     model.fit(FRAME[["city", "make"]], Y).predict(pd.DataFrame({"city": ["?"] * 3, "make": ["?"] * 3}))
 

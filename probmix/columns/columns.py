@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ..networks.layout import ColumnLayout
@@ -144,6 +145,23 @@ class Columns:
     def feature_names_in_(self) -> NDArray[np.object_] | None:
         """The names of the columns of X, if all are text."""
         return None if self.feature_names is None else np.array(self.feature_names, dtype=object)
+
+    def in_words(self, place: int, value: float) -> str:
+        """A number of a stored column as the user knows it: dates as such, spans in days.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> columns, stored = Columns.fit(pd.DataFrame({"sold": pd.to_datetime(["2020-01-01", "2020-03-01"])}))
+        >>> columns.in_words(0, stored[0, 0])
+        '2020-01-01 00:00:00'
+        """
+        source = self.layout.sources[place]
+        encoder, is_first = self.encoders[source], self.layout.sources.index(source) == place
+        if isinstance(encoder, DateColumn) and is_first and encoder.parts[0][0] == "days":
+            return str(pd.Timestamp(value, unit="D").round("s"))
+        unit = {SPAN: " days", TIME: " hours"}.get(encoder.unit, "") if isinstance(encoder, NumberColumn) else ""
+        return f"{value:g}{unit}"
 
     def state(self) -> dict[str, Any]:
         """All that was learned, as values that JSON keeps exactly."""

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from ..columns import Columns
 from ..networks import MemberNetwork
 
 # A row is far out if it leaves the training range of a column by more than its length, and is more than this many
@@ -13,7 +14,7 @@ from ..networks import MemberNetwork
 _BEYOND, _UNITS = 1.0, 10.0
 
 
-def warn_far_out(x: NDArray[np.float64], network: MemberNetwork, has_names: bool) -> None:
+def warn_far_out(x: NDArray[np.float64], network: MemberNetwork, columns: Columns | None) -> None:
     """Warn, once a call, if rows of a table have numbers far outside what the network was trained on.
 
     Parameters
@@ -22,12 +23,12 @@ def warn_far_out(x: NDArray[np.float64], network: MemberNetwork, has_names: bool
         As it is stored.
     network : MemberNetwork
         Fitted.
-    has_names : bool
-        Whether the user's columns have names.
+    columns : Columns or None
+        What the fit learned of the columns; None for rows that are no table.
     """
-    layout = network.layout
-    if layout is None:
+    if columns is None:
         return
+    layout = columns.layout
     units = (network.low.amin(0), network.high.amax(0), network.loc[0], network.scale.amax(0))
     low, high, centre, scale = (unit.squeeze(0).cpu().numpy() for unit in units)
     reach = np.maximum(_BEYOND * (high - low), 0.0)
@@ -40,13 +41,14 @@ def warn_far_out(x: NDArray[np.float64], network: MemberNetwork, has_names: bool
     far = z.max(1) > _UNITS
     if not far.any():
         return
-    row, column = np.unravel_index(z.argmax(), z.shape)
-    label = f"column {layout.sources[column]}" + (f", {layout.names[column]!r}," if has_names else "")
+    row, column = map(int, np.unravel_index(z.argmax(), z.shape))
+    label = f"column {layout.sources[column]}" + (f", {layout.names[column]!r}," if columns.feature_names else "")
     place = candidates[row]
+    value, least, largest = (columns.in_words(column, one) for one in (x[place, column], low[column], high[column]))
     warnings.warn(
         f"{far.sum()} of {len(x)} rows of X lie far outside the training range, which no network has learned anything "
-        f"about; the farthest is row {place}: {label} has {x[place, column]:g}, in training it was from "
-        f"{low[column]:g} to {high[column]:g}. Their predictions are those of rows at the edge of the training data. "
+        f"about; the farthest is row {place}: {label} has {value}, in training it was from "
+        f"{least} to {largest}. Their predictions are those of rows at the edge of the training data. "
         "Check the units of these rows, or drop them.",
         UserWarning,
         stacklevel=2,

@@ -15,6 +15,7 @@ from .._answers import check_shape
 from .._given import mean_over_rows
 from .._models import check_exposure_is_given
 from .._numbers import as_numpy
+from ..columns import Columns
 from ..distributions import Independent
 from ..families import Family, TargetScaler
 from ..mixup import Mixup
@@ -38,6 +39,7 @@ class Predictions(ABC):
     family_: Family
     mixup_: Mixup
     network_: MemberNetwork
+    columns_: Columns | None
     scaler_: TargetScaler
     rescaling_: Rescaling | None = None
     seed_: int
@@ -61,7 +63,7 @@ class Predictions(ABC):
         check_pool(self.pool, self.family_)
         check_integer("n_draws", self.n_draws, 1)
         table = check_rows(self, X, self.input_shape_, "X")
-        warn_far_out(table, self.network_, has_names=hasattr(self, "feature_names_in_"))
+        warn_far_out(table, self.network_, self.columns_)
         return as_tensor(table), check_exposure(exposure, len(table))
 
     @torch.no_grad()
