@@ -217,9 +217,9 @@ def test_exposures_are_no_matter_of_rows_without_labels():
         (lambda: DensityRegressor(**FAST).fit(ROWS, ROWS[:, 0], X_unlabelled=MORE[:0]), ValueError,
          "X_unlabelled must have at least one row; got none."),
         (lambda: DensityRegressor(**FAST).fit(ROWS, ROWS[:, 0], X_unlabelled="text"), ValueError,
-         "`X_unlabelled` must hold numbers; got the text 'text' at the place of all rows."),
-        (lambda: DensityRegressor(**FAST).fit(ROWS, ROWS[:, 0], X_unlabelled=np.full((3, 2), np.nan)), ValueError,
-         "`X_unlabelled` must be finite; got NaN at row 0 of column 0 (6 such values in all)."),
+         "X_unlabelled must have shape (n, 2), as X in the fit; got ()."),
+        (lambda: DensityRegressor(**FAST).fit(ROWS, ROWS[:, 0], X_unlabelled=np.full((3, 2), np.inf)), ValueError,
+         "`X_unlabelled` must be finite; got infinity at row 0 of column 0 (3 such values in all)."),
     ],
 )  # fmt: skip
 def test_errors(call, error, message):
