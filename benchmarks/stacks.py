@@ -8,8 +8,7 @@ at most `cap` rows: the stack is fitted with members that are judged on folds, a
 are scored on the test rows as it is. A unit, a data set and a split, is a line of JSON in ``units.jsonl``; units that
 are there are not computed again. Each line of the table is a data set: mean test NLL over the splits of the stack, and
 of the candidate for which that is smallest, which nobody knows beforehand; the mean difference, with its standard error
-over test rows; the same difference to the candidate that is best on the folds; and the mean weights. Text of many
-levels is left out, other text one-hot encoded, and missing numbers are imputed by hand.
+over test rows; the same difference to the candidate that is best on the folds; and the mean weights.
 """
 
 import argparse
@@ -37,7 +36,6 @@ LEFT_OUT = {
     "count/rwm5yr": ["id", "hospvis"],
     "positive/fremtpl2sev": ["IDpol"],
 }
-MOST_LEVELS = 30
 # What a stack may lose against its best candidate.
 MARGIN = 0.03
 
@@ -55,23 +53,18 @@ def data_sets(folder: Path, wanted: list[str]) -> list[str]:
     return found
 
 
-def load(folder: Path, name: str, cap: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Features as numbers, targets, the last column, and exposures, of at most so many rows, drawn at random."""
+def load(folder: Path, name: str, cap: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None]:
+    """Features, targets, the last column, and exposures, of at most so many rows, drawn at random."""
     (path,) = folder.glob(f"{name}.csv*")
-    table = pd.read_csv(path)
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     table = table.iloc[np.random.RandomState(0).permutation(len(table))[:cap]]
-    y = table.iloc[:, -1].to_numpy(float)
     X = table.iloc[:, :-1].drop(columns=LEFT_OUT.get(name, []))
     exposure = X.pop(EXPOSURES[name]).to_numpy(float) if name in EXPOSURES else None
-    X = X.fillna(X.median(numeric_only=True))
-    text = X.select_dtypes(exclude="number")
-    few = [column for column in text if text[column].nunique() <= MOST_LEVELS]
-    X = X.drop(columns=text.columns.difference(few))
-    return pd.get_dummies(X.fillna(dict.fromkeys(few, "missing")), columns=few).to_numpy(float), y, exposure
+    return X, table.iloc[:, -1].to_numpy(float), exposure
 
 
 def unit(
-    model: DensityRegressor, X: np.ndarray, y: np.ndarray, exposure: np.ndarray | None, split: int
+    model: DensityRegressor, X: pd.DataFrame, y: np.ndarray, exposure: np.ndarray | None, split: int
 ) -> dict[str, Any]:
     """The stack and its candidates on one split."""
     start = time.perf_counter()
@@ -80,11 +73,11 @@ def unit(
     with warnings.catch_warnings():
         # of members that were best in the last epoch, and of rows far out
         warnings.simplefilter("ignore")
-        model.set_params(random_state=split).fit(X[train], y[train], **taken[0])
-        scores = -model.log_prob(X[test], y[test], **taken[1])
+        model.set_params(random_state=split).fit(X.iloc[train], y[train], **taken[0])
+        scores = -model.log_prob(X.iloc[test], y[test], **taken[1])
         candidates = []
         for one, line in zip(model.candidates_, model.stack_.to_dict("records"), strict=True):
-            difference = scores + one.log_prob(X[test], y[test], **taken[1])
+            difference = scores + one.log_prob(X.iloc[test], y[test], **taken[1])
             error = difference.std(ddof=1) / np.sqrt(len(test))
             test_scores = {"test": (scores - difference).mean(), "difference": difference.mean(), "error": error}
             candidates.append(line | test_scores)

@@ -17,7 +17,7 @@ AUTO_MIXUPS: tuple[str | Mixup, ...] = ("erm", Mixup(at="output", label_pool="li
 
 _REAL = ("gaussian", "student-t", "gaussian-mixture", "histogram")
 _POSITIVE = ("gamma", "lognormal", "gamma-mixture", "lognormal-mixture")
-_TOTALS = ("tweedie", "zero-adjusted-gamma", "zero-adjusted-lognormal")
+_TOTALS = ("tweedie", *(f"zero-adjusted-{name}" for name in _POSITIVE))
 _SHARES = ("beta", "beta-mixture", "gaussian-mixture", "histogram")
 _COUNTS = ("poisson", "negative-binomial", "poisson-mixture")
 # Whole numbers are amounts in whole units, not counts, where all are large and far from zero, or where their variance
@@ -88,7 +88,7 @@ def suitable(y: NDArray[np.float64], weight: Tensor | None = None, exposed: bool
     ValueError
         If there are exposures of targets that are no counts and no totals.
     """
-    targets = torch.from_numpy(y)
+    targets = torch.tensor(y)
     if weight is not None:
         targets, weight = targets[weight > 0], weight[weight > 0]
     names = _by_support(targets.numpy().reshape(-1), exposed)

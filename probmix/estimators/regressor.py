@@ -163,12 +163,12 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     its own beside it, "path.0", "path.1", ..., until the stack is fitted: none is trained twice.
 
     "auto" stands for "gaussian", "student-t", "gaussian-mixture" and "histogram" of real targets, and of positive ones
-    within a decade; "gamma", "lognormal" and their mixtures of other positive ones; "tweedie", "zero-adjusted-gamma"
-    and "zero-adjusted-lognormal" with zeros among them; "beta", "beta-mixture", "gaussian-mixture" and "histogram"
-    between 0 and 1; "poisson", "negative-binomial", "poisson-mixture" and, with zeros, "zero-inflated-poisson" of
-    counts; "bernoulli" of 0 and 1. Whole numbers are amounts, not counts, where the largest is at least 1,000 and the
-    smallest above 1 % of the median, or their variance is less than half their mean. Families without an exposure are
-    left out where there is one, and so are those that cannot follow the targets, see `Family.beyond_bounds`.
+    within a decade; "gamma", "lognormal" and their mixtures of other positive ones; "tweedie" and the zero-adjusted
+    forms of these four with zeros among them; "beta", "beta-mixture", "gaussian-mixture" and "histogram" between 0 and
+    1; "poisson", "negative-binomial", "poisson-mixture" and, with zeros, "zero-inflated-poisson" of counts; "bernoulli"
+    of 0 and 1. Whole numbers are amounts, not counts, where the largest is at least 1,000 and the smallest above 1 % of
+    the median, or their variance is less than half their mean. Families without an exposure are left out where there
+    is one, and so are those that cannot follow the targets, see `Family.beyond_bounds`.
 
     References
     ----------
