@@ -109,11 +109,13 @@ class _Trained(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, frequencies: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
         columns = _by_column(z.mT).unsqueeze(1)
-        angles = _by_column(2 * math.pi * frequencies).unsqueeze(-1) * columns
-        waves = angles.new_empty(len(angles), 2 * angles.shape[1], angles.shape[2])
+        angular = _by_column(2 * math.pi * frequencies).unsqueeze(-1)
+        waves = angular.new_empty(len(columns), 2 * angular.shape[1], columns.shape[2])
         cosines, sines = waves.chunk(2, 1)
-        torch.cos(angles, out=cosines)
-        torch.sin(angles, out=sines)
+        # the angles stand where the cosines come: with less memory it is quicker
+        torch.mul(angular, columns, out=cosines)
+        torch.sin(cosines, out=sines)
+        cosines.cos_()
         embedded = torch.baddbmm(_by_column(bias), _by_column(weight), waves).relu_()
         ctx.save_for_backward(z, frequencies, bias, weight, columns, waves, embedded)
         return _beside(z, embedded)
