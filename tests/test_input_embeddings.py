@@ -109,18 +109,23 @@ def test_errors(make, message):
 
 
 @pytest.mark.parametrize("twice", [False, True])
-def test_gradients_of_the_parameters_in_training_are_those_of_autograd(twice):
-    """Of rows that need none themselves, also differentiated once more."""
+@pytest.mark.parametrize("of_rows", [False, True])
+def test_gradients_in_training_are_those_of_autograd(twice, of_rows):
+    """Of the parameters, and of rows if these need some, also differentiated once more."""
     module = drawn(Periodic(5, 3, 0.5)).double().train()
     draw = torch.Generator().manual_seed(2)
-    z = torch.randn(3, 7, 2, dtype=torch.float64, generator=draw)
+    z = torch.randn(3, 7, 2, dtype=torch.float64, generator=draw).requires_grad_(of_rows)
     weights = torch.randn(3, 7, module.out_features, dtype=torch.float64, generator=draw).requires_grad_()
-    found, parameters = [], list(module.parameters())
+    found, inputs = [], [*module.parameters(), *([z] if of_rows else [])]
     for own in (module(z), _embedded(z, module.frequencies, module.bias, module.weight)):
-        gradients = torch.autograd.grad((weights * own.square()).sum(), parameters, create_graph=twice)
+        loss = (weights * own.square()).sum()
+        gradients = torch.autograd.grad(loss, inputs, create_graph=twice, retain_graph=True)
+        if not twice:
+            again = torch.autograd.grad(loss, inputs)
+            assert all(map(torch.equal, gradients, again))
         if twice:
             total = torch.stack([one.square().sum() for one in gradients]).sum()
-            gradients = torch.autograd.grad(total, [weights, *parameters])
+            gradients = torch.autograd.grad(total, [weights, *inputs])
         found.append(gradients)
     assert module.training
     for one, other in zip(*found, strict=True):

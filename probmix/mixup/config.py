@@ -34,10 +34,11 @@ class Mixup:
         "output": the natural parameters of the rows are pooled log-linearly (ProbMix); densities of a family that is
         no exponential one are pooled linearly there, see `probmix.families.Family`. "input": the inputs are averaged
         (plain mixup). The dotted name of a layer: its outputs are averaged (manifold mixup). In an estimator
-        "embedding" is the first hidden layer of the built-in perceptron, whose layers are "hidden.0", "hidden.1", ...;
-        of a network of your own it is the output, on which the head sits. For a layer that returns a tuple or a dict
-        say which element is mixed, "rnn[0]". Several layers: one is drawn for every batch. None: rows are not mixed
-        (empirical risk minimisation).
+        "embedding" is the first hidden layer of a built-in network, and of a network of your own the output, on which
+        the head sits. Perceptrons have the layers "hidden.0", "hidden.1", ..., a `ResNet` "blocks.0", ..., and
+        "input_embedding" is what numbers become. For a layer that returns a tuple or a dict say which element is
+        mixed, "rnn[0]". Several layers: one is drawn for every batch. None: rows are not mixed (empirical risk
+        minimisation).
     weights : WeightLaw
         The law of the weights of a group.
     partners : PartnerLaw
@@ -50,7 +51,7 @@ class Mixup:
     embedding : {"point", "gaussian", "gaussian-separate", "gaussian-constant"}
         As what rows are mixed at a layer: as its outputs, or as Gaussian densities around them (M-ProbMix), from which
         the rest of the network sees a draw. The variance comes from a linear layer on the layer's output, from a
-        network of its own (M-ProbMix*; the first hidden layer of the built-in perceptron is then half as wide), or is
+        network of its own (M-ProbMix*; the first hidden layer of a built-in perceptron is then half as wide), or is
         one learned number per feature; see `probmix.GaussianEmbedding`.
     pool : {"log-linear", "linear"}
         How the densities of the rows are pooled. The linear pool is the mixture :math:`\sum_k w_k\,p(y \mid x_k)`

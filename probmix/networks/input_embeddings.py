@@ -99,11 +99,11 @@ def _beside(z: Tensor, embedded: Tensor) -> Tensor:
 
 
 class _Trained(torch.autograd.Function):
-    r"""`_embedded` with the gradient of its parameters by theory: of the frequencies without one of the waves.
+    r"""`_embedded` with its gradient by theory: that of the frequencies needs none of the waves.
 
     With g the gradient before the ReLU and :math:`P = (g \odot x) [\cos; \sin]^\top`, that of frequency j is
     :math:`2\pi \sum_c W_{c, \sin j} P_{c, \cos j} - W_{c, \cos j} P_{c, \sin j}`, from the product that the gradient of
-    W takes as well. Differentiated itself, it is that of `_embedded`. There is none of z.
+    W takes as well. Differentiated itself, it is that of `_embedded`.
     """
 
     @staticmethod
@@ -124,8 +124,10 @@ class _Trained(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         z, frequencies, bias, weight, columns, waves, embedded = ctx.saved_tensors
         if torch.is_grad_enabled():
-            own = frequencies, bias, weight
-            return None, *torch.autograd.grad(_embedded(z, *own), own, gradients[0], create_graph=True)
+            inputs = z, frequencies, bias, weight
+            own = inputs if ctx.needs_input_grad[0] else inputs[1:]
+            found = torch.autograd.grad(_embedded(*inputs), own, gradients[0], create_graph=True)
+            return found if ctx.needs_input_grad[0] else (None, *found)
         given = gradients[0][..., z.shape[2] :].mT.reshape(embedded.shape)
         # g, and g times x under it
         both = given.new_empty(len(given), 2 * given.shape[1], given.shape[2])
@@ -135,8 +137,15 @@ class _Trained(torch.autograd.Function):
         of_weight, of_angle = torch.bmm(both, waves.mT).chunk(2, 1)
         (cosine_weight, sine_weight), (of_cosine, of_sine) = _by_column(weight).chunk(2, 2), of_angle.chunk(2, 2)
         of_frequency = torch.addcmul(sine_weight * of_cosine, cosine_weight, of_sine, value=-1).sum(1)
+        of_z = None
+        if ctx.needs_input_grad[0]:
+            cosines, sines = waves.chunk(2, 1)
+            of_cosines, of_sines = torch.bmm(_by_column(weight).mT, before).chunk(2, 1)
+            of_angles = torch.addcmul(of_sines * cosines, of_cosines, sines, value=-1)
+            of_columns = torch.bmm(_by_column(2 * math.pi * frequencies).unsqueeze(1), of_angles)
+            of_z = gradients[0][..., : z.shape[2]] + of_columns.view(z.mT.shape).mT
         return (
-            None,
+            of_z,
             (2 * math.pi * of_frequency).view(frequencies.shape),
             before.sum(-1).view(bias.shape),
             of_weight.reshape(weight.shape),
@@ -173,7 +182,7 @@ class MemberPeriodic(nn.Module):
             angles = _by_column(2 * math.pi * self.frequencies).unsqueeze(-1) * _by_column(z.mT).unsqueeze(1)
             waves = (angles + _by_column(self.phases).unsqueeze(-1)).cos()
             return _beside(z, torch.baddbmm(_by_column(self.bias), _by_column(self.weight), waves))
-        if self.training and torch.is_grad_enabled() and not z.requires_grad:
+        if self.training and torch.is_grad_enabled():
             trained: Tensor = _Trained.apply(z, self.frequencies, self.bias, self.weight)
             return trained
         return _embedded(z, self.frequencies, self.bias, self.weight)
