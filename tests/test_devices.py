@@ -13,7 +13,7 @@ from pretend_device import GPU, MixedDevicesError, PretendDevice, on_host
 from torch import nn
 
 from probmix import NaturalHead, families, mixup
-from probmix.distributions import cdf, icdf
+from probmix.distributions import blend, cdf, icdf
 from probmix.mixup import (
     BatchNeighbours,
     ClassBalanced,
@@ -28,6 +28,7 @@ from probmix.mixup import (
 )
 from probmix.networks import GaussianEmbedding
 from probmix.random import KeyedRandom, member_keys
+from probmix.scores import crps
 
 OPTIONS = {"categorical": {"num_classes": 3}, "multivariate-gaussian": {"num_targets": 2}}
 over_families = pytest.mark.parametrize("name", families.names())
@@ -307,3 +308,17 @@ def test_every_law_of_a_mixup_is_among_the_presets():
     names = [one for one in mixup.__all__ if one.endswith(("Weights", "Partners", "Neighbours", "Kernel", "Distance"))]
     names.remove("PreparedPartners")
     assert {getattr(mixup, one) for one in names} <= {type(law) for law in [*laws, *PARTNERS, *WEIGHTS]}
+
+
+# -- mixtures of different kinds ---------------------------------------------------------------------------------------
+
+
+def test_blends(gpu):
+    one = torch.ones(5, device="cuda")
+    parts = [families.get(name).distribution(torch.stack([one, -one], -1)) for name in ("gaussian", "lognormal")]
+    found = blend(torch.tensor([0.5, 0.5], device="cuda"), parts)
+    y = found.sample(torch.Size([3]))
+    for value in (y, found.log_prob(y), found.mean, found.variance, cdf(found, y), crps(found, y[0])):
+        assert value.device == GPU
+    assert icdf(found, torch.full((5,), 0.3, device="cuda", dtype=torch.float64)).device == GPU
+    assert waits(gpu, ["distributions/", "_targets.check_finite", "elsewhere"]) == []

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from .from_masses import cdf_from_masses, icdf_from_masses
 from .inversion import invert_continuous, invert_discrete, with_ends
 from .panels import BLOCK, over_panels, refined
-from .parts import device_of, widen
+from .parts import device_of, unchecked, widen
 from .point_masses import atoms
 from .supports import coordinate_of, lacks, on_integers, support_ends
 
@@ -218,11 +218,4 @@ def _bracket(outside: Callable[[Tensor], Tensor], like: Tensor, farthest: float 
 
 def _plain(distribution: Distribution) -> Distribution:
     """The distribution in float64, without checks of its arguments."""
-    wide = widen(distribution)
-    parts = [wide]
-    while parts:
-        # copies all of them, also those inside
-        part = parts.pop()
-        part._validate_args = False
-        parts += [value for value in vars(part).values() if isinstance(value, Distribution)]
-    return wide
+    return unchecked(widen(distribution))
