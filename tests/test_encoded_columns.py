@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fake_polars import FakePolars, FakeSeries
 from scipy import sparse
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -465,40 +466,6 @@ def test_listed_columns_of_an_array():
     assert columns.layout.kinds == ("level", "number")
     assert stored.tolist() == [[0, 1], [1, 2], [0, 3]]
     assert columns.transform([[9, 4]]).tolist() == [[1, 4]]
-
-
-class FakeDtype:
-    def __init__(self, name, zone=None):
-        self.name, self.time_zone = name, zone
-
-    def __str__(self):
-        return self.name
-
-
-class FakeSeries:
-    """As much of a series of polars as is asked of it: its arrays have None for gaps of text, and times are in UTC."""
-
-    def __init__(self, values, name, zone=None):
-        self.values, self.dtype = values, FakeDtype(name, zone)
-
-    def to_numpy(self):
-        return self.values
-
-
-class FakePolars:
-    """As much of a frame of polars as is asked of it."""
-
-    def __init__(self, **columns):
-        self.all = columns
-
-    columns = property(lambda self: [*self.all])
-    shape = property(lambda self: (len(self), len(self.all)))
-
-    def get_columns(self):
-        return [*self.all.values()]
-
-    def __len__(self):
-        return len(next(iter(self.all.values())).values)
 
 
 TIMES = np.array(["2020-01-01T23:00", "2020-01-02T11:00", "2020-01-03T11:00"], dtype="M8[us]")

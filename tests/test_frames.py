@@ -1,9 +1,14 @@
 """Tables as they are: numbers with gaps, text, categories, truth values and dates, in all that estimators do."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fake_polars import FakePolars, FakeSeries
+from safetensors import safe_open
+from safetensors.torch import save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -238,6 +243,18 @@ def test_folds_scores_and_wrappers_take_frames(tmp_path):
     assert PredictiveBandDisplay.from_estimator(bare, FRAME.to_numpy(dtype=object), feature=0).mean.shape == (200,)
 
 
+def test_frames_of_polars_are_those_of_pandas():
+    frame = FRAME[["age", "city", "sold"]]
+    kinds = {"age": "Float64", "city": "String", "sold": "Datetime(time_unit='us', time_zone=None)"}
+    polars = FakePolars(**{name: FakeSeries(frame[name].to_numpy(), kind) for name, kind in kinds.items()})
+    one, other = (DensityRegressor(**FAST).fit(X, Y) for X in (polars, frame))
+    same_fits(one, other, polars, frame)
+    assert one.feature_names_in_.tolist() == list(frame.columns)
+    displays = [PredictiveBandDisplay.from_estimator(one, X, feature="age", resolution=5) for X in (polars, frame)]
+    assert displays[0].feature_name == "age"
+    np.testing.assert_array_equal(displays[0].mean, displays[1].mean)
+
+
 def test_rescaled_predictions_of_frames_move_what_the_network_sees():
     model = DensityRegressor(mixup=preset("mixup", rescale=True), **FAST).fit(FRAME, Y)
     assert model.rescaling_.centre.shape == (1, 1, model.network_.z_features)
@@ -283,6 +300,26 @@ def test_files_keep_columns_bit_for_bit(kind, tmp_path):
     assert loaded.feature_names_in_.tolist() == list(FRAME.columns)
     with pytest.raises(ValueError, match="yet now missing:\n- city"):
         loaded.predict(FRAME.drop(columns="city"))
+
+
+def test_files_from_before_columns_load_as_tables_of_numbers(tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(ROWS, 3)), columns=["a", "b", "c"])
+    far = frame.assign(b=np.where(frame.index == 3, 1e6, 0.0))
+    for X in (frame, frame.to_numpy()):
+        model = DensityRegressor(n_members=2, **FAST).fit(X, Y)
+        model.save(tmp_path / "new")
+        with safe_open(tmp_path / "new", framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it cannot be iterated over
+            header = json.loads(file.metadata()["estimator"])
+        del header["columns"], header["params"]["categorical_features"]
+        save_file(tensors, tmp_path / "old", {"format": "probmix-3", "estimator": json.dumps(header)})
+        old = probmix.load(tmp_path / "old")
+        assert old.categorical_features == "from_dtype"
+        np.testing.assert_array_equal(old.predict(X), model.predict(X))
+        with pytest.warns(UserWarning, match="row 3: column 1"):
+            old.predict(far if X is frame else far.to_numpy())
+        old.save(tmp_path / "again")
+        np.testing.assert_array_equal(probmix.load(tmp_path / "again").predict(X), model.predict(X))
 
 
 def test_checkpoints_are_those_of_the_columns(tmp_path):
