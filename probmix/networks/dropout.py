@@ -30,8 +30,8 @@ class MemberDropout(nn.Module):
 
     def __init__(self, share: float, n_members: int) -> None:
         super().__init__()
-        # one less would keep nothing
-        self._dropped = min(round(share * _STEPS), _STEPS - 1)
+        # not all, and not none
+        self._dropped = min(max(round(share * _STEPS), 1), _STEPS - 1)
         self.register_buffer("keys", torch.zeros(n_members, dtype=torch.int64), persistent=False)
         self._random: KeyedRandom | None = None
 
@@ -51,7 +51,9 @@ class MemberDropout(nn.Module):
             raise RuntimeError("dropout draws while `network.drawing(seed, epoch)` lasts; train inside it.")
         count = x[0].numel() * (len(x) // len(self.keys))
         numbers = self._random.bits((-(-count // 4),)).view(torch.int16)[:, :count]
-        kept = (numbers >= self._dropped - _STEPS // 2).view(x.shape)
+        # zero or one: comparisons are slow to become numbers
+        least = self._dropped - _STEPS // 2
+        kept = numbers.clamp(least - 1, least).sub_(least - 1).view(x.shape)
         return x * kept.to(x.dtype).mul_(_STEPS / (_STEPS - self._dropped))
 
     def extra_repr(self) -> str:
