@@ -184,7 +184,7 @@ def crps_gram(distributions: list[Distribution], y: torch.Tensor, row_weight: Ar
     >>> from probmix.stacking import crps_gram, crps_weights
     >>> gram = crps_gram([Normal(torch.zeros(2), 1.0), Normal(torch.zeros(2), 3.0)], torch.tensor([-2.0, 2.0]))
     >>> crps_weights(gram).round(2)
-    array([0.3, 0.7])
+    array([0.05, 0.95])
     """
     weight = _row_weights(row_weight, len(y))
     share = weight / weight.sum()

@@ -107,8 +107,8 @@ FEW = {"max_epochs": 1, "hidden_layer_sizes": (4,), "batch_size": None}
     [
         DensityRegressor("auto", "erm", **FEW),
         DensityRegressor(["gaussian", "student-t"], ["erm"], **FEW),
-        # of which accuracy is asked
-        DensityClassifier("auto", hidden_layer_sizes=(8,), max_epochs=8),
+        # of which accuracy is asked, on rounded features, which are few rows with large weights
+        DensityClassifier("auto", hidden_layer_sizes=(8,), max_epochs=30, learning_rate=0.05),
     ],
     ids=["auto", "lists", "classes"],
 )
