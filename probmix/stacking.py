@@ -1,6 +1,6 @@
 """Weights of a linear pool of models, from what each says of rows that it has not seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Distribution
 
-from ._given import checked_weights
+from ._given import Numbers, as_tensor, checked_weights
 from .distributions import blend
 from .distributions.parts import device_of
 from .distributions.scoring import marginal_crps
@@ -153,16 +153,16 @@ def crps_weights(gram: ArrayLike) -> Array:
     return _without_small(len(gram), lambda kept: _smallest_form(gram[np.ix_(kept, kept)]), lambda kept, model: False)
 
 
-def crps_gram(distributions: list[Distribution], y: torch.Tensor, row_weight: ArrayLike | None = None) -> Array:
+def crps_gram(distributions: Sequence[Distribution], y: Numbers, row_weight: ArrayLike | None = None) -> Array:
     r"""The quadratic form in the weights that the mean CRPS of a linear pool is.
 
     .. math:: G_{cd} = \sum_r \omega_r \int (F_c(x) - 1[x \ge y_r])\,(F_d(x) - 1[x \ge y_r])\,dx
 
     Parameters
     ----------
-    distributions : list of distributions, each of batch shape (R,)
+    distributions : sequence of distributions, each of batch shape (R,)
         What each of the C models says of the same R rows.
-    y : Tensor, (R,) or (R, d)
+    y : array-like, (R,) or (R, d)
         Observed; of several targets the CRPS is the mean over them.
     row_weight : array-like, (R,), optional
         Non-negative, in any unit; equal by default.
@@ -186,12 +186,13 @@ def crps_gram(distributions: list[Distribution], y: torch.Tensor, row_weight: Ar
     >>> crps_weights(gram).round(2)
     array([0.05, 0.95])
     """
-    weight = _row_weights(row_weight, len(y))
+    targets = as_tensor(y, "y").double()
+    weight = _row_weights(row_weight, len(targets))
     share = weight / weight.sum()
 
     def mean_crps(distribution: Distribution) -> float:
-        values = marginal_crps(distribution, y.double().to(device_of(distribution))).cpu().numpy()
-        return float(share @ values.reshape(len(y), -1).mean(1))
+        values = marginal_crps(distribution, targets.to(device_of(distribution))).cpu().numpy()
+        return float(share @ values.reshape(len(targets), -1).mean(1))
 
     own = [mean_crps(one) for one in distributions]
     gram = np.diag(own)

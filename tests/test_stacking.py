@@ -109,14 +109,14 @@ def test_rows_are_judged_a_block_at_a_time(monkeypatch):
     weight = RNG.uniform(size=90)
     families = ["gaussian", "gaussian-mixture"]
     model = DensityRegressor(families, "erm", n_members=4, loss="crps", **QUICK).fit(X, Y, weight)
-    monkeypatch.setattr("probmix.estimators.stack_fit._BLOCK", 7)
+    monkeypatch.setattr("probmix.estimators.stack_weighing._BLOCK", 7)
     again = clone(model).fit(X, Y, weight)
     columns = ["weight", "nll", "nll_error", "crps", "crps_error"]
     np.testing.assert_allclose(again.stack_[columns], model.stack_[columns], rtol=1e-6, atol=1e-9)
 
 
 def test_of_many_rows_some_are_scored(monkeypatch):
-    monkeypatch.setattr("probmix.estimators.stack_fit._SCORED", 20)
+    monkeypatch.setattr("probmix.estimators.stack_weighing._SCORED", 20)
     settings = QUICK | {"n_members": 3, "validation": "folds"}
     model = DensityRegressor(["gaussian", "gaussian-mixture"], "erm", **settings).fit(X, Y)
     # evenly spaced in the order of y
