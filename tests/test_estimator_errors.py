@@ -50,11 +50,11 @@ CASES = {
     ),
     "unknown family": (
         {"family": "gausian"}, X, Y,
-        r"^unknown family 'gausian'; did you mean 'gaussian' or 'inverse-gaussian'\?$",
+        r"^unknown family 'gausian'; did you mean 'gaussian' or 'inverse-gaussian' or 'gaussian-mixture'\?$",
     ),
     "no near miss": (
         {"family": "zipf"}, X, Y,
-        r"^unknown family 'zipf'; known are .*'gamma', 'gaussian', .*'zero-inflated-poisson'\.$",
+        r"^unknown family 'zipf'; known are .*'gamma', .*'gaussian', .*'zero-inflated-poisson'\.$",
     ),
     "classes in a regressor": (
         {"family": "categorical"}, X, Y,
