@@ -311,3 +311,17 @@ def test_levels_that_may_not_be_meant_are_warned_of(kind):
 def test_codes_and_few_levels_are_text_as_they_are():
     """Leading zeros make a code, and a few digits may be levels of a scale."""
     Columns.fit(pd.DataFrame({"zip": [f"0{one}111" for one in range(10)], "scale": [*"1234512345"]}))
+
+
+def test_levels_that_the_fit_has_not_seen_are_told_where_they_are_taken_for_another():
+    columns, _ = Columns.fit(pd.DataFrame({"smoker": ["yes", "no", "no", "yes", "no"]}))
+    told = (
+        r"^column 'smoker' \(0\) of `X` holds levels that the fit has not seen, in 2 of 3 rows, such as 'Yes' at row "
+        r"0: they are taken for the most frequent level, 'no'\.$"
+    )
+    with pytest.warns(UserWarning, match=told):
+        stored = columns.transform(pd.DataFrame({"smoker": ["Yes", "yes", "NO"]}))
+    assert stored.tolist() == [[0.0], [1.0], [0.0]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        columns.transform(pd.DataFrame({"smoker": ["yes", None]}))

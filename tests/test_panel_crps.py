@@ -14,7 +14,7 @@ from probmix.distributions import Binned, Blend, Gamma, Independent, LogNormal, 
 from probmix.distributions import panel_crps as by_panels
 from probmix.distributions.panels import gauss_legendre
 from probmix.distributions.quadrature import cuts
-from probmix.distributions.scoring import generic_crps_with_bound, generic_window_crps
+from probmix.distributions.scoring import generic_crps_with_bound, generic_window_crps, marginal_crps_with_bound
 from probmix.distributions.transformed import MonotoneMap, Transformed
 from probmix.scores import crps, crps_with_bound, threshold_weighted_crps
 
@@ -213,3 +213,27 @@ def test_zeros_and_poles_of_densities():
     want, error = generic_crps_with_bound(blended, y)
     assert ((value - want).abs() <= bound + error).all()
     assert (bound < 1e-8 * value).all()
+
+
+@pytest.mark.parametrize("loc", [1e7, 1e9, 1e10])
+def test_far_from_zero_the_rounding_of_places_ends_the_halving(loc):
+    weights = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    values = []
+    for place in (0.0, loc):
+        centre = torch.tensor([place], dtype=torch.float64)
+        normal, t = torch.distributions.Normal(centre, 3.0), StudentT(torch.tensor([5.0]).double(), centre, 3.0)
+        values.append(marginal_crps_with_bound(Blend(weights, [normal, t]), centre + 1.25))
+    (here, _), (there, bound) = values
+    assert abs((there - here).item()) <= bound.item() <= 1e-3
+
+
+@pytest.mark.parametrize("df", [0.1, 0.5, 0.7])
+def test_tails_without_a_mean_end_with_a_bound_that_says_so(df):
+    one = torch.ones(1, dtype=torch.float64)
+    blended = Blend(
+        0.5 * torch.ones(2, dtype=torch.float64),
+        [StudentT(df * one, 0 * one, one), torch.distributions.Normal(0 * one, one)],
+    )
+    value, bound = marginal_crps_with_bound(blended, 0.5 * one)
+    assert value.item() > 1
+    assert bound.item() > 1

@@ -67,7 +67,7 @@ def test_the_guide_to_mixup_runs(monkeypatch):
 
 @pytest.mark.skipif("PROBMIX_DATA" not in os.environ, reason="needs the folder of data sets, PROBMIX_DATA")
 def test_the_guide_to_tables_runs(monkeypatch):
-    assert len(code_blocks(DOCS / "tables.md")) == 4
+    assert len(code_blocks(DOCS / "tables.md")) == 5
     monkeypatch.setitem(mpl.rcParams, "backend", "agg")
     with warnings.catch_warnings():
         # few epochs, so that it is quick

@@ -118,6 +118,7 @@ class Columns:
         Warns
         -----
         UserWarning
+            For levels that the fit has not seen, where they are taken for the most frequent one.
             If only one of this table and that of the fit has names.
         """
         table = as_table(X, name)
@@ -217,7 +218,10 @@ class Columns:
         parts: list[Array] = []
         for place, encoder, name in zip(places, self.encoders, names, strict=True):
             if encoder is not None:
-                parts += encoder.encode(table.column(place, name))
+                column = table.column(place, name)
+                parts += encoder.encode(column)
+                if isinstance(encoder, LevelColumn):
+                    encoder.warn_of_strangers(column)
         return _joined(parts, table.n_rows)
 
 

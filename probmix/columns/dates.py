@@ -52,8 +52,13 @@ class DateColumn:
 
     @property
     def stored(self) -> tuple[Stored, ...]:
-        """Those of the parts."""
-        return tuple(stored for _, encoder in self.parts for stored in encoder.stored)
+        """Those of the parts; waves lie between -1 and 1 and are taken as they are."""
+        found = []
+        for part, encoder in self.parts:
+            for one in encoder.stored:
+                is_wave = one.kind == "number" and part != "days"
+                found.append(replace(one, kind="indicator") if is_wave else one)
+        return tuple(found)
 
     def encode(self, column: Column) -> list[Array]:
         """The parts of the dates.

@@ -92,6 +92,24 @@ class LevelColumn:
         table = np.array([*(places.get(key, self.unknown) for key in keys), self.missing], dtype=np.float64)
         return [table[codes]]
 
+    def warn_of_strangers(self, column: Column) -> None:
+        """Warn of levels that the fit has not seen, where it has learned of no others and of no gaps."""
+        if self.unknown >= len(self.levels):
+            return
+        codes, keys = column.levels
+        known = set(self.levels)
+        strange = [number for number, key in enumerate(keys) if key not in known]
+        is_strange = np.isin(codes, strange)
+        if is_strange.any():
+            row = int(is_strange.argmax())
+            what = keys[codes[row]].split(":", 1)[1]
+            warnings.warn(
+                f"{column.label} of `{column.called}` holds levels that the fit has not seen, in {is_strange.sum()} of "
+                f"{len(codes)} rows, such as {what!r} at row {row}: they are taken for the most frequent level, "
+                f"{self.levels[self.unknown].split(':', 1)[1]!r}.",
+                stacklevel=2,
+            )
+
     def state(self) -> dict[str, Any]:
         """The parameters."""
         return {**asdict(self), "kinds": list(self.kinds), "levels": list(self.levels)}

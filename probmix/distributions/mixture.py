@@ -96,7 +96,8 @@ def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
         distribution = distribution.expand(batch)
     distribution = flattened(distribution)
     y = mixture_quantiles(distribution, q)
-    return to_dtype_of(distribution, y if is_discrete(distribution) else on_atoms(distribution, q, y))
+    # no zero of counts is below zero
+    return to_dtype_of(distribution, y + 0.0 if is_discrete(distribution) else on_atoms(distribution, q, y))
 
 
 def on_atoms(distribution: Distribution, q: Tensor, y: Tensor) -> Tensor:

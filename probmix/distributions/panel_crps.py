@@ -34,6 +34,9 @@ from .single_rows import single_rows
 
 _NODES = 16
 _TOLERANCE, _ROUNDS = 1e-10, 50
+# What the rounding of places makes, in units of the largest of a row, and most panels of a row: where a density is that
+# narrow, or a tail that heavy, halving them would never end.
+_PLACES, _MOST_PANELS = 64 * torch.finfo(torch.float64).eps, 4096
 # Quantiles of the members at which panels begin, so many of them at most: where edges cost as much as nodes, and where
 # they cost more; and of points where the density jumps.
 _CUTS, _CUTS_WITH_DENSITY, _MOST_KINKS = 6, 12, 512
@@ -160,16 +163,20 @@ class _Integral:
 
     def value(self) -> tuple[Tensor, Tensor]:
         panels = self._first()
+        ends = torch.stack([self.start, self.stop, self.y]).abs()
+        # by how much the cdf is wrong at a place that is rounded, integrated over all of them
+        rounding = _PLACES * torch.where(ends.isfinite(), ends, 0.0).amax(0)
         for _ in range(_ROUNDS):
             total, count = self._sum(panels, panels.value), self._sum(panels, torch.ones_like(panels.value))
-            bad = panels.error > (_TOLERANCE * (total + self.outside) / count)[panels.row]
+            most = torch.maximum(_TOLERANCE * (total + self.outside), rounding) / count
+            bad = (panels.error > most[panels.row]) & (count < _MOST_PANELS)[panels.row]
             if not bool(bad.any()):
                 break
             panels = _together([panels.take(~bad), *self._halves(panels.take(bad))])
         total, error = self._sum(panels, panels.value), self._sum(panels, panels.error)
         # what errors of the cdf make, by Cauchy and Schwarz
         spread = self._sum(panels, (panels.value * (panels.right - panels.left)).sqrt())
-        error = error + 2 * CDF_ERROR * spread + 2 * TAIL**2 * (self.high - self.low)
+        error = error + 2 * CDF_ERROR * spread + 2 * TAIL**2 * (self.high - self.low) + rounding
         return total + self.outside, error + ROUNDING * total
 
     def _sum(self, panels: _Panels, values: Tensor) -> Tensor:
