@@ -42,7 +42,7 @@ def pooled(name: str) -> tuple[torch.distributions.Distribution, torch.Tensor, t
     family, eta = families.get(name), network(x)
     pair = torch.stack([eta, eta[partners]], 1)
     if family.pools_log_linearly:
-        distribution = family.distribution((w.float().unsqueeze(-1) * pair).sum(1))
+        distribution = family.distribution(family.pool_params(pair, w.float()))
     else:
         distribution = linear_pool(family.distribution(pair), w.float())
     return distribution, torch.stack([y, y[partners]], -1), w

@@ -227,7 +227,7 @@ def test_far_from_zero_the_rounding_of_places_ends_the_halving(loc):
     assert abs((there - here).item()) <= bound.item() <= 1e-3
 
 
-@pytest.mark.parametrize("df", [0.1, 0.5, 0.7])
+@pytest.mark.parametrize("df", [0.1, 0.3, 0.5])
 def test_tails_without_a_mean_end_with_a_bound_that_says_so(df):
     one = torch.ones(1, dtype=torch.float64)
     blended = Blend(

@@ -281,8 +281,8 @@ def test_fusion_of_estimators(ax):
             {},
             TypeError,
             "^SciPyDistribution belongs to no registered exponential family, whose log-linear pools have a "
-            "closed form: bernoulli, beta, exponential, fixed-negative-binomial, gamma, gaussian, inverse-gaussian, "
-            "lognormal, poisson, zero-adjusted-gamma, zero-adjusted-lognormal. An ensemble",
+            "closed form: bernoulli, beta, exponential, fixed-negative-binomial, gamma, gaussian, histogram, "
+            "inverse-gaussian, lognormal, poisson, zero-adjusted-gamma, zero-adjusted-lognormal. An ensemble",
         ),
         (TWO["gamma"], {"family": "gaussian"}, TypeError, "must be a Normal, got Gamma"),
         (TWO["gaussian"], {"family": "gausian"}, ValueError, "unknown family 'gausian'; did you mean 'gaussian'"),

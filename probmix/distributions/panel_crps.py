@@ -34,9 +34,9 @@ from .single_rows import single_rows
 
 _NODES = 16
 _TOLERANCE, _ROUNDS = 1e-10, 50
-# What the rounding of places makes, in units of the largest of a row, and most panels of a row: where a density is that
-# narrow, or a tail that heavy, halving them would never end.
-_PLACES, _MOST_PANELS = 64 * torch.finfo(torch.float64).eps, 4096
+# What the rounding of places makes, in units of the largest that is no tail, and most panels of a row: where a density
+# is that narrow, or a tail that heavy, halving them would never end.
+_BULK, _PLACES, _MOST_PANELS = 1e-3, 64 * torch.finfo(torch.float64).eps, 4096
 # Quantiles of the members at which panels begin, so many of them at most: where edges cost as much as nodes, and where
 # they cost more; and of points where the density jumps.
 _CUTS, _CUTS_WITH_DENSITY, _MOST_KINKS = 6, 12, 512
@@ -156,6 +156,9 @@ class _Integral:
         # a term without weight in a row may lie anywhere
         tails = [torch.where(w > 0, cuts(part, (TAIL, 1 - TAIL)), torch.nan) for w, part in self.terms]
         self.low, self.high = _least(torch.cat(tails)), -_least(-torch.cat(tails))
+        # how far from zero the bulk of the parts lies
+        bulk = [torch.where(w > 0, cuts(part, (_BULK, 1 - _BULK)), torch.nan).abs() for w, part in self.terms]
+        self.size = -_least(-torch.cat(bulk))
         inside = (torch.minimum(torch.maximum(x, self.low), self.high) for x in (lower, upper, y))
         self.start, self.stop, self.y = inside
         self.outside = step_outside(y, lower, upper, self.low, self.high)
@@ -163,9 +166,8 @@ class _Integral:
 
     def value(self) -> tuple[Tensor, Tensor]:
         panels = self._first()
-        ends = torch.stack([self.start, self.stop, self.y]).abs()
         # by how much the cdf is wrong at a place that is rounded, integrated over all of them
-        rounding = _PLACES * torch.where(ends.isfinite(), ends, 0.0).amax(0)
+        rounding = _PLACES * self.size
         for _ in range(_ROUNDS):
             total, count = self._sum(panels, panels.value), self._sum(panels, torch.ones_like(panels.value))
             most = torch.maximum(_TOLERANCE * (total + self.outside), rounding) / count

@@ -194,7 +194,9 @@ class DensityNetwork(MemberNetwork):
         x = self.standardize(x)
 
         def draw(mean: Tensor) -> Tensor:
-            own = noise.to(mean).repeat_interleave(len(mean) // self.n_members, 0).unsqueeze(2)
+            # the same for all predictions of a member
+            times = len(mean) // self.n_members
+            own = noise.to(mean).unsqueeze(1).expand(-1, times, *noise.shape[1:]).flatten(0, 1).unsqueeze(2)
             scale = self._precision(mean, x).rsqrt().unsqueeze(1)
             return torch.addcmul(mean.unsqueeze(1), scale, own).flatten(1, 2)
 

@@ -233,6 +233,9 @@ def _family_of(distribution: Distribution) -> ExponentialFamily:
     for name in families.names():
         try:
             member = _family(name, distribution)
+            if member.event_dim:
+                # of vectors, which have no picture
+                continue
             tried.append(name)
             member.natural_params(distribution)
         except TypeError:
