@@ -330,3 +330,12 @@ def test_checkpoints_are_those_of_the_columns(tmp_path):
     model = DensityRegressor(checkpoint=path, **FAST).fit(FRAME, Y)
     assert not path.exists()
     same_fits(model, DensityRegressor(**FAST).fit(FRAME, Y), FRAME, FRAME)
+
+
+def test_columns_that_are_listed_as_a_series_are_saved(tmp_path):
+    X = pd.DataFrame({"a": np.arange(40.0), "kind": np.arange(40) % 3})
+    model = DensityRegressor(max_epochs=2, random_state=0, categorical_features=pd.Series(["kind"])).fit(X, X["a"])
+    model.save(tmp_path / "model.safetensors")
+    loaded = probmix.load(tmp_path / "model.safetensors")
+    assert list(loaded.categorical_features) == ["kind"]
+    assert np.array_equal(loaded.log_prob(X, X["a"]), model.log_prob(X, X["a"]))

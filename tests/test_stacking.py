@@ -19,6 +19,7 @@ import probmix
 from probmix import DensityClassifier, DensityRegressor, fit_together
 from probmix.calibration import RecalibratedRegressor, rescaled
 from probmix.distributions import Mixture, blend
+from probmix.estimators.stack_table import StackTable
 from probmix.families import Gaussian, StudentT
 from probmix.families import Mixture as MixtureFamily
 from probmix.mixup import Mixup, preset
@@ -538,3 +539,19 @@ def test_families_with_options_are_told_apart():
     assert list(model.stack_["mixup"]) == ["erm", "erm"]
     assert model.stack_["family"][0] == "student-t"
     assert "n_components=3" in model.stack_["family"][1]
+
+
+def test_the_tables_of_two_stacks_stand_side_by_side():
+    table = StackTable({"family": ["gamma"], "weight": [1.0]})
+    assert "family weight family weight" in " ".join(repr(pd.concat([table, table], axis=1)).split())
+
+
+def test_rows_of_weight_zero_have_no_density_out_of_fold():
+    X, y = np.arange(60.0)[:, None], 1 + np.arange(60.0) % 7
+    weight = np.ones(60)
+    weight[4] = 0
+    model = DensityRegressor(["gamma", "lognormal"], n_members=3, validation="folds", max_epochs=2, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y, sample_weight=weight)
+    assert np.flatnonzero(np.isnan(model.oof_log_prob_)).tolist() == [4]

@@ -141,6 +141,8 @@ def _plain_params(estimator: FittedEstimator) -> dict[str, Any]:
     """The parameters in JSON form, names of families in their canonical form."""
     params = estimator.get_params(deep=False)
     params["validation"] = _plain_validation(params["validation"])
+    if not isinstance(listed := params["categorical_features"], str | None | list | tuple):
+        params["categorical_features"] = np.asarray(listed)
     if isinstance(family := params.get("family"), list | tuple):
         params["family"] = [canonical_name(one) if isinstance(one, str) else one for one in family]
     elif isinstance(family, str) and family != "auto":

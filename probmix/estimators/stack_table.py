@@ -19,6 +19,9 @@ class StackTable(pd.DataFrame):
         return StackTable
 
     def __repr__(self) -> str:
+        if not self.columns.is_unique:
+            # two stacks side by side
+            return super().__repr__()
         numbers = [name for name in self.columns if self[name].dtype == np.float64]
         formatters = {name: _FORMATS.get(name, "{:.4g}").format for name in numbers}
         return self.to_string(formatters=formatters)

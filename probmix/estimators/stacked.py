@@ -79,7 +79,9 @@ class StackedPredictions(OutOfFoldPredictions):
             return super().oof_log_prob_
         weights, used = self._used()
         log_prob = np.stack([one.oof_log_prob_ for one in used])
-        total: NDArray[np.float64] = np.logaddexp.reduce(np.log(weights)[:, None] + log_prob, axis=0)
+        with np.errstate(invalid="ignore"):
+            # rows of weight zero have none
+            total: NDArray[np.float64] = np.logaddexp.reduce(np.log(weights)[:, None] + log_prob, axis=0)
         return total
 
     def oof_dist(self) -> dist.TorchDistribution:
