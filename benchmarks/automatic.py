@@ -33,7 +33,12 @@ def main() -> None:
         train, test, y_train, y_test = train_test_split(X, y, test_size=0.2, random_state=0)
         for batch, patience in SETTINGS:
             model = DensityRegressor(
-                batch_size=batch, patience=patience, max_epochs=options.max_epochs, device="cpu", random_state=0
+                batch_size=batch,
+                patience=patience,
+                max_epochs=options.max_epochs,
+                device="cpu",
+                random_state=0,
+                preset="plain",
             )
             start = time.perf_counter()
             model.fit(train, y_train)

@@ -139,6 +139,7 @@ def fit_splits(table: Table, splits: int, epochs: int, method: str, device: torc
         weight_decay=0.0,
         patience=None,
         device=device,
+        preset="plain",
     )
     return fit_together(model, table.x, table.y, [rows for rows, _ in table.splits[:splits]], range(splits))
 

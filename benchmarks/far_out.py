@@ -49,7 +49,7 @@ def line(
     """One preset over all seeds, which are trained as one, or one after the other where there are members."""
     start = time.perf_counter()
     splits = [train_test_split(np.arange(len(X)), test_size=0.2, random_state=seed) for seed in range(seeds)]
-    model = DensityRegressor(family, mixup=preset, device="cpu")
+    model = DensityRegressor(family, mixup=preset, device="cpu", preset="plain")
     if members == 1:
         fits = fit_together(model, X, y, [train for train, _ in splits], range(seeds))
     else:

@@ -65,6 +65,7 @@ def model_of(head: str, epochs: int, seed: int) -> DensityRegressor:
         batch_size=64,
         random_state=seed,
         device="cpu",
+        preset="plain",
     )
 
 

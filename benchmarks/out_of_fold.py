@@ -31,7 +31,7 @@ def compare(name: str, data: str | None, members: int, seed: int, rows: int) -> 
     X, y = table.X.to_numpy(), table.y.astype(float)
     order = np.random.default_rng(seed).permutation(len(y))
     fitted, new = order[: min(rows, len(y) // 2)], order[min(rows, len(y) // 2) :]
-    model = DensityRegressor(SETS[name], validation="folds", n_members=members, random_state=seed)
+    model = DensityRegressor(SETS[name], validation="folds", n_members=members, random_state=seed, preset="plain")
     own = -model.fit(X[fitted], y[fitted]).oof_log_prob_
     single = model.family_.distribution(model.predict_natural_params(X[new]))
     others = -single.log_prob(torch.from_numpy(y[new])).mean(0).numpy()

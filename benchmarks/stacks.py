@@ -137,7 +137,13 @@ def main() -> None:
     done = [one for one in done if one["settings"] == settings]
     family, mixup = ("auto" if one == ["auto"] else one for one in (options.families, options.mixups))
     model = DensityRegressor(
-        family, mixup, n_members=options.members, validation="folds", max_epochs=options.epochs, device="cpu"
+        family,
+        mixup,
+        n_members=options.members,
+        validation="folds",
+        max_epochs=options.epochs,
+        device="cpu",
+        preset="plain",
     )
     wanted = data_sets(Path(options.data), options.datasets)
     for name in wanted:

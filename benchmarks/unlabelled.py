@@ -64,9 +64,11 @@ def losses(problem: str, seed: int, mixup: Mixup, members: int = MEMBERS, epochs
     for further in (None, x[LABELLED : LABELLED + UNLABELLED]):
         options = {"max_epochs": epochs, "n_members": members, "random_state": seed}
         if problem in ("classes", "noise"):
-            model = DensityClassifier(mixup, **options)
+            model = DensityClassifier(mixup, **options, preset="plain")
         else:
-            model = DensityRegressor("gaussian" if problem == "coil" else problem, mixup=mixup, **options)
+            model = DensityRegressor(
+                "gaussian" if problem == "coil" else problem, mixup=mixup, **options, preset="plain"
+            )
         model.fit(x[labelled], y[labelled], X_unlabelled=further)
         found.append(-float(np.mean(model.log_prob(x[new], y[new]))))
     return found[0], found[1]

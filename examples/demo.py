@@ -138,7 +138,9 @@ def run(todo: list[Problem]) -> tuple[pd.DataFrame, dict[tuple[str, str, str], l
             for seed, repeat in enumerate(problem.repeats()):
                 for method in METHODS:
                     progress.set_postfix_str(f"{next(iter(repeat.tests))}, {problem.family}, {method}")
-                    model = DensityRegressor(problem.family, mixup=method, random_state=seed, **problem.settings)
+                    model = DensityRegressor(
+                        problem.family, mixup=method, random_state=seed, **problem.settings, preset="plain"
+                    )
                     start = time.perf_counter()
                     model.fit(*repeat.train)
                     seconds = time.perf_counter() - start

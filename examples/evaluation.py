@@ -74,7 +74,7 @@ def positive_target(epochs: int, seed: int) -> tuple[Study, ConformalRegressor]:
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=seed)
 
     def network(family: str, mixup: str = "erm") -> DensityRegressor:
-        return DensityRegressor(family, mixup, max_epochs=epochs, device="cpu", random_state=seed)
+        return DensityRegressor(family, mixup, max_epochs=epochs, device="cpu", random_state=seed, preset="plain")
 
     models: dict[str, Any] = {
         "gamma": network("gamma"),
@@ -145,7 +145,14 @@ def claims(data: Path | None, epochs: int, seed: int) -> Study:
 
     def network(family: str) -> DensityRegressor:
         return DensityRegressor(
-            family, "erm", max_epochs=min(epochs, 60), batch_size=256, patience=10, device="cpu", random_state=seed
+            family,
+            "erm",
+            max_epochs=min(epochs, 60),
+            batch_size=256,
+            patience=10,
+            device="cpu",
+            random_state=seed,
+            preset="plain",
         )
 
     blind = network("poisson").fit(X_train, y_train)
@@ -165,8 +172,8 @@ def digits(epochs: int, seed: int) -> Study:
     X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=DIGITS, random_state=seed, stratify=y)
     settings = {"max_epochs": epochs, "device": "cpu", "random_state": seed}
     models = {
-        "erm": DensityClassifier("erm", **settings),
-        "probmix": DensityClassifier("probmix", **settings),
+        "erm": DensityClassifier("erm", **settings, preset="plain"),
+        "probmix": DensityClassifier("probmix", **settings, preset="plain"),
         "logistic": make_pipeline(StandardScaler(), LogisticRegression()),
         "forest": RandomForestClassifier(random_state=seed),
     }

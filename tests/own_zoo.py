@@ -214,4 +214,4 @@ FAST = {"max_epochs": 3, "batch_size": 16, "random_state": 0, "n_draws": 5}
 
 def fitted(network=flat_mlp, shape=(3,), **params):
     X, y = rows(shape)
-    return DensityRegressor(network=network, **FAST | params).fit(X, y)
+    return DensityRegressor(network=network, **FAST | params, preset="plain").fit(X, y)

@@ -8,7 +8,7 @@ from probmix import DensityRegressor
 from probmix.calibration import PITMap, fit_pit_map
 from probmix.distributions import Poisson
 
-QUICK = DensityRegressor(hidden_layer_sizes=(8,), max_epochs=3, random_state=0)
+QUICK = DensityRegressor(hidden_layer_sizes=(8,), max_epochs=3, random_state=0, preset="plain")
 
 
 def wide(*values: float) -> torch.Tensor:

@@ -38,7 +38,7 @@ def answers(model, x, y, **given):
 @pytest.mark.parametrize("exposed", [False, True])
 def test_a_pipeline_answers_as_its_last_step_does(exposed):
     family, y, given = ("poisson", COUNTS, {"exposure": EXPOSURE}) if exposed else ("gaussian", Y, {})
-    scaler, model = StandardScaler().fit(X), DensityRegressor(family, "erm", **SETTINGS)
+    scaler, model = StandardScaler().fit(X), DensityRegressor(family, "erm", **SETTINGS, preset="plain")
     model.fit(scaler.transform(X), y, **given)
     pipeline = adapt(make_pipeline(scaler, model))
     assert all(hasattr(pipeline, name) for name in PUBLIC)
@@ -52,7 +52,9 @@ def test_a_pipeline_answers_as_its_last_step_does(exposed):
 
 
 def test_a_search_answers_as_its_best_model_does():
-    search = GridSearchCV(DensityRegressor("gaussian", **SETTINGS), {"max_epochs": [1, 3]}, cv=2).fit(X, Y)
+    search = GridSearchCV(DensityRegressor("gaussian", **SETTINGS, preset="plain"), {"max_epochs": [1, 3]}, cv=2).fit(
+        X, Y
+    )
     ours, theirs = answers(adapt(search), X, Y), answers(search.best_estimator_, X, Y)
     for name, value in theirs.items():
         np.testing.assert_allclose(ours[name], value, rtol=1e-12, err_msg=name)
@@ -76,7 +78,7 @@ def test_models_of_scikit_learn_have_the_methods():
 
 
 @pytest.mark.parametrize(
-    "classifier", [LogisticRegression(), make_pipeline(StandardScaler(), DensityClassifier(**SETTINGS))]
+    "classifier", [LogisticRegression(), make_pipeline(StandardScaler(), DensityClassifier(**SETTINGS, preset="plain"))]
 )
 def test_classifiers_answer_in_labels(classifier):
     model = adapt(classifier.fit(X, LABELS))

@@ -223,7 +223,7 @@ def test_what_predicts_numbers_is_refused(model):
 
 
 def test_our_own_models_stay():
-    model = DensityRegressor()
+    model = DensityRegressor(preset="plain")
     assert adapt(model) is model
     assert adapt(adapt(model)) is model
     pipeline = make_pipeline(StandardScaler(), model)

@@ -143,7 +143,7 @@ _CASES = [
 
 @pytest.mark.parametrize("case", _CASES, ids=lambda case: f"{case.family}-{case.y.ndim}-{case.exposure is not None}")
 def test_estimators_of_every_exponential_family_learn(case):
-    model = DensityRegressor(case.family, APPROXIMATE, n_members=2, max_epochs=6, random_state=0)
+    model = DensityRegressor(case.family, APPROXIMATE, n_members=2, max_epochs=6, random_state=0, preset="plain")
     model.fit(_X, case.y, exposure=case.exposure)
     assert np.isfinite(model.score(_X, case.y, exposure=case.exposure))
     assert np.isfinite(model.validation_curve_[: model.best_epoch_.max()]).all()
@@ -152,7 +152,7 @@ def test_estimators_of_every_exponential_family_learn(case):
 
 def test_classes_and_weights_and_files(tmp_path):
     classes = np.array(["a", "b", "c"])[_RNG.integers(0, 3, 120)]
-    model = DensityClassifier(APPROXIMATE, max_epochs=4, batch_size=None, random_state=0)
+    model = DensityClassifier(APPROXIMATE, max_epochs=4, batch_size=None, random_state=0, preset="plain")
     model.fit(_X, classes, sample_weight=_RNG.integers(0, 3, 120))
     model.save(tmp_path / "model.safetensors")
     loaded = probmix.load(tmp_path / "model.safetensors")
@@ -169,18 +169,26 @@ def _own(shape):
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_networks_of_ones_own_learn_also_with_dropout_and_batch_statistics(n_members):
     y = _X[:, 0] + 0.1 * _RNG.normal(size=120)
-    model = DensityRegressor("gaussian", APPROXIMATE, network=_own, n_members=n_members, max_epochs=30, random_state=0)
+    model = DensityRegressor(
+        "gaussian", APPROXIMATE, network=_own, n_members=n_members, max_epochs=30, random_state=0, preset="plain"
+    )
     model.fit(_X, y)
-    assert model.score(_X, y) > DensityRegressor("gaussian", max_epochs=1, random_state=0).fit(_X, y).score(_X, y)
+    assert model.score(_X, y) > DensityRegressor("gaussian", max_epochs=1, random_state=0, preset="plain").fit(
+        _X, y
+    ).score(_X, y)
 
 
 def test_threads_may_fit_at_the_same_time():
     y = _X[:, 0]
-    model = DensityRegressor("gaussian", APPROXIMATE, max_epochs=3, random_state=0)
+    model = DensityRegressor("gaussian", APPROXIMATE, max_epochs=3, random_state=0, preset="plain")
     expected = model.fit(_X, y).predict(_X)
 
     def predicted(_):
-        return DensityRegressor("gaussian", APPROXIMATE, max_epochs=3, random_state=0).fit(_X, y).predict(_X)
+        return (
+            DensityRegressor("gaussian", APPROXIMATE, max_epochs=3, random_state=0, preset="plain")
+            .fit(_X, y)
+            .predict(_X)
+        )
 
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(predicted, range(4)):
@@ -191,7 +199,9 @@ def test_mixing_may_end_early_and_leave_a_clean_share():
     y = _X[:, 0] + _RNG.normal(size=120)
     for until in (0.5, "validation"):
         mixup = replace(APPROXIMATE, until=until, clean=0.25)
-        model = DensityRegressor("gaussian", mixup, n_members=2, max_epochs=8, patience=2, random_state=0).fit(_X, y)
+        model = DensityRegressor(
+            "gaussian", mixup, n_members=2, max_epochs=8, patience=2, random_state=0, preset="plain"
+        ).fit(_X, y)
         assert (model.mixup_until_ >= 1).all()
         assert np.isfinite(model.score(_X, y))
 
@@ -236,12 +246,12 @@ def test_families_that_are_not_exponential_are_refused(name):
         "criterion='expected-log'."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        DensityRegressor(name, APPROXIMATE).fit(_X, _COUNTS)
+        DensityRegressor(name, APPROXIMATE, preset="plain").fit(_X, _COUNTS)
 
 
 def test_the_crps_and_given_partners_are_refused():
     with pytest.raises(ValueError, match=r"or other criterion than 'expected-log'; got 'linear', 0\.0 and 'quadratic'"):
-        DensityRegressor("gaussian", APPROXIMATE, loss="crps").fit(_X, _X[:, 0])
+        DensityRegressor("gaussian", APPROXIMATE, loss="crps", preset="plain").fit(_X, _X[:, 0])
     message = "criterion='quadratic' needs partners that are any rows of the batch alike; leave `partners` out."
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         mixup_loss(network(), "gaussian", X, Y, APPROXIMATE, partners=torch.arange(8))

@@ -51,33 +51,33 @@ def test_patience_counts_the_steps_of_the_batches_there_are():
 
 
 def test_small_tables_are_trained_as_ever():
-    automatic = DensityRegressor(**FAST).fit(X, Y)
+    automatic = DensityRegressor(**FAST, preset="plain").fit(X, Y)
     assert automatic.params_ == {"batch_size": 64, "patience": 30, "n_threads": 1}
-    explicit = DensityRegressor(batch_size=64, patience=30, **FAST).fit(X, Y)
+    explicit = DensityRegressor(batch_size=64, patience=30, **FAST, preset="plain").fit(X, Y)
     np.testing.assert_array_equal(automatic.predict(X), explicit.predict(X))
 
 
 def test_larger_tables_have_larger_batches():
     X = rng.normal(size=(6_000, 2))
-    model = DensityRegressor(**FAST).fit(X, X[:, 0])
+    model = DensityRegressor(**FAST, preset="plain").fit(X, X[:, 0])
     assert model.params_ == {"batch_size": 256, "patience": 30, "n_threads": 1}
-    assert DensityClassifier(**FAST).fit(X, X[:, 0] > 0).params_ == model.params_
-    (joint,) = fit_together(DensityRegressor(**FAST), X, X[:, 0], [np.arange(6_000)], [0])
+    assert DensityClassifier(**FAST, preset="plain").fit(X, X[:, 0] > 0).params_ == model.params_
+    (joint,) = fit_together(DensityRegressor(**FAST, preset="plain"), X, X[:, 0], [np.arange(6_000)], [0])
     assert joint.params_ == model.params_
     np.testing.assert_allclose(joint.predict(X), model.predict(X), atol=1e-5)
 
 
 def test_what_was_said_is_done():
-    model = DensityRegressor(batch_size=None, patience=7, **FAST).fit(X, Y)
+    model = DensityRegressor(batch_size=None, patience=7, **FAST, preset="plain").fit(X, Y)
     assert (model.params_["batch_size"], model.params_["patience"]) == (None, 7)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "patience"])
 def test_other_words_are_refused(name):
     with pytest.raises(ValueError, match=rf"^`{name}` must be an integer of at least 1, None or 'auto'; got 'big'\.$"):
-        DensityRegressor(**FAST | {name: "big"}).fit(X, Y)
+        DensityRegressor(**FAST | {name: "big"}, preset="plain").fit(X, Y)
     with pytest.raises(ValueError, match=rf"^`{name}` must be an integer of at least 1; got 0\.$"):
-        DensityRegressor(**FAST | {name: 0}).fit(X, Y)
+        DensityRegressor(**FAST | {name: 0}, preset="plain").fit(X, Y)
 
 
 # -- threads -----------------------------------------------------------------------------------------------------------
@@ -91,14 +91,14 @@ def test_small_fits_have_one_thread_and_give_back_what_there_was(several, monkey
         return train_groups(*arguments)
 
     monkeypatch.setattr(loop, "_train_groups", look)
-    model = DensityRegressor(**FAST).fit(X, Y)
+    model = DensityRegressor(**FAST, preset="plain").fit(X, Y)
     assert seen == [1]
     assert model.params_["n_threads"] == 1
     assert torch.get_num_threads() == several
 
 
 def test_large_fits_keep_theirs(several):
-    model = DensityRegressor(**FAST).fit(X, Y)
+    model = DensityRegressor(**FAST, preset="plain").fit(X, Y)
     assert threads_for(model.network_, 64, 1) == 1
     assert threads_for(model.network_, 10_000_000, 1) == several
     assert threads_for(model.network_, 64, 200_000) == several
@@ -120,7 +120,7 @@ def test_threads_come_back_after_an_error(several, monkeypatch):
 
     monkeypatch.setattr(loop, "_train_groups", fail)
     with pytest.raises(ArithmeticError):
-        DensityRegressor(**FAST).fit(X, Y)
+        DensityRegressor(**FAST, preset="plain").fit(X, Y)
     assert torch.get_num_threads() == several
 
 

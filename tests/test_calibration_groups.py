@@ -18,7 +18,7 @@ ORDER = np.random.default_rng(0).permutation(60)
 GROUPS = SUBJECTS[ORDER]
 X = np.arange(60.0)[:, None]
 Y = np.random.default_rng(1).normal(size=60)
-QUICK = DensityRegressor(hidden_layer_sizes=(8,), max_epochs=2, random_state=0)
+QUICK = DensityRegressor(hidden_layer_sizes=(8,), max_epochs=2, random_state=0, preset="plain")
 
 
 class Recorder(BaseEstimator):

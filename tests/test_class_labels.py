@@ -60,7 +60,7 @@ LABELS = {
 @pytest.mark.parametrize("name", LABELS)
 def test_classes_of_any_type_are_predicted_saved_and_loaded(tmp_path, name):
     labels, kind = LABELS[name]
-    model = DensityClassifier(**FAST).fit(X, labels, X_val=X, y_val=labels)
+    model = DensityClassifier(**FAST, preset="plain").fit(X, labels, X_val=X, y_val=labels)
     # in which unit pandas keeps times differs from version to version
     assert model.classes_.dtype == kind or (kind == "times" and model.classes_.dtype.kind == "M")
     again = model.classes_[model._validate_targets(labels).astype(int)]
@@ -105,13 +105,13 @@ def test_labels_that_are_no_classes_are_refused_before_training(monkeypatch, nam
     monkeypatch.setattr(base, "train", train)
     labels, message = BAD_LABELS[name]
     with pytest.raises(ValueError, match=r".") as caught:
-        DensityClassifier().fit(X, labels)
+        DensityClassifier(preset="plain").fit(X, labels)
     assert str(caught.value) == message
 
 
 def test_labels_that_are_missing_are_named_in_scores():
     labels = objects("no", "yes")
-    model = DensityClassifier(**FAST).fit(X, labels)
+    model = DensityClassifier(**FAST, preset="plain").fit(X, labels)
     labels[5] = None
     with pytest.raises(ValueError, match=r".") as caught:
         model.score(X, labels)

@@ -191,10 +191,10 @@ def test_rows_are_predicted_by_models_of_the_other_folds():
     np.testing.assert_allclose(predicted.mean, mean)
     assert type(predicted) is dist.Normal
     for model in (
-        DensityRegressor(**SETTINGS),
-        DensityRegressor(mixup="m-probmix", n_draws=8, n_members=2, **SETTINGS),
-        make_pipeline(StandardScaler(), DensityRegressor("student-t", **SETTINGS)),
-        RecalibratedRegressor(DensityRegressor(**SETTINGS), cv=2, random_state=0),
+        DensityRegressor(**SETTINGS, preset="plain"),
+        DensityRegressor(mixup="m-probmix", n_draws=8, n_members=2, **SETTINGS, preset="plain"),
+        make_pipeline(StandardScaler(), DensityRegressor("student-t", **SETTINGS, preset="plain")),
+        RecalibratedRegressor(DensityRegressor(**SETTINGS, preset="plain"), cv=2, random_state=0),
     ):
         predicted = cross_val_predict_dist(model, X, Y, cv=3)
         np.testing.assert_allclose(predicted.mean, cross_val_predict(model, X, Y, cv=3), rtol=1e-6)
@@ -204,7 +204,7 @@ def test_rows_are_predicted_by_models_of_the_other_folds():
 
 def test_classes_are_in_their_order():
     labels = np.array(["no", "yes", "maybe"])[np.digitize(Y, [-0.4, 0.4])]
-    for model in (LogisticRegression(), DensityClassifier(**SETTINGS)):
+    for model in (LogisticRegression(), DensityClassifier(**SETTINGS, preset="plain")):
         predicted = cross_val_predict_dist(model, X, labels, cv=3)
         proba = cross_val_predict(model, X, labels, cv=3, method="predict_proba")
         np.testing.assert_allclose(predicted.probs, proba, rtol=1e-6)
@@ -218,14 +218,14 @@ def test_classes_are_in_their_order():
 def test_exposures_and_weights_go_along(steps):
     exposure = RNG.uniform(0.1, 5.0, 60)
     counts = RNG.poisson(exposure * np.exp(1 + X[:, 0]))
-    model = DensityRegressor("poisson", "erm", **SETTINGS)
+    model = DensityRegressor("poisson", "erm", **SETTINGS, preset="plain")
     params = {"exposure": exposure, "sample_weight": np.arange(60.0)}
     whole = make_pipeline(StandardScaler(), model) if steps else model
     predicted = cross_val_predict_dist(whole, X, counts, cv=2, params=params)
     train, test = np.arange(30, 60), np.arange(30)
     scaler = StandardScaler().fit(X[train])
     rows = scaler.transform(X) if steps else X
-    fitted = DensityRegressor("poisson", "erm", **SETTINGS)
+    fitted = DensityRegressor("poisson", "erm", **SETTINGS, preset="plain")
     fitted.fit(rows[train], counts[train], sample_weight=params["sample_weight"][train], exposure=exposure[train])
     expected = fitted.predict(rows[test], exposure=exposure[test])
     np.testing.assert_allclose(predicted.mean[:30], expected, rtol=1e-6)

@@ -23,7 +23,7 @@ from probmix import DensityRegressor
 from probmix.calibration import ConformalRegressor, RecalibratedRegressor
 from probmix.distributions import Bernoulli, Gamma, Poisson
 
-QUICK = DensityRegressor(hidden_layer_sizes=(8,), max_epochs=3, random_state=0)
+QUICK = DensityRegressor(hidden_layer_sizes=(8,), max_epochs=3, random_state=0, preset="plain")
 
 
 class Known(BaseEstimator):

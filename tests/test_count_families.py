@@ -53,7 +53,7 @@ def test_any_family_of_counts_can_have_zeros_of_its_own(base):
 def test_families_made_of_others_are_saved(tmp_path):
     x, y = simulate("negative-binomial")
     for family in (ZeroInflated(FixedNegativeBinomial(0.5)), Hurdle(FixedNegativeBinomial(0.5))):
-        model = DensityRegressor(family, **FAST).fit(x, y)
+        model = DensityRegressor(family, **FAST, preset="plain").fit(x, y)
         model.save(tmp_path / family.name)
         loaded = probmix.load(tmp_path / family.name)
         assert loaded.family_ == family
@@ -112,7 +112,7 @@ def test_errors_of_families(call, message):
 )
 def test_regressors_fit_predict_and_persist(tmp_path, name, params):
     x, y = simulate(name)
-    model = DensityRegressor(name, **FAST, **params).fit(x, y)
+    model = DensityRegressor(name, **FAST, **params, preset="plain").fit(x, y)
     mean, interval = model.predict(x), model.predict_interval(x, 0.9)
     assert np.isfinite(mean).all()
     assert (interval[:, 0] <= interval[:, 1]).all()
@@ -132,14 +132,14 @@ def test_regressors_learn(name):
     family = families.get(name)
     x, y = simulate(name, 600)
     settings = {"hidden_layer_sizes": (), "max_epochs": 25, "learning_rate": 0.02, "random_state": 0}
-    model = DensityRegressor(name, "probmix", **settings).fit(x, y)
+    model = DensityRegressor(name, "probmix", **settings, preset="plain").fit(x, y)
     marginal = family.distribution(family.marginal_params(torch.from_numpy(y)))
     assert model.score(x, y) > marginal.log_prob(torch.from_numpy(y)).mean().item() + 0.02
 
 
 def test_several_targets():
     x, y = simulate("negative-binomial", targets=(2,))
-    model = DensityRegressor("negative-binomial", **FAST).fit(x, y)
+    model = DensityRegressor("negative-binomial", **FAST, preset="plain").fit(x, y)
     assert model.predict_interval(x).shape == (200, 2, 2)
 
 
@@ -149,10 +149,10 @@ def test_a_dispersion_is_found():
     mean = np.exp(1 + x[:, 0])
     y = rng.negative_binomial(2.0, 2 / (2 + mean))
     settings = {"hidden_layer_sizes": (), "max_epochs": 20, "learning_rate": 0.02, "random_state": 0}
-    model = DensityRegressor("negative-binomial", "erm", **settings).fit(x, y)
+    model = DensityRegressor("negative-binomial", "erm", **settings, preset="plain").fit(x, y)
     dispersion = model.predict_natural_params([[0.0]])[0, 1].exp().item()
     assert dispersion == pytest.approx(0.5, rel=0.15)
-    poisson = DensityRegressor("poisson", "erm", **settings).fit(x, y)
+    poisson = DensityRegressor("poisson", "erm", **settings, preset="plain").fit(x, y)
     assert model.score(x, y) > poisson.score(x, y) + 0.2
 
 
@@ -192,5 +192,5 @@ def test_densities_without_natural_parameters_pool_to_a_mixture(name):
 def test_what_needs_an_exponential_family(params, message):
     x, y = simulate("negative-binomial")
     with pytest.raises(ValueError, match="exponential family") as error:
-        DensityRegressor("negative-binomial", **FAST, **params).fit(x, y)
+        DensityRegressor("negative-binomial", **FAST, **params, preset="plain").fit(x, y)
     assert str(error.value).startswith(message)

@@ -137,7 +137,7 @@ def test_estimators(tmp_path, name):
     raw = torch.zeros(120, family.num_raw, dtype=torch.float64)
     raw[:, -1] = torch.from_numpy(x[:, 0])
     y = draws(family, family.constrain(raw)).numpy()
-    model = DensityRegressor(name, **FAST).fit(x, y)
+    model = DensityRegressor(name, **FAST, preset="plain").fit(x, y)
     assert np.isfinite(model.predict(x)).all()
     assert math.isfinite(model.score(x, y))
     model.save(tmp_path / "model")
@@ -150,7 +150,7 @@ def test_the_validation_curve_is_the_crps_in_the_users_units(params):
     x = rng.uniform(-1, 1, (200, 1))
     y = 1000 * (np.sin(3 * x[:, 0]) + 0.1 * rng.normal(size=200)) + 5000
     settings = {"hidden_layer_sizes": (16,), "max_epochs": 30, "random_state": 0, "loss": "crps"}
-    model = DensityRegressor(**settings, **params)
+    model = DensityRegressor(**settings, **params, preset="plain")
     model.fit(x[:150], y[:150], X_val=x[150:], y_val=y[150:])
     best = np.nanmin(model.validation_curve_, axis=0).mean()
     assert best == pytest.approx(-neg_crps_scorer(model, x[150:], y[150:]), rel=0.2)
@@ -164,7 +164,9 @@ def test_what_is_made_small_is_what_gets_small():
     y = 2 * x[:, 0] + 0.1 * rng.standard_t(1.3, size=600)
     settings = {"hidden_layer_sizes": (16,), "max_epochs": 60, "mixup": "erm", "random_state": 0}
     scores = {
-        loss: -neg_crps_scorer(DensityRegressor(loss=loss, **settings).fit(x[:400], y[:400]), x[400:], y[400:])
+        loss: -neg_crps_scorer(
+            DensityRegressor(loss=loss, **settings, preset="plain").fit(x[:400], y[:400]), x[400:], y[400:]
+        )
         for loss in ("nll", "crps")
     }
     assert scores["crps"] < 0.95 * scores["nll"]
@@ -174,7 +176,7 @@ def test_several_targets():
     x = np.random.default_rng(0).uniform(-1, 1, (60, 1))
     y = np.stack([x[:, 0], 10 - 100 * x[:, 0]], 1)
     for mixup in ("probmix", Mixup(pool="linear", label_pool="linear")):
-        assert DensityRegressor(mixup=mixup, **FAST).fit(x, y).predict(x).shape == (60, 2)
+        assert DensityRegressor(mixup=mixup, **FAST, preset="plain").fit(x, y).predict(x).shape == (60, 2)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_several_targets():
 def test_errors(params, message):
     x = np.linspace(0, 1, 30)[:, None]
     with pytest.raises(ValueError, match="loss") as error:
-        DensityRegressor(**{**FAST, **params}).fit(x, x[:, 0])
+        DensityRegressor(**{**FAST, **params}, preset="plain").fit(x, x[:, 0])
     assert str(error.value).startswith(message)
 
 
@@ -200,7 +202,7 @@ def test_cuda_agrees():
     y, exposure = rng.poisson(np.exp(1 + x[:, 0])), rng.uniform(0.5, 1, 100)
     for name in ("poisson", "negative-binomial"):
         settings = {**FAST, "hidden_layer_sizes": ()}
-        fits = [DensityRegressor(name, device=device, **settings) for device in ("cpu", "cuda")]
+        fits = [DensityRegressor(name, device=device, **settings, preset="plain") for device in ("cpu", "cuda")]
         for fit in fits:
             fit.fit(x, y, exposure=exposure)
         np.testing.assert_allclose(fits[1].predict(x), fits[0].predict(x), rtol=1e-2)

@@ -200,7 +200,7 @@ def killed(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint.Checkpoint, "remove", lambda self: None)
 
     def fit(**params):
-        return DensityRegressor(checkpoint=tmp_path / "run", **SETTINGS | params).fit(X, Y)
+        return DensityRegressor(checkpoint=tmp_path / "run", **SETTINGS | params, preset="plain").fit(X, Y)
 
     return fit
 

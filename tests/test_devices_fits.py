@@ -73,19 +73,28 @@ def own_network(shape):
 
 
 CASES = {
-    "erm": (DensityRegressor(mixup="erm"), Y),
-    "probmix, gamma": (DensityRegressor("gamma", "probmix", n_members=2), Y),
-    "manifold mixup, poisson": (DensityRegressor("poisson", "manifold-mixup"), Y),
-    "m-probmix": (DensityRegressor(mixup="m-probmix", n_draws=4, n_members=2), Y),
-    "local probmix, several": (DensityRegressor("lognormal", "local-probmix"), np.column_stack([Y, 2 * Y])),
-    "negative binomial": (DensityRegressor("negative-binomial", "probmix"), Y),
-    "zero-inflated": (DensityRegressor("zero-inflated-poisson", "probmix"), Y - 1),
-    "crps": (DensityRegressor(loss="crps"), Y),
-    "label kernel": (DensityRegressor(mixup=preset("probmix", partners=LabelKernel()), n_members=2), Y),
-    "label kernel of classes": (DensityClassifier(mixup=preset("mixup", partners=LabelKernel())), (Y > 3).astype(int)),
-    "neighbours of a batch": (DensityRegressor(mixup=preset("probmix", partners=BatchNeighbours(k=3)), n_members=2), Y),
-    "classes": (DensityClassifier(mixup="mixup", n_members=2), (Y > 3).astype(int)),
-    "own network": (DensityRegressor(network=own_network, n_members=2), Y),
+    "erm": (DensityRegressor(mixup="erm", preset="plain"), Y),
+    "probmix, gamma": (DensityRegressor("gamma", "probmix", n_members=2, preset="plain"), Y),
+    "manifold mixup, poisson": (DensityRegressor("poisson", "manifold-mixup", preset="plain"), Y),
+    "m-probmix": (DensityRegressor(mixup="m-probmix", n_draws=4, n_members=2, preset="plain"), Y),
+    "local probmix, several": (
+        DensityRegressor("lognormal", "local-probmix", preset="plain"),
+        np.column_stack([Y, 2 * Y]),
+    ),
+    "negative binomial": (DensityRegressor("negative-binomial", "probmix", preset="plain"), Y),
+    "zero-inflated": (DensityRegressor("zero-inflated-poisson", "probmix", preset="plain"), Y - 1),
+    "crps": (DensityRegressor(loss="crps", preset="plain"), Y),
+    "label kernel": (DensityRegressor(mixup=preset("probmix", partners=LabelKernel()), n_members=2, preset="plain"), Y),
+    "label kernel of classes": (
+        DensityClassifier(mixup=preset("mixup", partners=LabelKernel()), preset="plain"),
+        (Y > 3).astype(int),
+    ),
+    "neighbours of a batch": (
+        DensityRegressor(mixup=preset("probmix", partners=BatchNeighbours(k=3)), n_members=2, preset="plain"),
+        Y,
+    ),
+    "classes": (DensityClassifier(mixup="mixup", n_members=2, preset="plain"), (Y > 3).astype(int)),
+    "own network": (DensityRegressor(network=own_network, n_members=2, preset="plain"), Y),
 }
 
 

@@ -37,10 +37,10 @@ def interrupt_in(monkeypatch, epoch, times=1):
 @pytest.mark.parametrize("validation_fraction", [0.2, 0])
 def test_an_interrupted_fit_keeps_the_best_weights(monkeypatch, validation_fraction):
     settings = SETTINGS | {"validation_fraction": validation_fraction}
-    shorter = DensityRegressor(**settings | {"max_epochs": 4}).fit(X, Y)
+    shorter = DensityRegressor(**settings | {"max_epochs": 4}, preset="plain").fit(X, Y)
     with monkeypatch.context() as patch:
         interrupt_in(patch, 5 if validation_fraction else 4)
-        model = DensityRegressor(**settings)
+        model = DensityRegressor(**settings, preset="plain")
         message = r"^training was interrupted after 4 of at most 8 epochs, and the estimator is fitted with the best "
         with pytest.warns(UserWarning, match=message + r"weights so far\.$"):
             model.fit(X, Y)
@@ -52,7 +52,7 @@ def test_an_interrupted_fit_keeps_the_best_weights(monkeypatch, validation_fract
 
 
 def test_an_interrupt_before_the_first_epoch_has_ended_is_raised(monkeypatch):
-    model = DensityRegressor(**SETTINGS).fit(X, Y)
+    model = DensityRegressor(**SETTINGS, preset="plain").fit(X, Y)
     interrupt_in(monkeypatch, 1)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y)
@@ -60,7 +60,7 @@ def test_an_interrupt_before_the_first_epoch_has_ended_is_raised(monkeypatch):
 
 
 def test_a_second_interrupt_is_raised(monkeypatch):
-    model = DensityRegressor(**SETTINGS)
+    model = DensityRegressor(**SETTINGS, preset="plain")
     interrupt_in(monkeypatch, 3)
 
     def pressed_again(self):
@@ -75,7 +75,7 @@ def test_a_second_interrupt_is_raised(monkeypatch):
 def test_members_whose_turn_had_not_come_are_told(monkeypatch):
     monkeypatch.setattr(probmix.training.loop, "members_at_once", lambda network, task: 1)
     interrupt_in(monkeypatch, 5)
-    model = DensityRegressor(n_members=3, **SETTINGS)
+    model = DensityRegressor(n_members=3, **SETTINGS, preset="plain")
     with pytest.warns(
         UserWarning, match=r"so far\. 2 of 3 members had not begun: they predict the distribution of y\.$"
     ):
@@ -88,8 +88,8 @@ def test_members_whose_turn_had_not_come_are_told(monkeypatch):
 def test_the_checkpoint_of_an_interrupted_fit_stays_and_the_fit_goes_on(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
     path = tmp_path / "run"
-    straight = DensityRegressor(**SETTINGS).fit(X, Y)
-    model = DensityRegressor(checkpoint=path, **SETTINGS)
+    straight = DensityRegressor(**SETTINGS, preset="plain").fit(X, Y)
+    model = DensityRegressor(checkpoint=path, **SETTINGS, preset="plain")
     with monkeypatch.context() as patch:
         interrupt_in(patch, 5)
         message = f"The same fit goes on from the checkpoint {str(path)!r}; remove it if it shall not."
@@ -104,17 +104,17 @@ def test_fits_together_are_given_up(monkeypatch):
     interrupt_in(monkeypatch, 4)
     splits = [np.arange(60), np.arange(60, 120)]
     with pytest.raises(KeyboardInterrupt):
-        fit_together(DensityRegressor(**SETTINGS), X, Y, splits, [0, 1])
+        fit_together(DensityRegressor(**SETTINGS, preset="plain"), X, Y, splits, [0, 1])
 
 
 def test_the_number_of_epochs_is_always_there(tmp_path):
-    model = DensityRegressor(n_members=2, **SETTINGS | {"max_epochs": 60, "patience": 4}).fit(X, Y)
+    model = DensityRegressor(n_members=2, **SETTINGS | {"max_epochs": 60, "patience": 4}, preset="plain").fit(X, Y)
     assert model.n_epochs_.tolist() == np.minimum(model.best_epoch_ + 4, 60).tolist()
     model.save(tmp_path / "model")
     loaded = probmix.load(tmp_path / "model")
     assert loaded.n_epochs_.tolist() == model.n_epochs_.tolist()
     assert loaded.params_ == model.params_
-    assert DensityRegressor(**SETTINGS | {"validation_fraction": 0}).fit(X, Y).n_epochs_.tolist() == [8]
+    assert DensityRegressor(**SETTINGS | {"validation_fraction": 0}, preset="plain").fit(X, Y).n_epochs_.tolist() == [8]
 
 
 # -- fits that learned nothing, or not all -----------------------------------------------------------------------------
@@ -122,7 +122,9 @@ def test_the_number_of_epochs_is_always_there(tmp_path):
 
 def test_a_fit_that_never_beat_the_marginal_says_so_and_predicts_it():
     noise = rng.normal(size=120)
-    model = DensityRegressor(n_members=2, **SETTINGS | {"learning_rate": 30.0, "max_epochs": 50, "patience": 5})
+    model = DensityRegressor(
+        n_members=2, **SETTINGS | {"learning_rate": 30.0, "max_epochs": 50, "patience": 5}, preset="plain"
+    )
     message = (
         r"^2 of 2 members never beat the distribution of y without X, and predict it for all rows\. Lower "
         r"`learning_rate`, raise `patience` or `max_epochs`, or see whether X tells anything of y\.$"
@@ -141,17 +143,17 @@ def test_a_fit_that_is_best_at_the_last_epoch_says_so():
     )
     settings = SETTINGS | {"max_epochs": 3}
     with pytest.warns(ConvergenceWarning, match=message):
-        DensityRegressor(**settings).fit(X, Y)
+        DensityRegressor(**settings, preset="plain").fit(X, Y)
     for quiet in ({"patience": None}, {"validation_fraction": 0}):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            DensityRegressor(**settings | quiet).fit(X, Y)
+            DensityRegressor(**settings | quiet, preset="plain").fit(X, Y)
 
 
 def test_a_good_fit_is_quiet():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = DensityRegressor(**SETTINGS | {"max_epochs": 200, "learning_rate": 0.05}).fit(X, Y)
+        model = DensityRegressor(**SETTINGS | {"max_epochs": 200, "learning_rate": 0.05}, preset="plain").fit(X, Y)
     assert 0 < model.best_epoch_[0] < 200
 
 
@@ -161,7 +163,9 @@ def test_a_linear_poisson_model_of_spline_columns_is_no_worse_than_the_marginal(
     raw = draw.exponential(size=(4000, 6)) ** 3
     columns = SplineTransformer(n_knots=8, knots="uniform").fit_transform(raw)
     y = draw.poisson(np.exp(-2 + 0.5 * np.log1p(raw[:, 0])))
-    model = DensityRegressor("poisson", "erm", hidden_layer_sizes=(), batch_size=512, max_epochs=15, random_state=0)
+    model = DensityRegressor(
+        "poisson", "erm", hidden_layer_sizes=(), batch_size=512, max_epochs=15, random_state=0, preset="plain"
+    )
     model.fit(columns, y)
     marginal = (y.mean() - y * np.log(y.mean()) + [float(torch.lgamma(torch.tensor(one + 1.0))) for one in y]).mean()
     assert (columns - columns.mean(0)).max() / columns.std(0).min() > 60

@@ -122,13 +122,13 @@ def _no_training(monkeypatch):
 def test_bad_input_is_an_error_before_training(case):
     params, x, y, message = CASES[case]
     with pytest.raises(ValueError, match=message):
-        DensityRegressor(**params).fit(x, y)
+        DensityRegressor(**params, preset="plain").fit(x, y)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_failed_fit_leaves_the_estimator_unfitted(case):
     params, x, y, message = CASES[case]
-    model = DensityRegressor(max_epochs=2, random_state=0).fit(X, Y)
+    model = DensityRegressor(max_epochs=2, random_state=0, preset="plain").fit(X, Y)
     with pytest.raises(ValueError, match=message):
         model.set_params(**params).fit(x, y)
     with pytest.raises(NotFittedError):
@@ -140,7 +140,7 @@ def test_an_interrupted_fit_leaves_the_estimator_unfitted(monkeypatch):
     def train(*args):
         raise KeyboardInterrupt
 
-    model = DensityRegressor(max_epochs=2).fit(X, Y)
+    model = DensityRegressor(max_epochs=2, preset="plain").fit(X, Y)
     monkeypatch.setattr(base, "train", train)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y)
@@ -151,7 +151,7 @@ def test_an_interrupted_fit_leaves_the_estimator_unfitted(monkeypatch):
 @pytest.mark.parametrize("method", ["predict", "predict_dist", "predict_natural_params", "predict_interval", "sample"])
 def test_an_unfitted_estimator_says_so(method):
     with pytest.raises(NotFittedError, match="is not fitted yet"):
-        getattr(DensityRegressor(), method)(X)
+        getattr(DensityRegressor(preset="plain"), method)(X)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -159,30 +159,30 @@ def test_an_unfitted_estimator_says_so(method):
 def test_a_missing_gpu_is_an_error_and_no_silent_fallback():
     message = r"^`device` is 'cuda', but torch sees no CUDA device\. Use 'auto' or 'cpu'\.$"
     with pytest.raises(ValueError, match=message):
-        DensityRegressor(device="cuda").fit(X, Y)
+        DensityRegressor(device="cuda", preset="plain").fit(X, Y)
 
 
 @pytest.mark.usefixtures("_no_training")
 def test_bad_sample_weights():
     with pytest.raises(ValueError, match=r"^`sample_weight` must be finite and not negative; got -1 at row 0"):
-        DensityRegressor().fit(X, Y, sample_weight=-np.ones(40))
+        DensityRegressor(preset="plain").fit(X, Y, sample_weight=-np.ones(40))
     with pytest.raises(ValueError, match=r"^`sample_weight` must be positive in at least one row; got zeros only"):
-        DensityRegressor().fit(X, Y, sample_weight=np.zeros(40))
+        DensityRegressor(preset="plain").fit(X, Y, sample_weight=np.zeros(40))
 
 
 @pytest.mark.usefixtures("_no_training")
 def test_one_class_is_no_classification():
     message = r"^a classifier needs at least 2 classes in y; got one class, np\.str_\('a'\)\.$"
     with pytest.raises(ValueError, match=message):
-        DensityClassifier().fit(X, np.full(40, "a"))
+        DensityClassifier(preset="plain").fit(X, np.full(40, "a"))
     with pytest.raises(
         ValueError, match=r"^a classifier needs at least 2 classes in y among the rows of positive weight"
     ):
-        DensityClassifier().fit(X, Y > 20, sample_weight=(Y > 20).astype(float))
+        DensityClassifier(preset="plain").fit(X, Y > 20, sample_weight=(Y > 20).astype(float))
 
 
 def test_bad_requests_after_the_fit():
-    model = DensityRegressor("poisson", max_epochs=2, random_state=0).fit(X, Y)
+    model = DensityRegressor("poisson", max_epochs=2, random_state=0, preset="plain").fit(X, Y)
     with pytest.raises(ValueError, match=r"^`q` must be one level or a vector of levels in \(0, 1\); got 1\.0\.$"):
         model.predict_quantile(X, 1.0)
     with pytest.raises(ValueError, match=r"^`coverage` must be a number in \(0, 1\); got 90\.$"):
@@ -193,6 +193,6 @@ def test_bad_requests_after_the_fit():
         model.score(X, Y[:-1])
     with pytest.raises(ValueError, match=r"^Poisson targets must be non-negative integers; got 0\.5 at row 0\. "):
         model.score(X, Y - 0.5)
-    classifier = DensityClassifier(max_epochs=2, random_state=0).fit(X, Y > 20)
+    classifier = DensityClassifier(max_epochs=2, random_state=0, preset="plain").fit(X, Y > 20)
     with pytest.raises(ValueError, match=r"^y has the class np\.str_\('x'\), which the fit did not see; classes are"):
         classifier.score(X, np.full(40, "x"))

@@ -32,27 +32,27 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
 
 
 @pytest.mark.parametrize("estimator", [
-    DensityRegressor(),
-    DensityClassifier(),
-    DensityClassifier(mixup="mixup", n_members=2, pool="log-linear", max_epochs=50),
-    DensityRegressor("student-t", max_epochs=30),
-    DensityRegressor("histogram", max_epochs=30),
+    DensityRegressor(preset="plain"),
+    DensityClassifier(preset="plain"),
+    DensityClassifier(mixup="mixup", n_members=2, pool="log-linear", max_epochs=50, preset="plain"),
+    DensityRegressor("student-t", max_epochs=30, preset="plain"),
+    DensityRegressor("histogram", max_epochs=30, preset="plain"),
     DensityRegressor(
         "gaussian-mixture", validation="folds", n_members=2, learning_rate=Cosine(0.02), max_epochs=10,
-        network=MLP((16,), embedding=Periodic(4, 2)),
+        network=MLP((16,), embedding=Periodic(4, 2)), preset="plain"
     ),
-    DensityRegressor(mixup="m-probmix", hidden_layer_sizes=(16, 8), max_epochs=30, n_draws=8),
+    DensityRegressor(mixup="m-probmix", hidden_layer_sizes=(16, 8), max_epochs=30, n_draws=8, preset="plain"),
     # tables, since the suite has no other rows
-    DensityRegressor(network=build_mlp, n_members=2, mixup="m-probmix", max_epochs=20, n_draws=8),
+    DensityRegressor(network=build_mlp, n_members=2, mixup="m-probmix", max_epochs=20, n_draws=8, preset="plain"),
     # of what takes categories the suite rounds the rows, which takes longer to learn
-    DensityClassifier(network=build_mlp, max_epochs=60, learning_rate=0.02),
-    DensityRegressor(validation="folds", n_members=2, max_epochs=10, hidden_layer_sizes=(16,)),
-    DensityClassifier(validation="folds", n_members=2, max_epochs=60, hidden_layer_sizes=(16,)),
+    DensityClassifier(network=build_mlp, max_epochs=60, learning_rate=0.02, preset="plain"),
+    DensityRegressor(validation="folds", n_members=2, max_epochs=10, hidden_layer_sizes=(16,), preset="plain"),
+    DensityClassifier(validation="folds", n_members=2, max_epochs=60, hidden_layer_sizes=(16,), preset="plain"),
     DensityRegressor(
         mixup=preset("c-probmix", order=3, clean=0.5, until="validation"), n_members=2, max_epochs=10, patience=3,
-        hidden_layer_sizes=(16,),
+        hidden_layer_sizes=(16,), preset="plain"
     ),
-    DensityClassifier(mixup="meta-mixup", n_members=2, max_epochs=60, hidden_layer_sizes=(16,)),
+    DensityClassifier(mixup="meta-mixup", n_members=2, max_epochs=60, hidden_layer_sizes=(16,), preset="plain"),
 ], ids=["regressor", "classifier", "ensemble of classifiers", "student-t", "histogram",
         "mixture on waves",
         "m-probmix",
@@ -71,7 +71,9 @@ def test_scikit_learns_check_suite_where_the_order_of_rows_counts(validation):
     What they ask is tested with copies that stand where the row stood, in test_validation_parts. For another check the
     suite rounds the rows of what takes categories: two are left, and copies of one that judges do not train.
     """
-    estimator = DensityRegressor(validation=validation, n_members=2, max_epochs=10, hidden_layer_sizes=(16,))
+    estimator = DensityRegressor(
+        validation=validation, n_members=2, max_epochs=10, hidden_layer_sizes=(16,), preset="plain"
+    )
     kinds = {f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")}
     assert failed_checks(estimator).keys() == {*kinds, "check_pipeline_consistency"}
 
@@ -80,7 +82,7 @@ def test_scikit_learns_check_suite_where_rows_need_neighbours():
     """For one check the suite rounds the rows of what takes categories: two are left, of which one trains."""
     # the suite fits three rows: one neighbour is all they have
     mixup = preset("local-probmix", partners=NearestNeighbours(1))
-    failed = failed_checks(DensityRegressor(mixup=mixup, n_members=2, max_epochs=50))
+    failed = failed_checks(DensityRegressor(mixup=mixup, n_members=2, max_epochs=50, preset="plain"))
     assert failed.keys() == {"check_pipeline_consistency"}
     assert "needs at least 2 rows to find partners among; got 1" in failed["check_pipeline_consistency"]
 
@@ -98,7 +100,7 @@ def failed_checks(estimator):
 @pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
 def test_every_preset_learns_with_every_family(problem, family, mixup):
     X, y = problem
-    model = DensityRegressor(family, mixup, **SETTINGS).fit(X[:180], y[:180])
+    model = DensityRegressor(family, mixup, **SETTINGS, preset="plain").fit(X[:180], y[:180])
     marginal = families.get(family)
     eta = marginal.marginal_params(torch.from_numpy(y[:180]))
     baseline = marginal.log_prob(eta, torch.from_numpy(y[180:])).mean().item()
@@ -108,7 +110,7 @@ def test_every_preset_learns_with_every_family(problem, family, mixup):
 @pytest.mark.parametrize("mixup", preset_names())
 def test_every_preset_learns_classes(classes, mixup):
     X, y = classes
-    model = DensityClassifier(mixup, **SETTINGS).fit(X[::2], y[::2])
+    model = DensityClassifier(mixup, **SETTINGS, preset="plain").fit(X[::2], y[::2])
     assert (model.predict(X[1::2]) == y[1::2]).mean() > 0.9
     np.testing.assert_allclose(model.predict_proba(X).sum(1), 1)
     expected = np.log(model.predict_proba(X))[np.arange(len(y)), np.searchsorted(model.classes_, y)].mean()
@@ -117,8 +119,8 @@ def test_every_preset_learns_classes(classes, mixup):
 
 def test_score_is_the_mean_log_likelihood_and_larger_is_better(problem):
     X, y = problem
-    good = DensityRegressor("poisson", **SETTINGS).fit(X, y)
-    bad = DensityRegressor("poisson", **SETTINGS | {"max_epochs": 1, "learning_rate": 1e-5}).fit(X, y)
+    good = DensityRegressor("poisson", **SETTINGS, preset="plain").fit(X, y)
+    bad = DensityRegressor("poisson", **SETTINGS | {"max_epochs": 1, "learning_rate": 1e-5}, preset="plain").fit(X, y)
     assert good.score(X, y) > bad.score(X, y)
     rate = good.predict(X)
     assert good.score(X, y) == pytest.approx(stats.poisson.logpmf(y, rate).mean())
@@ -130,9 +132,9 @@ def test_score_is_the_mean_log_likelihood_and_larger_is_better(problem):
 def test_results_are_in_the_users_units(problem, family):
     """Targets in other units: the same density up to the Jacobian, also far away from zero."""
     X, y = problem
-    base = DensityRegressor(family, **SETTINGS).fit(X, y)
+    base = DensityRegressor(family, **SETTINGS, preset="plain").fit(X, y)
     scale, shift = 1e5, (3e8 if family == "gaussian" else 0.0)
-    moved = DensityRegressor(family, **SETTINGS).fit(X, scale * y + shift)
+    moved = DensityRegressor(family, **SETTINGS, preset="plain").fit(X, scale * y + shift)
     np.testing.assert_allclose(moved.predict(X), scale * base.predict(X) + shift, rtol=1e-4)
     np.testing.assert_allclose(
         moved.log_prob(X, scale * y + shift), base.log_prob(X, y) - np.log(scale), rtol=0, atol=0.02
@@ -142,17 +144,17 @@ def test_results_are_in_the_users_units(problem, family):
 
 def test_features_in_any_units(problem):
     X, y = problem
-    base = DensityRegressor("poisson", **SETTINGS).fit(X, y)
-    moved = DensityRegressor("poisson", **SETTINGS).fit(1e-4 * X + 1e3, y)
+    base = DensityRegressor("poisson", **SETTINGS, preset="plain").fit(X, y)
+    moved = DensityRegressor("poisson", **SETTINGS, preset="plain").fit(1e-4 * X + 1e3, y)
     np.testing.assert_allclose(moved.predict(1e-4 * X + 1e3), base.predict(X), rtol=1e-3)
 
 
 def test_same_seed_same_model_and_no_seed_another(problem):
     X, y = problem
     state = np.random.get_state()[1].copy(), torch.get_rng_state()
-    first, second = (DensityRegressor(**SETTINGS).fit(X, y).predict(X) for _ in range(2))
+    first, second = (DensityRegressor(**SETTINGS, preset="plain").fit(X, y).predict(X) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    unseeded = [DensityRegressor(**SETTINGS | {"random_state": None}).fit(X, y) for _ in range(2)]
+    unseeded = [DensityRegressor(**SETTINGS | {"random_state": None}, preset="plain").fit(X, y) for _ in range(2)]
     assert not np.array_equal(unseeded[0].predict(X), unseeded[1].predict(X))
     unseeded[0].sample(X, 2)
     assert np.array_equal(state[0], np.random.get_state()[1])
@@ -161,8 +163,8 @@ def test_same_seed_same_model_and_no_seed_another(problem):
 
 def test_the_first_members_do_not_depend_on_how_many_there_are(problem):
     X, y = problem
-    many = DensityRegressor(n_members=4, **SETTINGS).fit(X, y)
-    one = DensityRegressor(n_members=1, **SETTINGS).fit(X, y)
+    many = DensityRegressor(n_members=4, **SETTINGS, preset="plain").fit(X, y)
+    one = DensityRegressor(n_members=1, **SETTINGS, preset="plain").fit(X, y)
     np.testing.assert_allclose(
         many._component_params(X)[0, 0].numpy(), one.predict_natural_params(X).numpy(), rtol=1e-3, atol=1e-4
     )
@@ -171,7 +173,7 @@ def test_the_first_members_do_not_depend_on_how_many_there_are(problem):
 @pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
 def test_members_are_pooled_linearly_into_a_mixture(problem, family):
     X, y = problem
-    model = DensityRegressor(family, n_members=3, **SETTINGS).fit(X, y)
+    model = DensityRegressor(family, n_members=3, **SETTINGS, preset="plain").fit(X, y)
     distribution = model.predict_dist(X)
     assert isinstance(distribution, Mixture)
     members = model.family_.distribution(model.predict_natural_params(X))
@@ -184,8 +186,8 @@ def test_members_are_pooled_linearly_into_a_mixture(problem, family):
 @pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
 def test_members_are_pooled_log_linearly_into_their_family(problem, family):
     X, y = problem
-    linear = DensityRegressor(family, n_members=3, **SETTINGS).fit(X, y)
-    pooled = DensityRegressor(family, n_members=3, pool="log-linear", **SETTINGS).fit(X, y)
+    linear = DensityRegressor(family, n_members=3, **SETTINGS, preset="plain").fit(X, y)
+    pooled = DensityRegressor(family, n_members=3, pool="log-linear", **SETTINGS, preset="plain").fit(X, y)
     eta = linear.predict_natural_params(X).mean(0)
     torch.testing.assert_close(pooled.predict_natural_params(X), eta)
     torch.testing.assert_close(pooled.predict_dist(X).mean, linear.family_.distribution(eta).mean)
@@ -194,7 +196,7 @@ def test_members_are_pooled_log_linearly_into_their_family(problem, family):
 @pytest.mark.parametrize("pool", ["linear", "log-linear"])
 def test_class_probabilities_of_an_ensemble(classes, pool):
     X, y = classes
-    model = DensityClassifier(n_members=3, pool=pool, **SETTINGS).fit(X, y)
+    model = DensityClassifier(n_members=3, pool=pool, **SETTINGS, preset="plain").fit(X, y)
     logits = model._component_params(X)[:, 0]
     expected = logits.softmax(-1).mean(0) if pool == "linear" else logits.mean(0).softmax(-1)
     np.testing.assert_allclose(model.predict_proba(X), expected.numpy())
@@ -204,7 +206,7 @@ def test_class_probabilities_of_an_ensemble(classes, pool):
 @pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
 def test_quantiles_and_intervals_hold_the_mass_they_promise(problem, family, n_members):
     X, y = problem
-    model = DensityRegressor(family, n_members=n_members, **SETTINGS).fit(X, y)
+    model = DensityRegressor(family, n_members=n_members, **SETTINGS, preset="plain").fit(X, y)
     levels = [0.05, 0.5, 0.95]
     quantiles = model.predict_quantile(X[:20], levels)
     assert quantiles.shape == (20, 3)
@@ -225,7 +227,7 @@ def test_quantiles_and_intervals_hold_the_mass_they_promise(problem, family, n_m
 def test_several_targets(problem, family, n_members, pool):
     X, y = problem
     Y = np.column_stack([y, y[::-1], 2 * y])
-    model = DensityRegressor(family, n_members=n_members, pool=pool, **SETTINGS).fit(X, Y)
+    model = DensityRegressor(family, n_members=n_members, pool=pool, **SETTINGS, preset="plain").fit(X, Y)
     distribution = model.predict_dist(X)
     assert (distribution.batch_shape, distribution.event_shape) == ((240,), (3,))
     assert model.predict(X).shape == (240, 3)
@@ -239,7 +241,7 @@ def test_several_targets(problem, family, n_members, pool):
 
 def test_samples_follow_the_prediction_and_the_seed(problem):
     X, y = problem
-    model = DensityRegressor("gamma", **SETTINGS).fit(X, y)
+    model = DensityRegressor("gamma", **SETTINGS, preset="plain").fit(X, y)
     draws = model.sample(X[:3], 20_000, random_state=1)
     np.testing.assert_array_equal(draws, model.sample(X[:3], 20_000, random_state=1))
     np.testing.assert_allclose(draws.mean(0), model.predict(X[:3]), rtol=0.02)
@@ -247,7 +249,7 @@ def test_samples_follow_the_prediction_and_the_seed(problem):
 
 def test_classes_are_sampled_by_name(classes):
     X, y = classes
-    model = DensityClassifier(**SETTINGS).fit(X, y)
+    model = DensityClassifier(**SETTINGS, preset="plain").fit(X, y)
     draws = model.sample(X[:2], 1000, random_state=0)
     assert draws.shape == (1000, 2)
     assert (draws[:, 0] == "setosa").mean() == pytest.approx(model.predict_proba(X[:1])[0, 0], abs=0.05)
@@ -255,37 +257,39 @@ def test_classes_are_sampled_by_name(classes):
 
 def test_predicted_distributions_have_cdf_and_icdf(problem, classes):
     X, y = problem
-    several = DensityRegressor("gamma", **SETTINGS).fit(X, np.column_stack([y, y])).predict_dist(X[:4])
+    several = DensityRegressor("gamma", **SETTINGS, preset="plain").fit(X, np.column_stack([y, y])).predict_dist(X[:4])
     median = several.icdf(torch.full((4, 2), 0.5))
     torch.testing.assert_close(several.cdf(median), torch.full((4, 2), 0.5, dtype=torch.float64))
     X, y = classes
-    labels = DensityClassifier(**SETTINGS).fit(X, y).predict_dist(X[:4])
+    labels = DensityClassifier(**SETTINGS, preset="plain").fit(X, y).predict_dist(X[:4])
     torch.testing.assert_close(labels.cdf(torch.full((4,), 1.0)), labels.probs[:, :2].sum(1))
 
 
 def test_fitting_works_where_gradients_are_off(problem):
     X, y = problem
     with torch.no_grad():
-        inside = DensityRegressor(**SETTINGS).fit(X, y).predict(X)
-    np.testing.assert_array_equal(inside, DensityRegressor(**SETTINGS).fit(X, y).predict(X))
+        inside = DensityRegressor(**SETTINGS, preset="plain").fit(X, y).predict(X)
+    np.testing.assert_array_equal(inside, DensityRegressor(**SETTINGS, preset="plain").fit(X, y).predict(X))
 
 
 def test_pandas_names_pipelines_and_clones(problem):
     X, y = problem
     frame, series = pd.DataFrame(X, columns=["speed", "load"]), pd.Series(y)
-    model = DensityRegressor("gamma", **SETTINGS).fit(frame, series)
+    model = DensityRegressor("gamma", **SETTINGS, preset="plain").fit(frame, series)
     assert model.feature_names_in_.tolist() == ["speed", "load"]
     with pytest.raises(ValueError, match="feature names"):
         model.predict(frame.rename(columns={"load": "weight"}))
     pipeline = make_pipeline(StandardScaler(), clone(model)).fit(frame, series)
     assert np.isfinite(pipeline.score(frame, series))
-    wrapped = TransformedTargetRegressor(DensityRegressor(**SETTINGS), func=np.log, inverse_func=np.exp).fit(X, y)
+    wrapped = TransformedTargetRegressor(
+        DensityRegressor(**SETTINGS, preset="plain"), func=np.log, inverse_func=np.exp
+    ).fit(X, y)
     assert np.isfinite(wrapped.predict(X)).all()
 
 
 def test_set_params_swaps_the_head(problem):
     X, y = problem
-    model = DensityRegressor(**SETTINGS).fit(X, y)
+    model = DensityRegressor(**SETTINGS, preset="plain").fit(X, y)
     assert model.set_params(family="gamma").fit(X, y).family_ == families.get("gamma")
     assert isinstance(model.predict_dist(X[:1]), torch.distributions.Gamma)
 
@@ -296,7 +300,7 @@ def test_grid_search_over_family_and_alpha_with_the_crps(problem):
         "family": ["gaussian", "gamma", "poisson"],
         "mixup": [preset("probmix", alpha=alpha) for alpha in (0.1, 0.5)],
     }
-    search = GridSearchCV(DensityRegressor(**SETTINGS), grid, scoring=neg_crps_scorer, cv=3).fit(X, y)
+    search = GridSearchCV(DensityRegressor(**SETTINGS, preset="plain"), grid, scoring=neg_crps_scorer, cv=3).fit(X, y)
     scores = search.cv_results_["mean_test_score"]
     assert (scores < 0).all()
     assert search.best_score_ == scores.max()
@@ -304,7 +308,10 @@ def test_grid_search_over_family_and_alpha_with_the_crps(problem):
 
 
 def test_grid_search_around_a_pipeline(problem, classes):
-    for (X, y), estimator in ((problem, DensityRegressor(**SETTINGS)), (classes, DensityClassifier(**SETTINGS))):
+    for (X, y), estimator in (
+        (problem, DensityRegressor(**SETTINGS, preset="plain")),
+        (classes, DensityClassifier(**SETTINGS, preset="plain")),
+    ):
         pipeline = make_pipeline(StandardScaler(), estimator)
         grid = {f"{type(estimator).__name__.lower()}__mixup": ["erm", "probmix"]}
         search = GridSearchCV(pipeline, grid, scoring=neg_crps_scorer, cv=2).fit(X, y)
@@ -315,36 +322,38 @@ def test_grid_search_around_a_pipeline(problem, classes):
 
 def test_grid_search_of_a_classifier(classes):
     X, y = classes
-    search = GridSearchCV(DensityClassifier(**SETTINGS), {"mixup": ["erm", "probmix"]}, scoring=neg_nll_scorer, cv=2)
+    search = GridSearchCV(
+        DensityClassifier(**SETTINGS, preset="plain"), {"mixup": ["erm", "probmix"]}, scoring=neg_nll_scorer, cv=2
+    )
     assert search.fit(X, y).best_score_ > -1
 
 
 def test_pickle_keeps_the_predictions(problem):
     X, y = problem
-    model = DensityRegressor("poisson", n_members=2, **SETTINGS).fit(X, y)
+    model = DensityRegressor("poisson", n_members=2, **SETTINGS, preset="plain").fit(X, y)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
 
 
 def test_tensors_are_welcome(problem):
     X, y = problem
-    from_arrays = DensityRegressor(**SETTINGS).fit(X, y)
-    from_tensors = DensityRegressor(**SETTINGS).fit(torch.from_numpy(X), torch.from_numpy(y))
+    from_arrays = DensityRegressor(**SETTINGS, preset="plain").fit(X, y)
+    from_tensors = DensityRegressor(**SETTINGS, preset="plain").fit(torch.from_numpy(X), torch.from_numpy(y))
     np.testing.assert_array_equal(from_arrays.predict(X), from_tensors.predict(torch.from_numpy(X)))
 
 
 def test_a_progress_bar_on_demand(problem, capsys):
     X, y = problem
-    DensityRegressor(**SETTINGS).fit(X, y)
+    DensityRegressor(**SETTINGS, preset="plain").fit(X, y)
     assert capsys.readouterr().err == ""
-    DensityRegressor(verbose=True, **SETTINGS).fit(X, y)
+    DensityRegressor(verbose=True, **SETTINGS, preset="plain").fit(X, y)
     assert "validation_loss" in capsys.readouterr().err
 
 
 @pytest.mark.cuda
 def test_cuda_fits_and_predicts_like_the_cpu(problem):
     X, y = problem
-    cpu = DensityRegressor("gamma", device="cpu", n_members=2, **SETTINGS).fit(X, y)
-    cuda = DensityRegressor("gamma", device="cuda", n_members=2, **SETTINGS).fit(X, y)
+    cpu = DensityRegressor("gamma", device="cpu", n_members=2, **SETTINGS, preset="plain").fit(X, y)
+    cuda = DensityRegressor("gamma", device="cuda", n_members=2, **SETTINGS, preset="plain").fit(X, y)
     assert cuda.predict_dist(X).mean.device.type == "cuda"
     np.testing.assert_allclose(cuda.predict(X), cpu.predict(X), rtol=1e-2)
     assert pickle.loads(pickle.dumps(cuda)).set_params(device="cpu").predict(X).shape == y.shape

@@ -147,8 +147,8 @@ def test_models_of_several_libraries_in_one_call():
     y = 2 * X[:, 0] + rng.normal(size=80)
     settings = {"max_epochs": 2, "hidden_layer_sizes": (4,), "random_state": 0, "device": "cpu"}
     fitted = {
-        "ours": DensityRegressor(**settings).fit(X, y),
-        "pipeline": make_pipeline(StandardScaler(), DensityRegressor(**settings)).fit(X, y),
+        "ours": DensityRegressor(**settings, preset="plain").fit(X, y),
+        "pipeline": make_pipeline(StandardScaler(), DensityRegressor(**settings, preset="plain")).fit(X, y),
         "ridge": BayesianRidge().fit(X, y),
         "prediction": st.norm(2 * X[:, 0], 1.0),
     }
@@ -170,7 +170,7 @@ def test_classifiers():
     fitted = {
         "logistic": logistic,
         "dummy": DummyClassifier().fit(X, y),
-        "ours": DensityClassifier(**settings).fit(X, y),
+        "ours": DensityClassifier(**settings, preset="plain").fit(X, y),
         "prediction": torch.distributions.Categorical(torch.tensor(logistic.predict_proba(X))),
     }
     table = evaluate(fitted, X, y)

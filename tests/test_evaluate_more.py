@@ -165,7 +165,7 @@ def test_models_that_predict_a_class():
 def test_a_conformal_regressor_is_a_point_model():
     X = CENTRE[:, None]
     settings = {"max_epochs": 2, "hidden_layer_sizes": (4,), "random_state": 0, "device": "cpu"}
-    conformal = ConformalRegressor(DensityRegressor(**settings), random_state=0).fit(X, Y)
+    conformal = ConformalRegressor(DensityRegressor(**settings, preset="plain"), random_state=0).fit(X, Y)
     table = evaluate({"conformal": conformal}, X, Y, scores=["rmse", "nll"])
     assert table.loc[("rmse", "conformal"), "mean"] == pytest.approx(root_mean_squared_error(Y, conformal.predict(X)))
     with raises(TypeError, "'conformal' is a model and needs rows to predict, but `X` is None."):
@@ -206,7 +206,7 @@ COUNTS = RNG.poisson(EXPOSURE * np.exp(1 + ROWS[:, 0]))
 
 def counter(**exposure):
     settings = {"hidden_layer_sizes": (4,), "max_epochs": 3, "random_state": 0, "device": "cpu"}
-    return DensityRegressor("poisson", "erm", **settings).fit(ROWS, COUNTS, **exposure)
+    return DensityRegressor("poisson", "erm", **settings, preset="plain").fit(ROWS, COUNTS, **exposure)
 
 
 def test_exposures_go_to_the_models_that_were_fitted_with_them():

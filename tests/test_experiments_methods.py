@@ -111,7 +111,7 @@ def test_every_repeat_keeps_the_candidate_with_the_best_validation_nll():
 
 
 def test_a_mixup_that_ends_by_validation_has_patience():
-    estimator = DensityRegressor(max_epochs=30, patience=None, random_state=0)
+    estimator = DensityRegressor(max_epochs=30, patience=None, random_state=0, preset="plain")
     plain = {**estimator.get_params(), "mixup": preset("mixup")}
     assert with_mixup(estimator, preset("mixup")).get_params() == plain
     early = preset("early-stopped-mixup")

@@ -35,7 +35,7 @@ def test_rates_are_found_under_exposures(name, mixup):
     x, y, exposure = insurance(1500)
     hidden = (8,) if mixup == "m-probmix" else ()
     settings = {"hidden_layer_sizes": hidden, "max_epochs": 25, "learning_rate": 0.02, "random_state": 0}
-    model = DensityRegressor(name, mixup, n_draws=16, **settings)
+    model = DensityRegressor(name, mixup, n_draws=16, **settings, preset="plain")
     model.fit(x, y, exposure=exposure)
     grid = np.array([[-0.8], [0.0], [0.8]])
     np.testing.assert_allclose(model.predict(grid), np.exp(1 - grid[:, 0]), rtol=0.2)
@@ -49,8 +49,8 @@ def test_rates_are_found_under_exposures(name, mixup):
 
 def test_a_constant_exposure_is_a_change_of_the_rate():
     x, y, _ = insurance(300)
-    whole = DensityRegressor("poisson", **FAST).fit(x, y)
-    half = DensityRegressor("poisson", **FAST).fit(x, y, exposure=np.full(300, 0.5))
+    whole = DensityRegressor("poisson", **FAST, preset="plain").fit(x, y)
+    half = DensityRegressor("poisson", **FAST, preset="plain").fit(x, y, exposure=np.full(300, 0.5))
     np.testing.assert_allclose(half.predict(x), 2 * whole.predict(x), rtol=1e-3)
     np.testing.assert_allclose(half.predict(x, exposure=np.full(300, 0.5)), whole.predict(x), rtol=1e-3)
 
@@ -59,7 +59,7 @@ def test_a_constant_exposure_is_a_change_of_the_rate():
 def test_members_and_joint_fits_with_exposures(mixup):
     x, y, exposure = insurance(200)
     splits = [np.arange(0, 150), np.arange(50, 200)]
-    model = DensityRegressor("poisson", mixup, **FAST)
+    model = DensityRegressor("poisson", mixup, **FAST, preset="plain")
     together = fit_together(model, x, y, splits, [0, 1], exposure=exposure)
     for fit, rows, seed in zip(together, splits, (0, 1), strict=True):
         alone = sklearn.base.clone(model).set_params(random_state=seed)
@@ -96,15 +96,15 @@ def test_very_different_exposures_leave_the_rate_alone(name, mixup):
     x, exposure = rng.uniform(-1, 1, (2000, 1)), 10.0 ** rng.uniform(-2, 1, 2000)
     y = rng.poisson(3 * exposure)
     settings = {"hidden_layer_sizes": (), "max_epochs": 30, "validation_fraction": 0.0, "random_state": 0}
-    model = DensityRegressor(name, mixup, **settings).fit(x, y, exposure=exposure)
+    model = DensityRegressor(name, mixup, **settings, preset="plain").fit(x, y, exposure=exposure)
     np.testing.assert_allclose(model.predict([[-0.8], [0.0], [0.8]]), 3, rtol=0.12)
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e9])
 def test_the_unit_of_exposure_does_not_matter(tmp_path, unit):
     x, y, exposure = insurance(300)
-    one = DensityRegressor("poisson", **FAST).fit(x, y, exposure=exposure)
-    other = DensityRegressor("poisson", **FAST).fit(x, y, exposure=unit * exposure)
+    one = DensityRegressor("poisson", **FAST, preset="plain").fit(x, y, exposure=exposure)
+    other = DensityRegressor("poisson", **FAST, preset="plain").fit(x, y, exposure=unit * exposure)
     np.testing.assert_allclose(other.predict(x) * unit, one.predict(x), rtol=1e-5)
     np.testing.assert_allclose(other.predict(x, unit * exposure), one.predict(x, exposure), rtol=1e-5)
     other.save(tmp_path / "model")
@@ -115,17 +115,17 @@ def test_rows_of_weight_two_and_the_order_of_rows_with_exposures():
     x, y, exposure = insurance(120)
     x = x.round()  # rows that differ in their exposure alone
     weight = np.random.default_rng(1).integers(0, 3, 120)
-    weighted = DensityRegressor("poisson", **FAST).fit(x, y, sample_weight=weight, exposure=exposure)
+    weighted = DensityRegressor("poisson", **FAST, preset="plain").fit(x, y, sample_weight=weight, exposure=exposure)
     order = np.random.default_rng(2).permutation(np.repeat(np.arange(120), weight))
-    repeated = DensityRegressor("poisson", **FAST).fit(x[order], y[order], exposure=exposure[order])
+    repeated = DensityRegressor("poisson", **FAST, preset="plain").fit(x[order], y[order], exposure=exposure[order])
     np.testing.assert_array_equal(weighted.predict(x), repeated.predict(x))
 
 
 def test_held_out_rows_have_exposures_of_their_own():
     x, y, exposure = insurance(200)
-    model = DensityRegressor("poisson", **FAST)
+    model = DensityRegressor("poisson", **FAST, preset="plain")
     model.fit(x[:150], y[:150], X_val=x[150:], y_val=y[150:], exposure=exposure[:150], exposure_val=exposure[150:])
-    other = DensityRegressor("poisson", **FAST)
+    other = DensityRegressor("poisson", **FAST, preset="plain")
     other.fit(x[:150], y[:150], X_val=x[150:], y_val=y[150:], exposure=exposure[:150], exposure_val=np.ones(50))
     assert not np.array_equal(model.validation_curve_, other.validation_curve_)
 
@@ -145,13 +145,13 @@ def test_held_out_rows_have_exposures_of_their_own():
 )
 def test_errors_of_exposures(arguments, message):
     x, y, _ = insurance(40)
-    model = DensityRegressor("poisson", **FAST)
+    model = DensityRegressor("poisson", **FAST, preset="plain")
     with pytest.raises(ValueError, match="exposure") as error:
         model.fit(x, y, **arguments)
     assert str(error.value).startswith(message)
     assert not hasattr(model, "network_")
     with pytest.raises(ValueError, match="an exposure belongs to counts"):
-        DensityRegressor("gaussian", **FAST).fit(x, y, exposure=np.ones(40))
+        DensityRegressor("gaussian", **FAST, preset="plain").fit(x, y, exposure=np.ones(40))
     with pytest.raises(ValueError, match="one value for each of the 40 rows; got shape"):
         model.fit(x, y).predict(x, exposure=[1.0])
     with pytest.raises(ValueError, match="`exposure` must hold a positive finite number"):
@@ -161,7 +161,11 @@ def test_errors_of_exposures(arguments, message):
 def test_exposures_are_routed_through_pipelines():
     x, y, exposure = insurance(200)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = DensityRegressor("poisson", **FAST).set_fit_request(exposure=True).set_predict_request(exposure=True)
+        model = (
+            DensityRegressor("poisson", **FAST, preset="plain")
+            .set_fit_request(exposure=True)
+            .set_predict_request(exposure=True)
+        )
         model.set_score_request(exposure=True)
         pipeline = make_pipeline(StandardScaler(), model).fit(x, y, exposure=exposure)
         with_exposure = pipeline.predict(x, exposure=exposure)
@@ -174,7 +178,11 @@ def test_exposures_are_routed_through_pipelines():
 def test_exposures_are_routed_to_scorers():
     x, y, exposure = insurance(200)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = DensityRegressor("poisson", **FAST).set_fit_request(exposure=True).set_score_request(exposure=True)
+        model = (
+            DensityRegressor("poisson", **FAST, preset="plain")
+            .set_fit_request(exposure=True)
+            .set_score_request(exposure=True)
+        )
         for scorer in (neg_nll_scorer, neg_crps_scorer):
             with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError, match="exposure"):
                 cross_validate(model, x, y, scoring=scorer, params={"exposure": exposure}, cv=2)
@@ -200,14 +208,16 @@ def test_a_run_with_other_exposures_is_another_run(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
         patch.setattr(checkpoint.Checkpoint, "remove", lambda self: None)
-        DensityRegressor("poisson", checkpoint=path, **FAST).fit(x, y, exposure=exposure)
+        DensityRegressor("poisson", checkpoint=path, **FAST, preset="plain").fit(x, y, exposure=exposure)
         with pytest.raises(ValueError, match="belongs to other data or settings"):
-            DensityRegressor("poisson", checkpoint=path, **FAST).fit(x, y, exposure=exposure[::-1].copy())
+            DensityRegressor("poisson", checkpoint=path, **FAST, preset="plain").fit(
+                x, y, exposure=exposure[::-1].copy()
+            )
 
 
 def test_the_start_is_the_rate_of_all_rows_together():
     x, y, exposure = insurance(500)
-    model = DensityRegressor("poisson", learning_rate=1e-12, max_epochs=1, random_state=0)
+    model = DensityRegressor("poisson", learning_rate=1e-12, max_epochs=1, random_state=0, preset="plain")
     model.fit(x, y, exposure=exposure)
     assert model.predict(x).mean() == pytest.approx(y.sum() / exposure.sum(), rel=0.1)
     assert model.predict(x).mean() > 1.5 * y.mean()

@@ -30,7 +30,7 @@ MESSAGE = (
 
 
 def counter():
-    return DensityRegressor("poisson", "erm", **SETTINGS)
+    return DensityRegressor("poisson", "erm", **SETTINGS, preset="plain")
 
 
 @pytest.fixture(scope="module")

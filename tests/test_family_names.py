@@ -71,7 +71,7 @@ def test_others_are_errors(name: str, message: str) -> None:
         families.get(name)
     assert str(error.value) == message
     with pytest.raises(ValueError, match="family") as error:
-        DensityRegressor(name, **SETTINGS).fit(np.arange(6.0)[:, None], np.ones(6))
+        DensityRegressor(name, **SETTINGS, preset="plain").fit(np.arange(6.0)[:, None], np.ones(6))
     assert str(error.value) == message
 
 
@@ -87,10 +87,10 @@ def test_names_of_third_parties_come_first_and_cannot_be_aliases(monkeypatch: py
 def test_fitted_and_saved_models_hold_the_canonical_name(tmp_path) -> None:
     X = np.linspace(-1, 1, 40)[:, None]
     y = X[:, 0] + np.sin(9 * X[:, 0])
-    model = DensityRegressor("Normal", **SETTINGS).fit(X, y)
+    model = DensityRegressor("Normal", **SETTINGS, preset="plain").fit(X, y)
     assert model.get_params()["family"] == "Normal"
     assert model.family_.name == "gaussian"
-    same = DensityRegressor("gaussian", **SETTINGS).fit(X, y)
+    same = DensityRegressor("gaussian", **SETTINGS, preset="plain").fit(X, y)
     assert np.array_equal(model.predict(X), same.predict(X))
     model.save(tmp_path / "model")
     assert b"Normal" not in (tmp_path / "model").read_bytes()
@@ -102,8 +102,8 @@ def test_fitted_and_saved_models_hold_the_canonical_name(tmp_path) -> None:
 def test_aliases_of_families_that_look_at_the_data() -> None:
     X = np.linspace(-1, 1, 40)[:, None]
     Y = np.column_stack([X[:, 0] + np.sin(9 * X[:, 0]), np.cos(7 * X[:, 0])])
-    assert DensityRegressor("mvn", **SETTINGS).fit(X, Y).family_ == families.MultivariateGaussian(2)
+    assert DensityRegressor("mvn", **SETTINGS, preset="plain").fit(X, Y).family_ == families.MultivariateGaussian(2)
     with pytest.raises(ValueError, match=r"^the categorical family is for classes; use DensityClassifier\.$"):
-        DensityRegressor("softmax", **SETTINGS).fit(X, np.ones(40))
+        DensityRegressor("softmax", **SETTINGS, preset="plain").fit(X, np.ones(40))
     two = torch.distributions.Categorical(logits=torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, 0.0]]))
     assert FusionDisplay.from_predictions(two, family="softmax").discrete

@@ -30,7 +30,7 @@ def far_rows():
 
 
 def test_rows_far_out_are_counted_and_the_farthest_is_named():
-    model = DensityRegressor(mixup="erm", n_members=2, **FAST).fit(X, Y)
+    model = DensityRegressor(mixup="erm", n_members=2, **FAST, preset="plain").fit(X, Y)
     for call in (model.predict, model.predict_dist, lambda rows: model.log_prob(rows, Y[:4])):
         with pytest.warns(UserWarning, match=MESSAGE) as caught:
             call(far_rows())
@@ -42,13 +42,13 @@ def test_rows_far_out_are_counted_and_the_farthest_is_named():
 
 
 def test_a_loaded_model_warns_as_well(tmp_path):
-    DensityRegressor(mixup="erm", **FAST).fit(X, Y).save(tmp_path / "model")
+    DensityRegressor(mixup="erm", **FAST, preset="plain").fit(X, Y).save(tmp_path / "model")
     with pytest.warns(UserWarning, match=MESSAGE):
         probmix.load(tmp_path / "model").predict(far_rows())
 
 
 def test_rows_a_little_outside_are_no_matter():
-    model = DensityRegressor(mixup="erm", **FAST).fit(X, Y)
+    model = DensityRegressor(mixup="erm", **FAST, preset="plain").fit(X, Y)
     rows = X[:3].copy()
     rows[0, 0], rows[1, 1], rows[2, 2] = X[:, 0].max() + 3, 2.0, 6.0
     model.predict(rows)  # warnings are errors
@@ -58,11 +58,11 @@ def test_ordinary_splits_raise_no_alarm():
     features, targets = load_diabetes(return_X_y=True)
     for seed in range(5):
         train, test, y, _ = train_test_split(features, targets, random_state=seed)
-        DensityRegressor(mixup="erm", max_epochs=1, random_state=0).fit(train, y).predict(test)
+        DensityRegressor(mixup="erm", max_epochs=1, random_state=0, preset="plain").fit(train, y).predict(test)
 
 
 def test_classifiers_warn_too():
-    model = DensityClassifier(mixup="erm", **FAST).fit(X, X[:, 1])
+    model = DensityClassifier(mixup="erm", **FAST, preset="plain").fit(X, X[:, 1])
     with pytest.warns(UserWarning, match="lie far outside the training range"):
         model.predict_proba(far_rows())
 
@@ -75,7 +75,7 @@ def test_figures_stay_in_proportion(mixup, family):
     X[:, 2], X[:, 3] = 0.0, 7.0
     X[0, 2], X[1, 3] = 1.0, -112.0
     y = np.exp(0.4 * X[:, 0] + 0.2 * rng.normal(size=150))
-    model = DensityRegressor(family, mixup=mixup, max_epochs=30, random_state=0).fit(X, y)
+    model = DensityRegressor(family, mixup=mixup, max_epochs=30, random_state=0, preset="plain").fit(X, y)
     rows = np.concatenate([X[:20], 30 * X[:20], [[1e300, -1e300, 1e300, -1e300]]])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\d+ of 41 rows of X lie far outside")

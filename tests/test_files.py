@@ -17,7 +17,7 @@ X = np.linspace(-1, 1, 40)[:, None]
 
 @pytest.fixture(scope="module")
 def model():
-    return DensityRegressor(max_epochs=1, hidden_layer_sizes=(4,), random_state=0).fit(X, X[:, 0])
+    return DensityRegressor(max_epochs=1, hidden_layer_sizes=(4,), random_state=0, preset="plain").fit(X, X[:, 0])
 
 
 def test_save_makes_the_folder(tmp_path, model):

@@ -47,7 +47,7 @@ def test_the_floor_of_a_fit_is_where_the_validation_loss_is_lowest(monkeypatch, 
         compared.append(len(expected))
 
     monkeypatch.setattr(loop, "raise_floors_", look)
-    DensityRegressor(family, n_members=3, **SETTINGS | {"mixup": mixup}).fit(X, Y)
+    DensityRegressor(family, n_members=3, **SETTINGS | {"mixup": mixup}, preset="plain").fit(X, Y)
     assert compared == [3]
 
 
@@ -78,6 +78,6 @@ def test_nothing_is_raised_without_rows_that_judge():
 
 
 def test_a_saved_model_keeps_its_floor(tmp_path):
-    model = DensityRegressor(**SETTINGS).fit(X, Y)
+    model = DensityRegressor(**SETTINGS, preset="plain").fit(X, Y)
     model.save(tmp_path / "model")
     assert torch.equal(probmix.load(tmp_path / "model").network_.raw_low, model.network_.raw_low)

@@ -65,9 +65,9 @@ def frames(draw):
 def test_a_random_frame_is_fitted_or_refused_by_the_name_of_a_column(drawn, classes, seed):
     X, other = drawn
     y = np.random.default_rng(seed).normal(size=len(X))
-    model = DensityRegressor(**FAST)
+    model = DensityRegressor(**FAST, preset="plain")
     if classes:
-        model, y = DensityClassifier(**FAST), np.where(np.arange(len(X)) % 2, "odd", "even")
+        model, y = DensityClassifier(**FAST, preset="plain"), np.where(np.arange(len(X)) % 2, "odd", "even")
     with warnings.catch_warnings():
         # of rows far out, of members that learned nothing, and of what is to be asked about a column
         warnings.simplefilter("ignore")
@@ -119,13 +119,15 @@ def read(name, rows):
 
 def test_house_prices_of_73_columns_are_fitted_as_they_are():
     X, y = read("positive/ames_housing.csv", 800)
-    model = DensityRegressor("lognormal", max_epochs=15, random_state=0).fit(X.iloc[:600], y.iloc[:600])
-    start = DensityRegressor("lognormal", max_epochs=1, random_state=0).fit(np.zeros((600, 1)), y.iloc[:600])
+    model = DensityRegressor("lognormal", max_epochs=15, random_state=0, preset="plain").fit(X.iloc[:600], y.iloc[:600])
+    start = DensityRegressor("lognormal", max_epochs=1, random_state=0, preset="plain").fit(
+        np.zeros((600, 1)), y.iloc[:600]
+    )
     assert model.score(X.iloc[600:], y.iloc[600:]) > start.score(np.zeros((200, 1)), y.iloc[600:]) + 0.3
 
 
 def test_incomes_by_text_and_gaps_are_classified_as_they_are():
     X, y = read("classification/adult.csv.gz", 3000)
     assert X.isna().any().any()
-    model = DensityClassifier(max_epochs=5, random_state=0).fit(X.iloc[:2000], y.iloc[:2000])
+    model = DensityClassifier(max_epochs=5, random_state=0, preset="plain").fit(X.iloc[:2000], y.iloc[:2000])
     assert (model.predict(X.iloc[2000:]) == y.iloc[2000:]).mean() > 0.8

@@ -165,12 +165,14 @@ def test_a_family_without_cdf_predicts_quantiles_and_is_scored():
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (60, 1))
     y = X[:, 0] + rng.gumbel(size=60)
-    model = DensityRegressor(family=Gumbel(), mixup="erm", max_epochs=5, random_state=0).fit(X, y)
+    model = DensityRegressor(family=Gumbel(), mixup="erm", max_epochs=5, random_state=0, preset="plain").fit(X, y)
     predicted = model.predict_dist(X)
     oracle = stats.gumbel_r(predicted.loc.numpy(), predicted.scale.numpy())
     np.testing.assert_allclose(model.predict_quantile(X, 0.9), oracle.ppf(0.9), rtol=1e-9)
     np.testing.assert_allclose(pit(predicted, torch.from_numpy(y)), oracle.cdf(y), rtol=0, atol=1e-9)
-    ensemble = DensityRegressor(family=Gumbel(), mixup="erm", max_epochs=5, n_members=2, random_state=0).fit(X, y)
+    ensemble = DensityRegressor(
+        family=Gumbel(), mixup="erm", max_epochs=5, n_members=2, random_state=0, preset="plain"
+    ).fit(X, y)
     mixture, interval = ensemble.predict_dist(X[:5]), ensemble.predict_interval(X[:5], 0.9)
     members = mixture.component_distribution
     frozen = stats.gumbel_r(members.loc.numpy(), members.scale.numpy())

@@ -107,7 +107,7 @@ def test_rows_of_a_fit_have_partners_of_the_graph(monkeypatch, validation):
     monkeypatch.setattr(BatchSource, "_draw_partners", watched)
     mixup = Mixup(partners=GraphPartners.from_sparse(ring))
     given = {"validation": validation} if validation != "given" else {}
-    model = DensityRegressor(mixup=mixup, n_members=3, batch_size=16, **given, **FAST)
+    model = DensityRegressor(mixup=mixup, n_members=3, batch_size=16, **given, **FAST, preset="plain")
     held_out = {} if validation != "given" else {"X_val": X[:5] + 9, "y_val": Y[:5]}
     model.fit(X, Y, **held_out)
     assert model.mixup_ is mixup
@@ -118,7 +118,7 @@ def test_rows_of_a_fit_have_partners_of_the_graph(monkeypatch, validation):
 
 def test_fits_and_losses_of_several_kinds():
     method = Mixup(at="input", label_pool="average", partners=graph())
-    DensityClassifier(mixup=method, n_members=2, **FAST).fit(X, Y > 0)
+    DensityClassifier(mixup=method, n_members=2, **FAST, preset="plain").fit(X, Y > 0)
     network = probmix.NaturalHead("gaussian", 2)
     loss = mixup_loss(network, "gaussian", torch.from_numpy(X).float(), torch.from_numpy(Y).float(), method)
     assert loss.isfinite()
@@ -138,7 +138,7 @@ def test_a_graph_is_a_value():
 
 def test_a_graph_is_saved(tmp_path, monkeypatch):
     for one in (graph(), GraphPartners(range(N + 1), [*range(1, N), 0])):
-        model = DensityRegressor(mixup=Mixup(partners=one), **FAST).fit(X, Y)
+        model = DensityRegressor(mixup=Mixup(partners=one), **FAST, preset="plain").fit(X, Y)
         model.save(tmp_path / "model")
         loaded = probmix.load(tmp_path / "model")
         assert loaded.mixup_ == model.get_params()["mixup"] == loaded.get_params()["mixup"]
@@ -162,14 +162,18 @@ def test_a_graph_is_saved(tmp_path, monkeypatch):
     ids=repr,
 )  # fmt: skip
 def test_laws_of_partners_are_saved(law, tmp_path):
-    model = DensityRegressor("poisson", mixup=Mixup(partners=law), **FAST).fit(X, np.abs(Y).round())
+    model = DensityRegressor("poisson", mixup=Mixup(partners=law), **FAST, preset="plain").fit(X, np.abs(Y).round())
     model.save(tmp_path / "model")
     assert probmix.load(tmp_path / "model").mixup_.partners == law
 
 
 def test_a_checkpoint_belongs_to_its_graph():
     said = [
-        description(mixup=DensityRegressor(mixup=Mixup(partners=one), **FAST)._prepare(Given(X, Y), Given())[0].mixup)
+        description(
+            mixup=DensityRegressor(mixup=Mixup(partners=one), **FAST, preset="plain")
+            ._prepare(Given(X, Y), Given())[0]
+            .mixup
+        )
         for one in (graph(), graph(), graph(WEIGHTS.T))
     ]
     assert said[0] == said[1] != said[2]
@@ -213,11 +217,11 @@ ERRORS = {
         r"these rows\.$",
     ),
     "rows of a fit": (
-        lambda: DensityRegressor(mixup=Mixup(partners=graph()), **FAST).fit(X[:40], Y[:40]),
+        lambda: DensityRegressor(mixup=Mixup(partners=graph()), **FAST, preset="plain").fit(X[:40], Y[:40]),
         r"^the graph of GraphPartners must be over the rows that are passed; it has 50, and there are 40\. Make one ",
     ),
     "together": (
-        lambda: fit_together(DensityRegressor(mixup=Mixup(partners=graph())), X, Y, [range(N)], [0]),
+        lambda: fit_together(DensityRegressor(mixup=Mixup(partners=graph()), preset="plain"), X, Y, [range(N)], [0]),
         r"^the graph of GraphPartners is over the rows of one fit, and each of several fits has its own\. Fit them one "
         r"by one, with a graph for the rows of each\.$",
     ),
@@ -248,11 +252,11 @@ def test_laws_of_partners_see_classes_as_integers(monkeypatch, classes):
     monkeypatch.setattr(LabelKernel, "prepare", watched)
     mixup = preset("probmix", partners=LabelKernel())
     if classes:
-        DensityClassifier(mixup=mixup, **FAST).fit(X, (10 * Y).round() % 3)
-        DensityRegressor("bernoulli", mixup=mixup, **FAST).fit(X, (Y > 0).astype(float))
+        DensityClassifier(mixup=mixup, **FAST, preset="plain").fit(X, (10 * Y).round() % 3)
+        DensityRegressor("bernoulli", mixup=mixup, **FAST, preset="plain").fit(X, (Y > 0).astype(float))
         mixup_loss(probmix.NaturalHead("bernoulli", 2), "bernoulli", torch.zeros(4, 2), torch.ones(4), mixup)
         assert set(seen) == {torch.int64}
     else:
-        DensityRegressor("poisson", mixup=mixup, **FAST).fit(X, np.abs(Y).round())
+        DensityRegressor("poisson", mixup=mixup, **FAST, preset="plain").fit(X, np.abs(Y).round())
         mixup_loss(probmix.NaturalHead("poisson", 2), "poisson", torch.zeros(4, 2), torch.ones(4).long(), mixup)
         assert set(seen) == {torch.float64}

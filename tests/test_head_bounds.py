@@ -165,9 +165,9 @@ def test_a_fit_whose_rows_lie_within_is_the_fit_without_bounds(monkeypatch):
     X = rng.normal(size=(80, 2))
     y = X[:, 0] + 0.3 * rng.normal(size=80)
     monkeypatch.setattr(loop, "raise_floors_", lambda *_: None)
-    bounded = DensityRegressor(max_epochs=10, random_state=0).fit(X, y)
+    bounded = DensityRegressor(max_epochs=10, random_state=0, preset="plain").fit(X, y)
     monkeypatch.setattr(families.Gaussian, "raw_bounds", families.Family.raw_bounds)
-    free = DensityRegressor(max_epochs=10, random_state=0).fit(X, y)
+    free = DensityRegressor(max_epochs=10, random_state=0, preset="plain").fit(X, y)
     assert bool(bounded.network_.raw_low.isfinite().all())
     assert bool(free.network_.raw_low.isinf().all())
     np.testing.assert_array_equal(bounded.predict(X), free.predict(X))
@@ -179,7 +179,9 @@ def test_heads_of_fitted_networks_are_bounded(mixup, own):
     """Whatever the last layer says: for members, draws of an embedding, and own networks."""
     network = (lambda shape: torch.nn.Linear(*shape, 4)) if own else None
     X, y = rng.normal(size=(60, 2)), POSITIVE
-    model = DensityRegressor("lognormal", mixup=mixup, network=network, n_members=2, max_epochs=2, random_state=0)
+    model = DensityRegressor(
+        "lognormal", mixup=mixup, network=network, n_members=2, max_epochs=2, random_state=0, preset="plain"
+    )
     model.fit(X, y)
     last = model.network_.state["head/linear/weight"] if own else model.network_.trunk.output.weight
     last.data *= 1e9
@@ -192,7 +194,9 @@ def test_constant_targets_are_predicted_in_their_own_unit():
     X = rng.normal(size=(80, 2))
     for value in (1e-6, -1e-6, 1e9):
         predicted = (
-            DensityRegressor(mixup="erm", max_epochs=20, random_state=0).fit(X, np.full(80, value)).predict_dist(X)
+            DensityRegressor(mixup="erm", max_epochs=20, random_state=0, preset="plain")
+            .fit(X, np.full(80, value))
+            .predict_dist(X)
         )
         np.testing.assert_allclose(predicted.mean, value, rtol=0.1)
         assert predicted.stddev.max() < 0.1 * abs(value)

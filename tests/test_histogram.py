@@ -257,8 +257,8 @@ def test_what_judges_is_not_smoothed():
 
 def test_it_finds_two_humps_and_is_saved_with_its_bins(tmp_path):
     X, y = two_humps(600)
-    model = DensityRegressor("histogram", n_members=2, **FAST).fit(X[:400], y[:400])
-    gaussian = DensityRegressor("gaussian", n_members=2, **FAST).fit(X[:400], y[:400])
+    model = DensityRegressor("histogram", n_members=2, **FAST, preset="plain").fit(X[:400], y[:400])
+    gaussian = DensityRegressor("gaussian", n_members=2, **FAST, preset="plain").fit(X[:400], y[:400])
     assert model.score(X[400:], y[400:]) > gaussian.score(X[400:], y[400:]) + 0.5
     assert 55 < model.family_.num_params <= 64
     predicted = model.predict_dist(X[400:])
@@ -273,20 +273,20 @@ def test_it_finds_two_humps_and_is_saved_with_its_bins(tmp_path):
 @pytest.mark.parametrize("scale", [1e-6, 1e9])
 def test_units_do_not_matter(scale):
     X, y = two_humps(100)
-    one, other = (DensityRegressor("histogram", **FAST).fit(X, factor * y) for factor in (1, scale))
+    one, other = (DensityRegressor("histogram", **FAST, preset="plain").fit(X, factor * y) for factor in (1, scale))
     np.testing.assert_allclose(other.log_prob(X, scale * y), one.log_prob(X, y) - math.log(scale), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("mixup", preset_names())
 def test_every_preset_trains_it(mixup):
     X, y = two_humps(60)
-    model = DensityRegressor("histogram", mixup, **FAST | {"max_epochs": 3}).fit(X, y)
+    model = DensityRegressor("histogram", mixup, **FAST | {"max_epochs": 3}, preset="plain").fit(X, y)
     assert np.isfinite(model.log_prob(X, y)).all()
 
 
 def test_the_crps_trains_it():
     X, y = two_humps()
-    model = DensityRegressor("histogram", "erm", loss="crps", **FAST).fit(X, y)
+    model = DensityRegressor("histogram", "erm", loss="crps", **FAST, preset="plain").fit(X, y)
     marginal = model.family_.distribution(model.family_.marginal_params(torch.from_numpy(y)))
     got = crps(model.predict_dist(X), torch.from_numpy(y)).mean()
     assert got < crps(marginal.expand((len(y),)), torch.from_numpy(y)).mean()
@@ -295,14 +295,14 @@ def test_the_crps_trains_it():
 def test_several_targets_have_bins_of_their_own(tmp_path):
     X, y = two_humps(150)
     both = np.stack([y, np.round(np.exp(X[:, 1]), 1)], 1)
-    model = DensityRegressor("histogram", n_members=2, **FAST).fit(X, both)
+    model = DensityRegressor("histogram", n_members=2, **FAST, preset="plain").fit(X, both)
     family = model.family_
     assert [len(edges) for edges in family.edges] != [65, 65]
     assert len(family.edges) == len(family.tails) == 2
     predicted = model.predict_dist(X)
     assert (predicted.batch_shape, predicted.event_shape) == ((150,), (2,))
     np.testing.assert_allclose(predicted.log_prob(torch.from_numpy(both)), model.log_prob(X, both), rtol=1e-6)
-    single = DensityRegressor("histogram", **FAST).fit(X, both)
+    single = DensityRegressor("histogram", **FAST, preset="plain").fit(X, both)
     eta = single.predict_natural_params(X)
     alone = [Histogram(edges=edges, tails=tails) for edges, tails in zip(family.edges, family.tails, strict=True)]
     parts = eta.split([one.num_params for one in alone], -1)
@@ -323,7 +323,7 @@ def test_several_targets_have_bins_of_their_own(tmp_path):
     for at in ("input", "output"):
         for label_pool in ("linear", "average", "log-linear", "calibrated"):
             mixup = Mixup(at=at, label_pool=label_pool)
-            DensityRegressor("histogram", mixup, **FAST | {"max_epochs": 1}).fit(X[:40], both[:40])
+            DensityRegressor("histogram", mixup, **FAST | {"max_epochs": 1}, preset="plain").fit(X[:40], both[:40])
     with pytest.raises(ValueError, match=r"must be \(n, 2\); got shape \(3,\)"):
         family.check_targets(torch.zeros(3))
 

@@ -77,7 +77,7 @@ Y = np.sin(12 * X[:, 0]) + 0.1 * np.random.default_rng(1).normal(size=300)
 def test_what_varies_quickly_is_learned(tmp_path):
     settings = {"max_epochs": 60, "batch_size": 32, "n_members": 2, "random_state": 0, "mixup": "erm"}
     plain, waves = (
-        DensityRegressor(network=MLP((32,), embedding=embedding), **settings).fit(X, Y)
+        DensityRegressor(network=MLP((32,), embedding=embedding), **settings, preset="plain").fit(X, Y)
         for embedding in (None, Periodic(8, 4, 0.3))
     )
     assert waves.score(X, Y) > plain.score(X, Y) + 0.3
@@ -90,7 +90,9 @@ def test_what_varies_quickly_is_learned(tmp_path):
 @pytest.mark.parametrize("mixup", ["mixup", "manifold-mixup", "m-probmix", "local-probmix"])
 def test_mixups(mixup):
     network = MLP((8, 8), embedding=Periodic(4, 2))
-    model = DensityRegressor(network=network, mixup=mixup, max_epochs=2, random_state=0, n_draws=2).fit(X, Y)
+    model = DensityRegressor(network=network, mixup=mixup, max_epochs=2, random_state=0, n_draws=2, preset="plain").fit(
+        X, Y
+    )
     assert np.isfinite(model.score(X, Y))
 
 

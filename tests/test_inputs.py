@@ -127,7 +127,7 @@ def test_what_no_column_may_hold_is_named_by_its_place(case):
     X, message = BAD_X[case]
     good = FRAME if isinstance(X, pd.DataFrame) else DENSE
     for name, rows in {"X": {"X": X}, "X_val": {"X": good, "X_val": X, "y_val": Y}}.items():
-        for model, y in ((DensityRegressor(), Y), (DensityClassifier(), Y > 0)):
+        for model, y in ((DensityRegressor(preset="plain"), Y), (DensityClassifier(preset="plain"), Y > 0)):
             given = {**rows, "y": y} | ({"y_val": y} if "y_val" in rows else {})
             with pytest.raises(ValueError, match=r".") as caught:
                 model.fit(**given)
@@ -137,7 +137,7 @@ def test_what_no_column_may_hold_is_named_by_its_place(case):
 @pytest.mark.parametrize("case", BAD_X | OTHER_X)
 def test_what_a_column_did_not_hold_in_the_fit_is_named_in_predictions(case):
     X, message = (BAD_X | OTHER_X)[case]
-    model = DensityRegressor(**FAST).fit(FRAME if isinstance(X, pd.DataFrame) else DENSE, Y)
+    model = DensityRegressor(**FAST, preset="plain").fit(FRAME if isinstance(X, pd.DataFrame) else DENSE, Y)
     for call in (model.predict, model.predict_dist, lambda X: model.score(X, Y)):
         with pytest.raises(ValueError, match=r".") as caught:
             call(X)
@@ -148,9 +148,11 @@ def test_numbers_of_any_type_are_numbers():
     debt = (10 * FRAME["debt"]).round()
     frame = FRAME.assign(dogs=(FRAME["dogs"] > 0).astype("boolean"), debt=debt.astype("Int64"))
     plain = np.column_stack([FRAME[["age", "income"]], debt, FRAME["dogs"] > 0])
-    expected = DensityRegressor(**FAST).fit(plain, Y).predict(plain)
+    expected = DensityRegressor(**FAST, preset="plain").fit(plain, Y).predict(plain)
     for X in (frame, plain.astype(object), plain.tolist()):
-        np.testing.assert_array_equal(DensityRegressor(**FAST).fit(X, pd.Series(Y)).predict(X), expected)
+        np.testing.assert_array_equal(
+            DensityRegressor(**FAST, preset="plain").fit(X, pd.Series(Y)).predict(X), expected
+        )
 
 
 def with_value(value, kind=object):
@@ -209,7 +211,7 @@ BAD_VECTORS = {
 def test_what_is_no_number_in_targets_weights_and_exposures_is_named(case):
     name, values, rest, message = BAD_VECTORS[case]
     with pytest.raises(ValueError, match=r".") as caught:
-        DensityRegressor().fit(DENSE, **rest | {name: values})
+        DensityRegressor(preset="plain").fit(DENSE, **rest | {name: values})
     assert str(caught.value) == f"`{name}` {message}"
 
 
@@ -217,18 +219,18 @@ def test_what_is_no_number_in_targets_weights_and_exposures_is_named(case):
 @pytest.mark.parametrize("family", ["gaussian", "student-t"])
 def test_any_unit_whose_squares_are_numbers_gives_the_same_fit(family, size):
     y = Y / np.abs(Y).max()
-    plain, scaled = (DensityRegressor(family, **FAST).fit(DENSE, unit * y) for unit in (1.0, size))
+    plain, scaled = (DensityRegressor(family, **FAST, preset="plain").fit(DENSE, unit * y) for unit in (1.0, size))
     np.testing.assert_allclose(scaled.predict(DENSE) / size, plain.predict(DENSE), rtol=1e-6)
     deviations = [model.predict_dist(DENSE).stddev.numpy() for model in (scaled, plain)]
     np.testing.assert_allclose(deviations[0] / size, deviations[1], rtol=1e-6)
 
 
 def test_targets_of_zero_have_no_size():
-    assert DensityRegressor(**FAST).fit(DENSE, np.zeros(60)).predict(DENSE).shape == (60,)
+    assert DensityRegressor(**FAST, preset="plain").fit(DENSE, np.zeros(60)).predict(DENSE).shape == (60,)
 
 
 def test_targets_of_scores_are_named():
-    model = DensityRegressor(**FAST).fit(DENSE, Y)
+    model = DensityRegressor(**FAST, preset="plain").fit(DENSE, Y)
     calibrated = RecalibratedRegressor(FrozenEstimator(model)).fit(DENSE, Y)
     for one in (model, calibrated):
         with pytest.raises(ValueError, match=r"^`y` must be finite; got NaN at row 5\. Drop such rows\.$"):
@@ -243,4 +245,4 @@ def test_rows_of_a_network_of_ones_own_are_named_by_their_index():
     X = np.zeros((60, 3, 2))
     X[4, 1, 0] = np.nan
     with pytest.raises(ValueError, match=r"^`X` must be finite; got NaN at index \(4, 1, 0\)\. "):
-        DensityRegressor(network=lambda shape: torch.nn.Flatten()).fit(X, Y)
+        DensityRegressor(network=lambda shape: torch.nn.Flatten(), preset="plain").fit(X, Y)

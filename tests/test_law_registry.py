@@ -45,7 +45,7 @@ class Swapped:
 
 
 def saved(tmp_path, law):
-    model = DensityRegressor(mixup=Mixup(weights=law), **FAST).fit(X, Y)
+    model = DensityRegressor(mixup=Mixup(weights=law), **FAST, preset="plain").fit(X, Y)
     model.save(tmp_path / "model")
     return model
 
@@ -128,7 +128,7 @@ def test_all_laws_of_the_library_are_registered():
 @pytest.mark.parametrize("weights", [None, [0.5, 1.0, 0.25]])
 def test_a_graph_is_saved_with_its_edges(tmp_path, weights):
     graph = GraphPartners([0, 1, 3, *[3] * 38], [1, 0, 7], weights)
-    DensityRegressor(mixup=Mixup(partners=graph), **FAST).fit(X, Y).save(tmp_path / "model")
+    DensityRegressor(mixup=Mixup(partners=graph), **FAST, preset="plain").fit(X, Y).save(tmp_path / "model")
     loaded = probmix.load(tmp_path / "model").mixup_.partners
     np.testing.assert_array_equal(loaded.indptr, graph.indptr)
     np.testing.assert_array_equal(loaded.indices, graph.indices)

@@ -130,7 +130,7 @@ def test_networks_of_ones_own(n_members):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3))
     options = {"network": network, "n_members": n_members, "max_epochs": 3, "random_state": 0}
-    model = DensityRegressor(mixup="meta-mixup", **options).fit(x, x[:, 0])
+    model = DensityRegressor(mixup="meta-mixup", **options, preset="plain").fit(x, x[:, 0])
     assert np.isfinite(model.predict(x)).all()
 
 
@@ -147,11 +147,11 @@ X = np.random.default_rng(0).normal(size=(40, 2))
         (lambda: Mixup(weights=LearnedWeights(), label_pool="calibrated"),
          "calibrated labels follow the predictions without a gradient, by which weights are learned; choose another "),
         (lambda: Mixup(label_weights=LearnedWeights()), "weights are learned for rows and labels alike; leave "),
-        (lambda: DensityRegressor(mixup="meta-mixup", loss="crps").fit(X, X[:, 0]),
+        (lambda: DensityRegressor(mixup="meta-mixup", loss="crps", preset="plain").fit(X, X[:, 0]),
          "loss='crps' has no second derivatives, by which weights are learned. Use loss='nll'."),
-        (lambda: DensityRegressor("tweedie", "meta-mixup").fit(X, np.abs(X[:, 0])),
+        (lambda: DensityRegressor("tweedie", "meta-mixup", preset="plain").fit(X, np.abs(X[:, 0])),
          "the likelihood of the family 'tweedie' has no second derivatives, by which weights are learned. Use "),
-        (lambda: DensityRegressor(mixup="meta-mixup", validation_fraction=0.0).fit(X, X[:, 0]),
+        (lambda: DensityRegressor(mixup="meta-mixup", validation_fraction=0.0, preset="plain").fit(X, X[:, 0]),
          "weights are learned from rows that judge: they need `validation` rows. Use another law."),
         (lambda: mixup_loss(NaturalHead("gaussian", 2), "gaussian", torch.zeros(4, 2), torch.zeros(4), "meta-mixup"),
          "weights are learned by the estimators, from rows that judge a step of the network. In a loop of your own "),

@@ -97,6 +97,6 @@ def test_gradients_are_those_of_the_mixture_also_for_weights_of_zero():
 def test_estimators_train_linear_pools(mixup):
     x = torch.linspace(-1, 1, 120, dtype=torch.float64).unsqueeze(-1)
     y = 3 * x[:, 0] + 0.1 * torch.randn(120, generator=generator(), dtype=torch.float64)
-    model = DensityRegressor(Gaussian(), preset(mixup, pool="linear"), max_epochs=60, random_state=0)
+    model = DensityRegressor(Gaussian(), preset(mixup, pool="linear"), max_epochs=60, random_state=0, preset="plain")
     model.fit(x.numpy(), y.numpy())
     assert model.score(x.numpy(), y.numpy()) > -torch.std(y).log().item() - 1.42 + 0.5

@@ -247,7 +247,9 @@ MIXUPS = {
 def test_two_humps_are_learned(mixup):
     X, y = two_humps()
     settings = {"max_epochs": 60, "n_members": 3, "random_state": 0, "n_draws": 4}
-    one, two = (DensityRegressor(f, mixup, **settings).fit(X, y) for f in ("gaussian", Mixture(Gaussian(), 4)))
+    one, two = (
+        DensityRegressor(f, mixup, **settings, preset="plain").fit(X, y) for f in ("gaussian", Mixture(Gaussian(), 4))
+    )
     assert two.score(X, y) > one.score(X, y) + 0.3
     dist = two.predict_dist(X[:5])
     draws = 4 if mixup == "m-probmix" else 1
@@ -257,7 +259,9 @@ def test_two_humps_are_learned(mixup):
 
 def test_pooled_log_linearly_and_saved(tmp_path):
     X, y = two_humps(120)
-    model = DensityRegressor("gaussian-mixture", n_members=3, pool="log-linear", max_epochs=3, random_state=0).fit(X, y)
+    model = DensityRegressor(
+        "gaussian-mixture", n_members=3, pool="log-linear", max_epochs=3, random_state=0, preset="plain"
+    ).fit(X, y)
     assert model.predict_dist(X).mixture_distribution.probs.shape == (120, 5)
     assert model.predict_natural_params(X).shape == (120, 15)
     model.save(tmp_path / "model.safetensors")
@@ -270,7 +274,9 @@ def test_counts_with_exposure():
     rng = np.random.default_rng(0)
     X, exposure = rng.normal(size=(200, 2)), rng.uniform(0.5, 2, 200)
     y = rng.poisson(exposure * np.exp(X[:, 0] + rng.choice([-1, 1], 200)))
-    model = DensityRegressor("poisson-mixture", max_epochs=20, random_state=0).fit(X, y, exposure=exposure)
+    model = DensityRegressor("poisson-mixture", max_epochs=20, random_state=0, preset="plain").fit(
+        X, y, exposure=exposure
+    )
     twice = model.predict_dist(X, exposure=2 * exposure).mean
     assert torch.allclose(twice, 2 * model.predict_dist(X, exposure=exposure).mean, rtol=1e-10)
 
@@ -278,7 +284,7 @@ def test_counts_with_exposure():
 def test_several_targets_have_marginals_of_their_own():
     X, y = two_humps(100)
     Y = np.stack([y, -2 * y], 1)
-    model = DensityRegressor("gaussian-mixture", n_members=2, max_epochs=3, random_state=0).fit(X, Y)
+    model = DensityRegressor("gaussian-mixture", n_members=2, max_epochs=3, random_state=0, preset="plain").fit(X, Y)
     dist = model.predict_dist(X[:4])
     eta = model.predict_natural_params(X[:4])
     targets = torch.from_numpy(Y[:4])
@@ -308,7 +314,7 @@ def test_mixtures_of_mixtures_are_flat():
 def test_vectors():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(80, 2)), rng.normal(size=(80, 2))
-    model = DensityRegressor(Mixture(MultivariateGaussian(), 2), max_epochs=3, random_state=0).fit(X, y)
+    model = DensityRegressor(Mixture(MultivariateGaussian(), 2), max_epochs=3, random_state=0, preset="plain").fit(X, y)
     assert model.family_.base == MultivariateGaussian(2)
     assert model.predict_dist(X).event_shape == (2,)
     assert model.predict(X).shape == (80, 2)
@@ -328,8 +334,8 @@ def test_in_a_loop_of_ones_own(pool):
 def test_labels_that_have_no_meaning_are_refused():
     X, y = two_humps(40)
     with pytest.raises(ValueError, match="'gaussian-mixture' is no exponential family and has neither calibrated"):
-        DensityRegressor("gaussian-mixture", Mixup(at="output", label_pool="calibrated")).fit(X, y)
+        DensityRegressor("gaussian-mixture", Mixup(at="output", label_pool="calibrated"), preset="plain").fit(X, y)
     with pytest.raises(ValueError, match="no exponential family"):
-        DensityRegressor("gaussian-mixture", Mixup(at="output", label_spread=0.1)).fit(X, y)
+        DensityRegressor("gaussian-mixture", Mixup(at="output", label_spread=0.1), preset="plain").fit(X, y)
     with pytest.raises(ValueError, match=r"`pool` is 'log-linear', but the family 't-mixture|student-t-mixture"):
-        DensityRegressor("t-mixture", pool="log-linear").fit(X, y)
+        DensityRegressor("t-mixture", pool="log-linear", preset="plain").fit(X, y)

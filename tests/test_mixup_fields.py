@@ -248,9 +248,9 @@ def test_estimators_have_every_field(kind, name):
     y = rng.poisson(np.exp(0.3 * x[:, 0])).astype(float)
     options = {"mixup": FIELDS[name], "n_members": 2, "max_epochs": 4, "random_state": 0, "batch_size": 16}
     if kind == "classes":
-        model = DensityClassifier(**options).fit(x, (y > 0).astype(int))
+        model = DensityClassifier(**options, preset="plain").fit(x, (y > 0).astype(int))
     else:
-        model = DensityRegressor(kind, **options).fit(x, y)
+        model = DensityRegressor(kind, **options, preset="plain").fit(x, y)
     assert np.isfinite(model.predict(x)).all()
     assert (model.mixup_until_ is None) == (FIELDS[name].until is None)
 
@@ -258,7 +258,9 @@ def test_estimators_have_every_field(kind, name):
 def test_how_long_members_mixed_is_saved(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3))
-    model = DensityRegressor(mixup=preset("probmix", until=0.5, clean=0.1), n_members=2, max_epochs=4, random_state=0)
+    model = DensityRegressor(
+        mixup=preset("probmix", until=0.5, clean=0.1), n_members=2, max_epochs=4, random_state=0, preset="plain"
+    )
     model.fit(x, x[:, 0])
     assert model.mixup_until_.tolist() == [2, 2]
     model.save(tmp_path / "model")
@@ -302,9 +304,9 @@ def test_an_early_end_in_a_loop_of_ones_own():
          "until=0.5 needs `progress`, the share of the training that is done, from 0 to 1; got 'half'."),
         (lambda: mixup_loss(network(), "gaussian", X, Y, Mixup(until="validation")),
          "until='validation' is the estimators': a loop of your own knows its validation loss. Pass preset('erm'), "),
-        (lambda: DensityRegressor(mixup=Mixup(until="validation"), patience=None).fit(X, Y),
+        (lambda: DensityRegressor(mixup=Mixup(until="validation"), patience=None, preset="plain").fit(X, Y),
          "until='validation' asks rows that judge when a member has stopped gaining: it needs a `patience` and "),
-        (lambda: DensityRegressor(mixup=Mixup(until="validation"), validation_fraction=0.0).fit(X, Y),
+        (lambda: DensityRegressor(mixup=Mixup(until="validation"), validation_fraction=0.0, preset="plain").fit(X, Y),
          "until='validation' asks rows that judge when a member has stopped gaining: it needs a `patience` and "),
         (lambda: mixup_loss(network(), "gaussian", X, Y, Mixup(order=3, weights=FixedWeights(0.5)),
                             partners=torch.tensor([1, 2])),

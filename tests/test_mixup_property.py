@@ -96,8 +96,8 @@ def fit(family, loss, mixing, n_members):
         # two epochs are no fit
         warnings.simplefilter("ignore")
         if kind == "classes":
-            return DensityClassifier(**options).fit(X, TARGETS[kind])
-        return DensityRegressor(family, loss=loss, **options).fit(X, TARGETS[kind])
+            return DensityClassifier(**options, preset="plain").fit(X, TARGETS[kind])
+        return DensityRegressor(family, loss=loss, **options, preset="plain").fit(X, TARGETS[kind])
 
 
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None)

@@ -46,7 +46,9 @@ def simulate(family: ExponentialFamily, targets: tuple[int, ...] = ()) -> tuple[
 @pytest.mark.parametrize("targets", [(), (2,)], ids=["one target", "two targets"])
 def test_regressors_fit_predict_and_persist(tmp_path, name, params, targets):
     x, y = simulate(families.get(name), targets)
-    model = DensityRegressor(name, hidden_layer_sizes=(8,), max_epochs=4, random_state=0, **params).fit(x, y)
+    model = DensityRegressor(name, hidden_layer_sizes=(8,), max_epochs=4, random_state=0, **params, preset="plain").fit(
+        x, y
+    )
     mean, interval = model.predict(x), model.predict_interval(x, 0.9)
     assert mean.shape == y.shape
     assert interval.shape == (*y.shape, 2)
@@ -63,7 +65,9 @@ def test_regressors_fit_predict_and_persist(tmp_path, name, params, targets):
 def test_regressors_learn(name):
     family = families.get(name)
     x, y = simulate(family)
-    model = DensityRegressor(name, "erm", hidden_layer_sizes=(), max_epochs=60, random_state=0).fit(x, y)
+    model = DensityRegressor(name, "erm", hidden_layer_sizes=(), max_epochs=60, random_state=0, preset="plain").fit(
+        x, y
+    )
     marginal = family.distribution(family.marginal_params(torch.from_numpy(y)))
     assert model.score(x, y) > marginal.log_prob(torch.from_numpy(y)).mean().item() + 0.02
 
@@ -71,7 +75,10 @@ def test_regressors_learn(name):
 @pytest.mark.parametrize("name", ["exponential", "lognormal", "inverse-gaussian"])
 def test_units_do_not_matter(name):
     x, y = simulate(families.get(name))
-    fits = [DensityRegressor(name, max_epochs=3, random_state=0).fit(x, unit * y).predict(x) for unit in (1.0, 1e6)]
+    fits = [
+        DensityRegressor(name, max_epochs=3, random_state=0, preset="plain").fit(x, unit * y).predict(x)
+        for unit in (1.0, 1e6)
+    ]
     np.testing.assert_allclose(fits[1], 1e6 * fits[0], rtol=1e-9)
 
 

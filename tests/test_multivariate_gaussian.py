@@ -229,7 +229,7 @@ def correlated(n: int = 300) -> tuple[np.ndarray, np.ndarray]:
 )
 def test_regressors(tmp_path, params):
     x, y = correlated()
-    model = DensityRegressor("multivariate-gaussian", **FAST, **params).fit(x, y)
+    model = DensityRegressor("multivariate-gaussian", **FAST, **params, preset="plain").fit(x, y)
     assert model.predict(x).shape == y.shape
     assert model.predict_interval(x, 0.9).shape == (300, 2, 2)
     assert model.sample(x, 3, random_state=0).shape == (3, 300, 2)
@@ -242,8 +242,8 @@ def test_regressors(tmp_path, params):
 def test_what_targets_have_in_common_is_learned():
     x, y = correlated(1500)
     settings = {"mixup": "erm", "hidden_layer_sizes": (16,), "max_epochs": 40, "random_state": 0}
-    joint = DensityRegressor("multivariate-gaussian", **settings).fit(x[:1000], y[:1000])
-    apart = DensityRegressor("gaussian", **settings).fit(x[:1000], y[:1000])
+    joint = DensityRegressor("multivariate-gaussian", **settings, preset="plain").fit(x[:1000], y[:1000])
+    apart = DensityRegressor("gaussian", **settings, preset="plain").fit(x[:1000], y[:1000])
     assert joint.score(x[1000:], y[1000:]) > apart.score(x[1000:], y[1000:]) + 0.15
     covariance = joint.predict_dist([[-0.9], [0.9]]).covariance_matrix
     correlation = covariance[:, 0, 1] / covariance.diagonal(dim1=-2, dim2=-1).prod(-1).sqrt()
@@ -253,11 +253,16 @@ def test_what_targets_have_in_common_is_learned():
 
 def test_units_and_starting_point():
     x, y = correlated()
-    slow = DensityRegressor("multivariate-gaussian", hidden_layer_sizes=(), learning_rate=1e-9, max_epochs=1)
+    slow = DensityRegressor(
+        "multivariate-gaussian", hidden_layer_sizes=(), learning_rate=1e-9, max_epochs=1, preset="plain"
+    )
     model = slow.set_params(random_state=0, mixup="erm").fit(x, y)
     np.testing.assert_allclose(model.predict(x).mean(0), y.mean(0), rtol=0.2)
     units = np.array([1e3, 1e-6])
-    fits = [DensityRegressor("multivariate-gaussian", **FAST).fit(x, y * unit) for unit in (np.ones(2), units)]
+    fits = [
+        DensityRegressor("multivariate-gaussian", **FAST, preset="plain").fit(x, y * unit)
+        for unit in (np.ones(2), units)
+    ]
     np.testing.assert_allclose(fits[0].predict(x), fits[1].predict(x) / units, rtol=1e-5)
     change = fits[0].log_prob(x, y) - fits[1].log_prob(x, y * units)
     np.testing.assert_allclose(change, np.log(units).sum(), atol=1e-3)
@@ -276,15 +281,19 @@ def test_training_loops_of_ones_own():
     [
         (lambda: MultivariateGaussian(0), "`num_targets` must be a positive integer, the columns of y; got 0"),
         (
-            lambda: DensityRegressor("multivariate-gaussian", **FAST).fit(np.ones((9, 1)), np.arange(9)),
+            lambda: DensityRegressor("multivariate-gaussian", **FAST, preset="plain").fit(
+                np.ones((9, 1)), np.arange(9)
+            ),
             "targets of MultivariateGaussian(1) must be (n, 1), a vector for each row; got shape (9,)",
         ),
         (
-            lambda: DensityRegressor(MultivariateGaussian(3), **FAST).fit(np.ones((9, 1)), np.ones((9, 2))),
+            lambda: DensityRegressor(MultivariateGaussian(3), **FAST, preset="plain").fit(
+                np.ones((9, 1)), np.ones((9, 2))
+            ),
             "targets of MultivariateGaussian(3) must be (n, 3), a vector for each row; got shape (9, 2)",
         ),
         (
-            lambda: DensityRegressor("multivariate-gaussian", loss="crps", **FAST).fit(*correlated(20)),
+            lambda: DensityRegressor("multivariate-gaussian", loss="crps", **FAST, preset="plain").fit(*correlated(20)),
             "the CRPS looks at one target at a time",
         ),
     ],
@@ -300,7 +309,8 @@ def test_cuda_agrees():
     x, y = correlated(200)
     settings = {**FAST, "hidden_layer_sizes": (), "mixup": "erm"}
     fits = [
-        DensityRegressor("multivariate-gaussian", device=device, **settings).fit(x, y) for device in ("cpu", "cuda")
+        DensityRegressor("multivariate-gaussian", device=device, **settings, preset="plain").fit(x, y)
+        for device in ("cpu", "cuda")
     ]
     np.testing.assert_allclose(fits[1].predict(x), fits[0].predict(x), rtol=1e-3)
     eta, targets_ = ordinary(3, 6), targets(3, 6)

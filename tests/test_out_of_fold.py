@@ -37,7 +37,9 @@ def test_out_of_fold_densities_are_those_of_the_member_that_has_not_seen_the_row
     kept = {} if exposure is None else {"exposure": exposure}
     # the curve knows nothing of the floor of the scale, which is raised when training is over
     monkeypatch.setattr(loop, "raise_floors_", lambda *_: None)
-    model = DensityRegressor(family, mixup, validation="folds", n_members=5, n_draws=3, **FAST).fit(X, y, **kept)
+    model = DensityRegressor(family, mixup, validation="folds", n_members=5, n_draws=3, **FAST, preset="plain").fit(
+        X, y, **kept
+    )
     components = model._component_params(X, exposure)
     target = torch.from_numpy(y)
     by_member = torch.stack([
@@ -59,12 +61,12 @@ def test_out_of_fold_densities_are_those_of_the_member_that_has_not_seen_the_row
 def test_out_of_fold_densities_of_classes_and_of_several_targets(noise):
     X, y = noise
     names = np.where(y > 0.5, "high", "low")
-    model = DensityClassifier(validation="folds", n_members=3, **FAST).fit(X, names)
+    model = DensityClassifier(validation="folds", n_members=3, **FAST, preset="plain").fit(X, names)
     probs = model.oof_dist().probs.numpy()
     np.testing.assert_allclose(
         model.oof_log_prob_, np.log(probs[np.arange(len(y)), np.searchsorted(model.classes_, names)])
     )
-    both = DensityRegressor(validation="folds", n_members=3, **FAST).fit(X, np.stack([y, -y], 1))
+    both = DensityRegressor(validation="folds", n_members=3, **FAST, preset="plain").fit(X, np.stack([y, -y], 1))
     assert both.oof_dist().mean.shape == (203, 2)
     assert both.oof_log_prob_.shape == (203,)
 
@@ -73,8 +75,8 @@ def test_out_of_fold_densities_follow_rows_and_copies(noise):
     X, y = noise
     settings = {"validation": "folds", "n_members": 4, "mixup": "erm", **FAST}
     order = np.random.default_rng(0).permutation(np.r_[np.arange(203), np.arange(50)])
-    plain = DensityRegressor(**settings).fit(X, y, sample_weight=np.r_[np.full(50, 2), np.ones(153)])
-    copied = DensityRegressor(**settings).fit(X[order], y[order])
+    plain = DensityRegressor(**settings, preset="plain").fit(X, y, sample_weight=np.r_[np.full(50, 2), np.ones(153)])
+    copied = DensityRegressor(**settings, preset="plain").fit(X[order], y[order])
     np.testing.assert_array_equal(copied.oof_log_prob_, plain.oof_log_prob_[order])
 
 
@@ -82,7 +84,7 @@ def test_rows_of_weight_zero_have_no_out_of_fold_density(noise):
     X, y = noise
     weight = np.ones(203)
     weight[[3, 8]] = 0
-    model = DensityRegressor(validation="folds", n_members=4, **FAST).fit(X, y, weight)
+    model = DensityRegressor(validation="folds", n_members=4, **FAST, preset="plain").fit(X, y, weight)
     assert np.flatnonzero(np.isnan(model.oof_log_prob_)).tolist() == [3, 8]
     with pytest.raises(ValueError, match="weight zero") as error:
         model.oof_dist()
@@ -95,7 +97,7 @@ def test_rows_of_weight_zero_have_no_out_of_fold_density(noise):
 @pytest.mark.parametrize(("n_members", "components"), [(4, None), (8, 2)])
 def test_splits_that_cover_the_rows_give_out_of_fold_densities(noise, n_members, components):
     X, y = noise
-    model = DensityRegressor(validation=KFold(4), n_members=n_members, **FAST).fit(X, y)
+    model = DensityRegressor(validation=KFold(4), n_members=n_members, **FAST, preset="plain").fit(X, y)
     distribution = model.oof_dist()
     if components:
         assert distribution.component_distribution.mean.shape == (203, components)
@@ -136,7 +138,7 @@ GAPS = {
 @pytest.mark.parametrize("case", GAPS)
 def test_where_there_are_no_out_of_fold_densities(noise, tmp_path, case):
     validation, n_members, message = GAPS[case]
-    model = DensityRegressor(validation=validation, n_members=n_members, **FAST).fit(*noise)
+    model = DensityRegressor(validation=validation, n_members=n_members, **FAST, preset="plain").fit(*noise)
     model.save(tmp_path / "model")
     for one in (model, probmix.load(tmp_path / "model")):
         assert not hasattr(one, "oof_log_prob_")
@@ -148,7 +150,9 @@ def test_where_there_are_no_out_of_fold_densities(noise, tmp_path, case):
 @pytest.mark.parametrize("validation", ["folds", KFold(3)])
 def test_saved_and_loaded(noise, tmp_path, validation):
     X, y = noise
-    model = DensityRegressor(validation=validation, n_members=3, mixup="m-probmix", n_draws=4, **FAST).fit(X, y)
+    model = DensityRegressor(
+        validation=validation, n_members=3, mixup="m-probmix", n_draws=4, **FAST, preset="plain"
+    ).fit(X, y)
     model.save(tmp_path / "model")
     loaded = probmix.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.oof_log_prob_, model.oof_log_prob_)
@@ -170,7 +174,13 @@ def test_out_of_fold_scores_are_those_of_new_rows():
     X = rng.normal(size=(1600, 6))
     y = X[:, 0] + np.abs(X[:, 1]) * rng.normal(size=1600)
     model = DensityRegressor(
-        mixup="erm", validation="folds", n_members=5, max_epochs=60, hidden_layer_sizes=(32, 16), random_state=0
+        mixup="erm",
+        validation="folds",
+        n_members=5,
+        max_epochs=60,
+        hidden_layer_sizes=(32, 16),
+        random_state=0,
+        preset="plain",
     ).fit(X[:500], y[:500])
     members = model.family_.distribution(model.predict_natural_params(X[500:]))
     new = -members.log_prob(torch.from_numpy(y[500:])).mean(0).numpy()
@@ -191,7 +201,7 @@ def test_a_member_knows_nothing_of_the_rows_that_judge_it(kind):
         "groups": {"validation_fraction": 0.25},
     }[kind]
     given = {} if kind in ("last", "splitter") else {"groups": groups}
-    first = DensityRegressor(mixup="erm", **params, **FAST).fit(X, y, **given)
+    first = DensityRegressor(mixup="erm", **params, **FAST, preset="plain").fit(X, y, **given)
     # which rows judge the first member
     judging = groups == 3
     if given:
@@ -200,7 +210,9 @@ def test_a_member_knows_nothing_of_the_rows_that_judge_it(kind):
             for g in range(4)
             if np.isclose(y[groups != g].mean(), first.scaler_.loc[0].item(), rtol=1e-12, atol=0)
         )
-    moved = DensityRegressor(mixup="erm", **params, **FAST).fit(X + judging[:, None] * 50, y + judging * 1e3, **given)
+    moved = DensityRegressor(mixup="erm", **params, **FAST, preset="plain").fit(
+        X + judging[:, None] * 50, y + judging * 1e3, **given
+    )
     for name in ("loc", "scale"):
         assert torch.equal(getattr(first.scaler_, name)[0], getattr(moved.scaler_, name)[0])
         assert torch.equal(getattr(first.network_, name)[0], getattr(moved.network_, name)[0])
@@ -210,12 +222,12 @@ def test_splitters_that_end_or_lack_groups_are_refused(noise):
     X, y = noise
     message = r"^`validation` must be there for more than one fit; got <generator .*>, which ends\. Pass the splitter "
     with pytest.raises(ValueError, match=message):
-        DensityRegressor(validation=KFold(2).split(X), **FAST).fit(X, y)
+        DensityRegressor(validation=KFold(2).split(X), **FAST, preset="plain").fit(X, y)
     message = (
         r"^`validation` is GroupKFold\(.*\), which splits groups, and there are none\. Pass fit\(\.\.\., groups=\)"
     )
     with pytest.raises(ValueError, match=message):
-        DensityRegressor(validation=GroupKFold(3), **FAST).fit(X, y)
+        DensityRegressor(validation=GroupKFold(3), **FAST, preset="plain").fit(X, y)
 
 
 def test_what_is_no_checkpoint_is_named(noise, tmp_path):
@@ -225,4 +237,4 @@ def test_what_is_no_checkpoint_is_named(noise, tmp_path):
     for place in (path, tmp_path):
         message = rf"^the checkpoint {str(place)!r} cannot be read: .*\. Remove it, or choose another `checkpoint`\.$"
         with pytest.raises(ValueError, match=message):
-            DensityRegressor(checkpoint=place, **FAST).fit(X, y)
+            DensityRegressor(checkpoint=place, **FAST, preset="plain").fit(X, y)

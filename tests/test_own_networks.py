@@ -27,7 +27,7 @@ def fitted(network, shape=(3,), **params):
     X, y = rows(shape)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the members of the ensemble run one by one")
-        return DensityRegressor(network=network, **FAST | params).fit(X, y)
+        return DensityRegressor(network=network, **FAST | params, preset="plain").fit(X, y)
 
 
 @pytest.mark.parametrize("n_members", [1, 3])
@@ -59,7 +59,7 @@ def test_networks_learn(name):
     case = cases()[name]
     X, y = rows(case.shape, 600)
     settings = {"max_epochs": 20, "learning_rate": 0.01, "batch_size": 32, "random_state": 0}
-    model = DensityRegressor(network=case.network, mixup="probmix", **settings).fit(X[:500], y[:500])
+    model = DensityRegressor(network=case.network, mixup="probmix", **settings, preset="plain").fit(X[:500], y[:500])
     # the noise alone has entropy 1.42; without features it is that of a standard deviation of 3.2
     marginal = -0.5 * np.log(2 * np.pi * y[:500].var()) - 0.5 * ((y[500:] - y[:500].mean()) ** 2).mean() / y[:500].var()
     assert model.score(X[500:], y[500:]) > marginal + 0.15
@@ -67,14 +67,14 @@ def test_networks_learn(name):
 
 def test_networks_classify():
     X, y = rows((2, 6), 200)
-    model = DensityClassifier(network=conv1d(), n_members=2, **FAST | {"max_epochs": 15}).fit(X, y > 0)
+    model = DensityClassifier(network=conv1d(), n_members=2, **FAST | {"max_epochs": 15}, preset="plain").fit(X, y > 0)
     assert (model.predict(X) == (y > 0)).mean() > 0.8
     assert np.isfinite(model.score(X, y > 0))
 
 
 def test_several_targets():
     X, y = rows((2, 6))
-    model = DensityRegressor(network=conv1d(), mixup="m-probmix", n_members=2, n_draws=4, **FAST)
+    model = DensityRegressor(network=conv1d(), mixup="m-probmix", n_members=2, n_draws=4, **FAST, preset="plain")
     model.fit(X, np.stack([y, -y, y**2], 1))
     assert model.predict(X).shape == (len(X), 3)
     assert model.predict_natural_params(X).shape == (2, 4, len(X), 3, 2)
@@ -139,11 +139,11 @@ def test_a_network_that_draws_in_evaluation_mode_leaves_no_trace_either():
 
 def test_any_default_dtype():
     X, y = rows((3,))
-    expected = DensityRegressor(network=cases()["residual"].network, **FAST).fit(X, y).predict(X)
+    expected = DensityRegressor(network=cases()["residual"].network, **FAST, preset="plain").fit(X, y).predict(X)
     network = cases()["residual"].network
     torch.set_default_dtype(torch.float64)
     try:
-        model = DensityRegressor(network=network, mixup="m-probmix", **FAST).fit(X, y)
+        model = DensityRegressor(network=network, mixup="m-probmix", **FAST, preset="plain").fit(X, y)
         np.testing.assert_allclose(model.predict(X), expected, atol=3)
     finally:
         torch.set_default_dtype(torch.float32)
@@ -238,7 +238,13 @@ def test_batch_norm_follows_the_training_rows_of_each_member(n_members):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base, "train", remember)
         model = DensityRegressor(
-            network=network, mixup="erm", n_members=n_members, max_epochs=7, batch_size=None, random_state=0
+            network=network,
+            mixup="erm",
+            n_members=n_members,
+            max_epochs=7,
+            batch_size=None,
+            random_state=0,
+            preset="plain",
         ).fit(X, y)
     data, state = captured["data"], model.network_.state
     for m in range(n_members):
@@ -255,7 +261,9 @@ def test_buffers_are_part_of_the_best_weights(name, n_members):
     case = cases()[name]
     X, y = rows(case.shape, 200)
     settings = {"max_epochs": 25, "patience": 3, "learning_rate": 0.05, "batch_size": 20, "random_state": 0}
-    model = DensityRegressor(network=case.network, mixup="erm", n_members=n_members, **settings).fit(X, y)
+    model = DensityRegressor(network=case.network, mixup="erm", n_members=n_members, **settings, preset="plain").fit(
+        X, y
+    )
     assert (model.best_epoch_ < len(model.validation_curve_)).all()
     assert (model.best_epoch_ > 0).any()
     steps = model.network_.state["network/1/num_batches_tracked" if name == "conv1d" else "network/steps"]
@@ -293,7 +301,7 @@ def test_inputs_are_standardised_by_channel(shape, averaged):
     channel[-1 if len(shape) == 2 else 0] = 3
     X = X * np.array([1e-3, 1.0, 1e6]).reshape(channel) + np.array([0.0, 1e4, -1e7]).reshape(channel)
     X[(slice(None), *([slice(None), 1] if len(shape) == 2 else [1]))] = 0.1  # a constant channel
-    model = DensityRegressor(network=flat_mlp, n_members=2, **FAST).fit(X, y)
+    model = DensityRegressor(network=flat_mlp, n_members=2, **FAST, preset="plain").fit(X, y)
     loc, scale = model.network_.loc, model.network_.scale
     assert loc.shape == scale.shape == (2, 1, *channel)
     mean, deviation = (one(X, axis=averaged).ravel() for one in (np.mean, np.std))

@@ -184,13 +184,13 @@ def _no_training(monkeypatch):
 def test_an_error_before_training(case):
     params, shape, kind, message = CASES[case]
     with pytest.raises(kind, match=message):
-        DensityRegressor(**FAST | params).fit(*rows(shape))
+        DensityRegressor(**FAST | params, preset="plain").fit(*rows(shape))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_failed_fit_leaves_the_estimator_unfitted(case):
     params, shape, kind, message = CASES[case]
-    model = DensityRegressor(**FAST).fit(*rows((3,)))
+    model = DensityRegressor(**FAST, preset="plain").fit(*rows((3,)))
     before = torch.get_rng_state()
     with pytest.raises(kind, match=message):
         model.set_params(**params).fit(*rows(shape))
@@ -206,7 +206,7 @@ ROW_SHAPES = {"other time steps": (4, 2, 7), "other channels": (4, 3, 6), "a tab
 @pytest.mark.parametrize("wrong", ROW_SHAPES)
 def test_rows_of_another_shape_after_the_fit(wrong):
     X, y = rows((2, 6))
-    model, shape = DensityRegressor(network=conv1d, **FAST).fit(X, y), ROW_SHAPES[wrong]
+    model, shape = DensityRegressor(network=conv1d, **FAST, preset="plain").fit(X, y), ROW_SHAPES[wrong]
     message = rf"^X must have shape \(n, 2, 6\), as X in the fit; got {re.escape(str(shape))}\.$"
     for method in (model.predict, model.predict_dist, lambda X: model.log_prob(X, np.zeros(len(X)))):
         with pytest.raises(ValueError, match=message):
@@ -216,7 +216,7 @@ def test_rows_of_another_shape_after_the_fit(wrong):
 
 
 def test_tables_of_another_shape_after_the_fit():
-    model = DensityRegressor(network=flat_mlp, **FAST).fit(*rows((3,)))
+    model = DensityRegressor(network=flat_mlp, **FAST, preset="plain").fit(*rows((3,)))
     with pytest.raises(ValueError, match="X has 5 features, but DensityRegressor is expecting 3"):
         model.predict(np.zeros((4, 5)))
     with pytest.raises(ValueError, match="Found array with dim 3"):

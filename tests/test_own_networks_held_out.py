@@ -39,7 +39,7 @@ def test_held_out_rows_choose_the_epoch(network, several, weighted, mixup, monke
     y = np.stack([y, -2 * y], 1) if several else y
     weight = np.random.default_rng(1).uniform(0.1, 2, 70) if weighted else None
     settings = {"max_epochs": 12, "learning_rate": 0.02, "random_state": 2}
-    model = DensityRegressor(network=network, n_members=2, mixup=mixup, **settings)
+    model = DensityRegressor(network=network, n_members=2, mixup=mixup, **settings, preset="plain")
     model.set_params(n_draws=run.VALIDATION_DRAWS)
     model.fit(X[:70], y[:70], weight, X_val=X[70:], y_val=y[70:])
     best = model.best_epoch_
@@ -51,7 +51,7 @@ def test_held_out_rows_choose_the_epoch(network, several, weighted, mixup, monke
         log_prob = distribution.log_prob(torch.from_numpy(y[70:])).logsumexp(0) - np.log(len(components))
         assert -log_prob.mean().item() == pytest.approx(model.validation_curve_[best[m] - 1, m], abs=2e-4)
     if mixup == "erm":
-        single = DensityRegressor(network=network, mixup=mixup, **settings)
+        single = DensityRegressor(network=network, mixup=mixup, **settings, preset="plain")
         single.fit(X[:70], y[:70], weight, X[70:], y[70:])
         assert -single.score(X[70:], y[70:]) == pytest.approx(single.validation_curve_.min(), abs=2e-4)
 
@@ -63,7 +63,7 @@ def test_held_out_rows_leave_the_training_as_it_is(network, weighted):
     X, y = rows((3,), 100)
     weight = np.random.default_rng(1).uniform(0.1, 2, 70) if weighted else None
     settings = {"max_epochs": 3, "patience": None, "learning_rate": 5e-3, "mixup": "probmix", "random_state": 1}
-    one, other, last = (DensityRegressor(network=network, n_members=2, **settings) for _ in range(3))
+    one, other, last = (DensityRegressor(network=network, n_members=2, **settings, preset="plain") for _ in range(3))
     one.fit(X[:70], y[:70], weight, X_val=X[20:70], y_val=y[20:70])
     other.fit(X[:70], y[:70], weight, X_val=X[:20], y_val=y[:20])
     last.set_params(validation_fraction=0).fit(X[:70], y[:70], weight)
@@ -83,7 +83,9 @@ def test_held_out_rows_are_no_training_rows(monkeypatch):
         return train(network, task)
 
     monkeypatch.setattr(base, "train", remember)
-    DensityRegressor(network=conv1d, n_members=2, **FAST).fit(X[:70], y[:70], X_val=X[70:], y_val=y[70:])
+    DensityRegressor(network=conv1d, n_members=2, **FAST, preset="plain").fit(
+        X[:70], y[:70], X_val=X[70:], y_val=y[70:]
+    )
     data = seen[0]
     for m in range(2):
         for part, expected in ((data.train_rows, slice(0, 70)), (data.validation_rows, slice(70, 100))):
@@ -101,7 +103,7 @@ def test_held_out_rows_of_a_classifier():
     names = np.select([y < -1, y < 1], ["low", "middle"], "high")
     held_out = np.flatnonzero(names == "low")[-20:]  # not even of all classes
     kept = np.setdiff1d(np.arange(200), held_out)
-    model = DensityClassifier(mixup="erm", network=flat_mlp, **FAST | {"max_epochs": 9})
+    model = DensityClassifier(mixup="erm", network=flat_mlp, **FAST | {"max_epochs": 9}, preset="plain")
     model.fit(X[kept], names[kept], X_val=X[held_out], y_val=names[held_out])
     assert model.classes_.tolist() == ["high", "low", "middle"]
     assert -model.score(X[held_out], names[held_out]) == pytest.approx(model.validation_curve_.min(), abs=1e-4)
@@ -132,7 +134,9 @@ HELD_OUT_ERRORS = {
 def test_bad_held_out_rows(case, network):
     X_val, y_val, message = HELD_OUT_ERRORS[case]
     with pytest.raises(ValueError, match=message):
-        DensityRegressor("gamma", network=network, **FAST).fit(GOOD[0], np.exp(GOOD[1] / 9), X_val=X_val, y_val=y_val)
+        DensityRegressor("gamma", network=network, **FAST, preset="plain").fit(
+            GOOD[0], np.exp(GOOD[1] / 9), X_val=X_val, y_val=y_val
+        )
 
 
 @pytest.mark.usefixtures("_no_training")
@@ -140,4 +144,6 @@ def test_held_out_classes_that_were_not_seen():
     message = r"^y_val has the class np\.str_\('c'\), which the fit did not see; classes are \['a' 'b'\]\.$"
     names = np.where(GOOD[1] > 0, "a", "b")
     with pytest.raises(ValueError, match=message):
-        DensityClassifier(**FAST).fit(GOOD[0], names, X_val=GOOD[0], y_val=np.where(GOOD[1] > 0, "a", "c"))
+        DensityClassifier(**FAST, preset="plain").fit(
+            GOOD[0], names, X_val=GOOD[0], y_val=np.where(GOOD[1] > 0, "a", "c")
+        )

@@ -63,5 +63,7 @@ def test_several_places_and_elements():
 def test_a_layer_may_have_any_name():
     for name in ("input_", "network", "head", "a-b", "ü"):
         X, y = rows((3,))
-        model = DensityRegressor(network=Named(name), mixup=preset("m-probmix", at=name), **FAST).fit(X, y)
+        model = DensityRegressor(network=Named(name), mixup=preset("m-probmix", at=name), **FAST, preset="plain").fit(
+            X, y
+        )
         assert model.network_.feature_shape == (6,)

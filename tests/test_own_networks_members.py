@@ -97,13 +97,15 @@ def test_vmap_follows_what_it_can(name):
 
 def test_the_warning_comes_once_a_fit_and_not_with_predictions():
     X, y = rows((6, 3))
-    model = DensityRegressor(network=Recurrent(), mixup="m-probmix", n_members=2, max_epochs=2, random_state=0)
+    model = DensityRegressor(
+        network=Recurrent(), mixup="m-probmix", n_members=2, max_epochs=2, random_state=0, preset="plain"
+    )
     for _ in range(2):
         with pytest.warns(UserWarning, match=ONE_BY_ONE + r"Batching rule not implemented for aten::lstm") as caught:
             model.fit(X, y)
         assert sum("one by one" in str(one.message) for one in caught) == 1
     model.predict(X)
-    DensityRegressor(network=Recurrent(), n_members=1, max_epochs=2).fit(X, y)
+    DensityRegressor(network=Recurrent(), n_members=1, max_epochs=2, preset="plain").fit(X, y)
 
 
 @pytest.mark.filterwarnings("ignore:the members of the ensemble run one by one")
@@ -187,7 +189,7 @@ def test_errors_of_the_users_forward_come_out_as_they_are(error, n_members):
         (RuntimeError, "mat1 and mat2 shapes cannot be multiplied") if error is None else (type(error), "my")
     )
     with warnings.catch_warnings(record=True) as caught, pytest.raises(kind, match=message) as raised:
-        DensityRegressor(network=Picky(error), n_members=n_members, max_epochs=2).fit(X, y)
+        DensityRegressor(network=Picky(error), n_members=n_members, max_epochs=2, preset="plain").fit(X, y)
     assert caught == []
     assert raised.value.__context__ is None
 
@@ -209,8 +211,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, 
     case, write = cases()[name], checkpoint.Checkpoint.write
     X, y = rows(case.shape)
     settings = {"mixup": mixup, "n_members": n_members, "max_epochs": 7, "batch_size": 16, "patience": 3}
-    model = DensityRegressor(network=case.network, random_state=0, checkpoint=tmp_path / "run", **settings)
-    straight = DensityRegressor(network=case.network, random_state=0, **settings).fit(X, y)
+    model = DensityRegressor(
+        network=case.network, random_state=0, checkpoint=tmp_path / "run", **settings, preset="plain"
+    )
+    straight = DensityRegressor(network=case.network, random_state=0, **settings, preset="plain").fit(X, y)
     for kill_after in (2, 1):
         written = []
 
@@ -238,6 +242,6 @@ def test_a_checkpoint_of_another_network_is_an_error(tmp_path, monkeypatch):
     settings = {"max_epochs": 2, "random_state": 0, "checkpoint": tmp_path / "run"}
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.Checkpoint, "remove", lambda self: None)
-        DensityRegressor(network=flat_mlp, **settings).fit(X, y)
+        DensityRegressor(network=flat_mlp, **settings, preset="plain").fit(X, y)
     with pytest.raises(ValueError, match=r"belongs to other data or settings\. Remove it, or choose another"):
-        DensityRegressor(network=Branching(), **settings).fit(X, y)
+        DensityRegressor(network=Branching(), **settings, preset="plain").fit(X, y)

@@ -64,11 +64,13 @@ def test_save_and_load(tmp_path, name, mixup):
 
 def test_a_classifier_and_several_targets_come_back(tmp_path):
     X, y = rows((2, 6))
-    classifier = DensityClassifier("m-probmix", conv1d, n_members=2, **FAST).fit(X, np.where(y > 0, "up", "down"))
+    classifier = DensityClassifier("m-probmix", conv1d, n_members=2, **FAST, preset="plain").fit(
+        X, np.where(y > 0, "up", "down")
+    )
     classifier.save(tmp_path / "classes")
     loaded = probmix.load(tmp_path / "classes", network=conv1d)
     assert np.array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
-    regressor = DensityRegressor(network=conv1d(), **FAST).fit(X, np.stack([y, -y], 1))
+    regressor = DensityRegressor(network=conv1d(), **FAST, preset="plain").fit(X, np.stack([y, -y], 1))
     regressor.save(tmp_path / "targets")
     assert np.array_equal(probmix.load(tmp_path / "targets", conv1d).predict(X), regressor.predict(X))
 
@@ -122,13 +124,13 @@ def linear(shape):
 
 def test_parameters_clones_and_grid_search():
     X, y = rows((3,))
-    module, estimator = lazy(), DensityRegressor(network=flat_mlp, **FAST)
+    module, estimator = lazy(), DensityRegressor(network=flat_mlp, **FAST, preset="plain")
     assert estimator.get_params()["network"] is flat_mlp
     assert clone(estimator).network is flat_mlp
-    assert DensityRegressor(network=module).set_params(network=linear).network is linear
-    copied = clone(DensityRegressor(network=conv1d())).network
+    assert DensityRegressor(network=module, preset="plain").set_params(network=linear).network is linear
+    copied = clone(DensityRegressor(network=conv1d(), preset="plain")).network
     assert isinstance(copied, nn.Sequential)
-    assert "Sequential" in repr(DensityRegressor(network=conv1d()))
+    assert "Sequential" in repr(DensityRegressor(network=conv1d(), preset="plain"))
     grid = {"network": [flat_mlp, linear, None, flat_mlp((3,))], "mixup": ["erm", "m-probmix"]}
     search = GridSearchCV(estimator, grid, cv=2, error_score="raise").fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
@@ -138,8 +140,10 @@ def test_parameters_clones_and_grid_search():
 
 def test_in_a_pipeline_behind_a_scaler():
     X, y = rows((3,))
-    pipeline = make_pipeline(StandardScaler(), DensityRegressor(network=flat_mlp, mixup="m-probmix", **FAST))
-    alone = DensityRegressor(network=flat_mlp, mixup="m-probmix", **FAST).fit(X, y)
+    pipeline = make_pipeline(
+        StandardScaler(), DensityRegressor(network=flat_mlp, mixup="m-probmix", **FAST, preset="plain")
+    )
+    alone = DensityRegressor(network=flat_mlp, mixup="m-probmix", **FAST, preset="plain").fit(X, y)
     np.testing.assert_allclose(pipeline.fit(X, y).predict(X), alone.predict(X), rtol=1e-3, atol=1e-3)
 
 
@@ -147,7 +151,7 @@ def test_frames_keep_their_names():
     pandas = pytest.importorskip("pandas")
     X, y = rows((3,))
     frame = pandas.DataFrame(X, columns=["a", "b", "c"])
-    model = DensityRegressor(network=flat_mlp, **FAST).fit(frame, y, X_val=frame[:9], y_val=y[:9])
+    model = DensityRegressor(network=flat_mlp, **FAST, preset="plain").fit(frame, y, X_val=frame[:9], y_val=y[:9])
     assert model.predict(frame).shape == y.shape
     np.testing.assert_array_equal(model.predict(frame[["b", "a", "c"]]), model.predict(frame))
     with pytest.raises(ValueError, match="feature names"):

@@ -136,7 +136,7 @@ def test_series_are_groups_of_splitters():
     flat = train.X.reshape(len(train.y), -1)
     for fit, rest in GroupKFold(3).split(flat, train.y, groups=train.series):
         assert not set(train.series[fit]) & set(train.series[rest])
-    model = DensityRegressor(max_epochs=1, hidden_layer_sizes=(4,), random_state=0).fit(flat, train.y)
+    model = DensityRegressor(max_epochs=1, hidden_layer_sizes=(4,), random_state=0, preset="plain").fit(flat, train.y)
     assert model.predict(flat).shape == train.y.shape
 
 

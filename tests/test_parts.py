@@ -45,8 +45,8 @@ def test_a_perceptron_is_that_of_torchs_layers(activation):
 
 
 def test_no_network_is_the_perceptron_of_these_sizes():
-    spoken = DensityRegressor(network=MLP((8, 4)), n_members=2, **FAST).fit(X, Y)
-    silent = DensityRegressor(hidden_layer_sizes=(8, 4), n_members=2, **FAST).fit(X, Y)
+    spoken = DensityRegressor(network=MLP((8, 4)), n_members=2, **FAST, preset="plain").fit(X, Y)
+    silent = DensityRegressor(hidden_layer_sizes=(8, 4), n_members=2, **FAST, preset="plain").fit(X, Y)
     assert torch.equal(spoken.predict_natural_params(X), silent.predict_natural_params(X))
     assert np.array_equal(spoken.validation_curve_, silent.validation_curve_)
 
@@ -139,16 +139,16 @@ def test_sizes_beside_a_specification_are_refused():
         match=r"^`hidden_layer_sizes` are those of the network that is built without `network`; got \(8,\) beside "
         r"network=MLP\(sizes=\(4,\), activation='relu', dropout=0\.0, embedding=None\)\. Say the sizes there",
     ):
-        DensityRegressor(network=MLP((4,)), hidden_layer_sizes=(8,), **FAST).fit(X, Y)
+        DensityRegressor(network=MLP((4,)), hidden_layer_sizes=(8,), **FAST, preset="plain").fit(X, Y)
 
 
 def test_a_class_in_place_of_a_specification_is_refused():
     with pytest.raises(TypeError, match=r"^`network` is the class MLP; pass a specification, MLP\(\)\.$"):
-        DensityRegressor(network=MLP, **FAST).fit(X, Y)
+        DensityRegressor(network=MLP, **FAST, preset="plain").fit(X, Y)
 
 
 def test_a_specification_is_a_parameter_like_others(tmp_path):
-    model = DensityClassifier(network=MLP([8], "tanh", 0.2), n_members=2, **FAST)
+    model = DensityClassifier(network=MLP([8], "tanh", 0.2), n_members=2, **FAST, preset="plain")
     assert model.network == MLP((8,), "tanh", 0.2)
     copied = clone(model)
     assert copied.get_params()["network"] == model.network
@@ -161,7 +161,7 @@ def test_a_specification_is_a_parameter_like_others(tmp_path):
 
 
 def test_an_unknown_specification_in_a_file_is_named(tmp_path, monkeypatch):
-    DensityRegressor(network=MLP((4,)), **FAST).fit(X, Y).save(tmp_path / "model")
+    DensityRegressor(network=MLP((4,)), **FAST, preset="plain").fit(X, Y).save(tmp_path / "model")
     monkeypatch.delitem(probmix.networks.specs._SPECS, "MLP")
     with pytest.raises(ValueError, match=r"^unknown specification of a network 'MLP'"):
         probmix.load(tmp_path / "model")
@@ -169,7 +169,7 @@ def test_an_unknown_specification_in_a_file_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("mixup", ["probmix", "m-probmix"])
 def test_files_from_before_specifications_load(tmp_path, mixup):
-    model = DensityRegressor(mixup=mixup, hidden_layer_sizes=(6, 4), **FAST).fit(X, Y)
+    model = DensityRegressor(mixup=mixup, hidden_layer_sizes=(6, 4), **FAST, preset="plain").fit(X, Y)
     model.save(tmp_path / "new")
     with safe_open(tmp_path / "new", framework="pt") as file:
         metadata, names = dict(file.metadata()), list(file.keys())

@@ -42,8 +42,8 @@ def run_spec(data, name, mixup, members=slice(None)):
 @pytest.mark.parametrize(("name", "mixup"), with_layers(SPECS, [*PRESETS, "mixup"]))
 def test_every_specification_fits_saves_and_loads(name, mixup, tmp_path):
     before = torch.get_rng_state()
-    model = DensityRegressor(network=SPECS[name], mixup=mixup, n_members=2, **FAST).fit(X, Y)
-    again = DensityRegressor(network=SPECS[name], mixup=mixup, n_members=2, **FAST).fit(X, Y)
+    model = DensityRegressor(network=SPECS[name], mixup=mixup, n_members=2, **FAST, preset="plain").fit(X, Y)
+    again = DensityRegressor(network=SPECS[name], mixup=mixup, n_members=2, **FAST, preset="plain").fit(X, Y)
     assert torch.equal(torch.get_rng_state(), before)
     model.save(tmp_path / "model")
     loaded = probmix.load(tmp_path / "model")
@@ -58,7 +58,7 @@ def test_every_specification_fits_saves_and_loads(name, mixup, tmp_path):
 
 def test_a_prediction_of_a_shared_perceptron_is_the_mixture_of_its_predictions():
     spec = SharedMLP((8,), k=3)
-    model = DensityRegressor(network=spec, n_members=2, **FAST | {"max_epochs": 10}).fit(X, Y)
+    model = DensityRegressor(network=spec, n_members=2, **FAST | {"max_epochs": 10}, preset="plain").fit(X, Y)
     eta = model.predict_natural_params(X)
     assert eta.shape == (2, 3, 70, 2)
     assert bool((eta.std(1) > 0).any())
@@ -89,25 +89,25 @@ def test_out_of_fold_exposures_crps_and_classes(name):
     counts = rng.poisson(np.exp(X[:, 0]))
     settings = FAST | {"network": SPECS[name], "n_members": 3, "validation": "folds"}
     exposure = np.linspace(0.5, 2, 70)
-    model = DensityRegressor("poisson", **settings).fit(X, counts, exposure=exposure)
+    model = DensityRegressor("poisson", **settings, preset="plain").fit(X, counts, exposure=exposure)
     assert np.isfinite(model.oof_log_prob_).all()
     twice = model.predict(X, exposure=2 * exposure)
     np.testing.assert_allclose(twice, 2 * model.predict(X, exposure=exposure), rtol=1e-9)
-    assert np.isfinite(DensityRegressor(loss="crps", **settings).fit(X, Y).oof_log_prob_).all()
-    classes = DensityClassifier(**settings).fit(X, Y > 0)
+    assert np.isfinite(DensityRegressor(loss="crps", **settings, preset="plain").fit(X, Y).oof_log_prob_).all()
+    classes = DensityClassifier(**settings, preset="plain").fit(X, Y > 0)
     np.testing.assert_allclose(classes.predict_proba(X).sum(1), 1)
 
 
 @pytest.mark.parametrize("mixup", ["meta-mixup", "probmix", "m-probmix"])
 def test_learned_weights_and_rows_without_labels(mixup):
-    model = DensityRegressor(network=SPECS["shared"], mixup=mixup, n_members=2, **FAST)
+    model = DensityRegressor(network=SPECS["shared"], mixup=mixup, n_members=2, **FAST, preset="plain")
     model.fit(X, Y, X_unlabelled=rng.normal(size=(30, 3)))
     assert np.isfinite(model.log_prob(X, Y)).all()
 
 
 def test_rescaled_predictions_of_a_shared_perceptron():
     mixup = preset("mixup", rescale=True)
-    model = DensityRegressor(network=SPECS["shared"], mixup=mixup, n_members=2, **FAST).fit(X, Y)
+    model = DensityRegressor(network=SPECS["shared"], mixup=mixup, n_members=2, **FAST, preset="plain").fit(X, Y)
     z, centre, theta = model.network_.standardize(torch.tensor(X)), model.rescaling_.centre, model.rescaling_.theta_bar
     eta = model.network_.on_standardized(centre + theta * (z - centre))
     marginal = model.rescaling_.marginal.repeat_interleave(3, 0)
@@ -122,7 +122,7 @@ def test_the_quadratic_criterion_is_refused_with_several_predictions():
         ValueError,
         match=r"^criterion='quadratic' expands the loss of one prediction for each row, and SharedMLP makes 3\. Use ",
     ):
-        DensityRegressor(network=SPECS["shared"], mixup=mixup, **FAST).fit(X, Y)
+        DensityRegressor(network=SPECS["shared"], mixup=mixup, **FAST, preset="plain").fit(X, Y)
 
 
 @pytest.mark.parametrize(
@@ -139,15 +139,15 @@ def test_the_quadratic_criterion_is_refused_with_several_predictions():
 )
 def test_layers_are_checked_by_name(name, at, message):
     with pytest.raises(ValueError, match=message):
-        DensityRegressor(network=SPECS[name], mixup=Mixup(at=at), **FAST).fit(X, Y)
+        DensityRegressor(network=SPECS[name], mixup=Mixup(at=at), **FAST, preset="plain").fit(X, Y)
 
 
 @pytest.mark.parametrize("name", ["mlp, dropout", "shared", "mlp, bins"])
 def test_a_killed_fit_goes_on(name, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
     settings = FAST | {"network": SPECS[name], "n_members": 2, "mixup": "m-probmix"}
-    straight = DensityRegressor(**settings).fit(X, Y)
-    model = DensityRegressor(checkpoint=tmp_path / "run", **settings)
+    straight = DensityRegressor(**settings, preset="plain").fit(X, Y)
+    model = DensityRegressor(checkpoint=tmp_path / "run", **settings, preset="plain")
     write, written = checkpoint.Checkpoint.write, []
 
     def write_then_kill(self, state):

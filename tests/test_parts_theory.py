@@ -23,7 +23,9 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_tools_take_a_prediction_of_a_member(name):
-    model = DensityRegressor(network=NETWORKS[name], mixup="erm", n_members=2, max_epochs=3, random_state=0).fit(X, Y)
+    model = DensityRegressor(
+        network=NETWORKS[name], mixup="erm", n_members=2, max_epochs=3, random_state=0, preset="plain"
+    ).fit(X, Y)
     last = 2 * model.network_.n_predictions - 1
     lone = LoneMember(model.network_, last)
     z = lone.standardize(torch.tensor(X))
@@ -40,7 +42,9 @@ def test_the_tools_take_a_prediction_of_a_member(name):
 
 
 def test_the_error_tells_how_many_predictions_there_are():
-    model = DensityRegressor(network=SPECS["shared"], mixup="erm", n_members=2, max_epochs=2, random_state=0).fit(X, Y)
+    model = DensityRegressor(
+        network=SPECS["shared"], mixup="erm", n_members=2, max_epochs=2, random_state=0, preset="plain"
+    ).fit(X, Y)
     with pytest.raises(
         ValueError,
         match=r"^`member` must be one of the 2 fitted members, of 3 predictions each, from 0; got 6\.$",

@@ -27,7 +27,7 @@ FAST = {"max_epochs": 3, "hidden_layer_sizes": (8, 4), "random_state": 0}
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("several", [False, True])
 def test_a_loaded_regressor_is_the_saved_one(tmp_path, params, several):
-    model = DensityRegressor(**FAST | params).fit(X, np.column_stack([Y, Y]) if several else Y)
+    model = DensityRegressor(**FAST | params, preset="plain").fit(X, np.column_stack([Y, Y]) if several else Y)
     model.save(tmp_path / "model.safetensors")
     loaded = probmix.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
@@ -45,7 +45,7 @@ def test_a_loaded_regressor_is_the_saved_one(tmp_path, params, several):
 @pytest.mark.parametrize("labels", [np.array(["no", "yes"]), np.array([3, 7]), np.array([False, True]),
                                     np.array(["no", "yes"], dtype=object)], ids=str)  # fmt: skip
 def test_a_loaded_classifier_knows_its_classes(tmp_path, labels):
-    model = DensityClassifier(**FAST).fit(X, labels[(X[:, 0] > 0).astype(int)])
+    model = DensityClassifier(**FAST, preset="plain").fit(X, labels[(X[:, 0] > 0).astype(int)])
     model.save(tmp_path / "model")
     loaded = probmix.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
@@ -56,14 +56,14 @@ def test_a_loaded_classifier_knows_its_classes(tmp_path, labels):
 def test_feature_names_survive(tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["a", "b", "c"])
-    DensityRegressor(**FAST).fit(frame, Y).save(tmp_path / "model")
+    DensityRegressor(**FAST, preset="plain").fit(frame, Y).save(tmp_path / "model")
     loaded = probmix.load(str(tmp_path / "model"))
     assert loaded.feature_names_in_.tolist() == ["a", "b", "c"]
     assert loaded.predict(frame).shape == (60,)
 
 
 def test_a_generator_as_random_state_comes_back_as_none(tmp_path):
-    model = DensityRegressor(**FAST | {"random_state": np.random.RandomState(0)}).fit(X, Y)
+    model = DensityRegressor(**FAST | {"random_state": np.random.RandomState(0)}, preset="plain").fit(X, Y)
     model.save(tmp_path / "model")
     assert probmix.load(tmp_path / "model").random_state is None
 
@@ -77,7 +77,7 @@ class MyWeights:
 def test_pairs_of_row_numbers_as_validation_come_back(tmp_path, members):
     order = np.random.default_rng(1).permutation(60)
     pairs = [(order[10:], order[:10]), (order[:40].tolist(), order[40:].tolist())][:members]
-    model = DensityRegressor(validation=pairs, n_members=members, **FAST).fit(X, Y)
+    model = DensityRegressor(validation=pairs, n_members=members, **FAST, preset="plain").fit(X, Y)
     model.save(tmp_path / "model")
     loaded = probmix.load(tmp_path / "model")
     for ours, theirs in zip(loaded.validation, pairs, strict=True):
@@ -89,23 +89,23 @@ def test_pairs_of_row_numbers_as_validation_come_back(tmp_path, members):
 
 def test_a_mask_of_rows_as_validation_comes_back(tmp_path):
     judged = np.arange(60) < 15
-    model = DensityRegressor(validation=[(~judged, judged)], **FAST).fit(X, Y)
+    model = DensityRegressor(validation=[(~judged, judged)], **FAST, preset="plain").fit(X, Y)
     model.save(tmp_path / "model")
     np.testing.assert_array_equal(probmix.load(tmp_path / "model").fit(X, Y).predict(X), model.predict(X))
 
 
-def test_a_splitter_as_validation_comes_back_as_none(tmp_path):
-    DensityRegressor(validation=KFold(5), **FAST).fit(X, Y).save(tmp_path / "model")
+def test_a_splitter_as_validation_must_be_set_again(tmp_path):
+    DensityRegressor(validation=KFold(5), **FAST, preset="plain").fit(X, Y).save(tmp_path / "model")
     loaded = probmix.load(tmp_path / "model")
-    assert loaded.validation is None
+    assert loaded.validation == "lost splitter"
     with pytest.raises(ValueError, match="A splitter is not saved with an estimator: set it again"):
         loaded.fit(X, Y)
 
 
 def test_what_cannot_be_saved_is_an_error(tmp_path):
     with pytest.raises(NotFittedError):
-        DensityRegressor().save(tmp_path / "model")
-    model = DensityRegressor(mixup=preset("probmix", weights=MyWeights()), **FAST).fit(X, Y)
+        DensityRegressor(preset="plain").save(tmp_path / "model")
+    model = DensityRegressor(mixup=preset("probmix", weights=MyWeights()), **FAST, preset="plain").fit(X, Y)
     with pytest.raises(
         TypeError, match=r"^`weights` cannot be saved: .* is neither a plain value nor a part of probmix\."
     ):
@@ -132,7 +132,7 @@ def test_a_foreign_file_is_an_error(tmp_path):
 
 
 def test_the_file_is_plain_safetensors(tmp_path):
-    DensityRegressor(**FAST).fit(X, Y).save(tmp_path / "model")
+    DensityRegressor(**FAST, preset="plain").fit(X, Y).save(tmp_path / "model")
     with safe_open(tmp_path / "model", framework="np") as file:
         assert set(file.metadata()) == {"format", "estimator"}
         assert file.get_tensor("network.trunk.hidden.0.0.weight").dtype == np.float32
@@ -140,8 +140,8 @@ def test_the_file_is_plain_safetensors(tmp_path):
 
 def test_a_killed_fit_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
-    straight = DensityRegressor(**FAST).fit(X, Y)
-    model = DensityRegressor(checkpoint=tmp_path / "run", **FAST)
+    straight = DensityRegressor(**FAST, preset="plain").fit(X, Y)
+    model = DensityRegressor(checkpoint=tmp_path / "run", **FAST, preset="plain")
     write = checkpoint.Checkpoint.write
 
     def write_then_kill(self, state):
@@ -158,7 +158,7 @@ def test_a_killed_fit_goes_on(tmp_path, monkeypatch):
 
 
 def test_a_file_from_before_the_clip_loads_and_predicts_what_it_did(tmp_path):
-    model = DensityRegressor(n_members=2, **FAST).fit(X, Y)
+    model = DensityRegressor(n_members=2, **FAST, preset="plain").fit(X, Y)
     model.save(tmp_path / "model")
     with safe_open(tmp_path / "model", framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - the file cannot be iterated over

@@ -175,7 +175,7 @@ def test_a_specification_is_a_value():
 
 def fitted(X, y, **options):
     network = MLP((8,), embedding=PiecewiseLinear(5, 2))
-    model = DensityRegressor(network=network, n_members=2, max_epochs=3, random_state=0, **options)
+    model = DensityRegressor(network=network, n_members=2, max_epochs=3, random_state=0, **options, preset="plain")
     return model.fit(X, y)
 
 

@@ -117,11 +117,11 @@ def test_bands_of_fitted_estimators_in_a_pipeline_and_a_search(ax):
     X = pd.DataFrame(random.normal(size=(40, 2)), columns=["a", "b"])
     y = X["a"].to_numpy() + random.normal(size=40)
     settings = {"max_epochs": 2, "hidden_layer_sizes": (4,), "random_state": 0, "device": "cpu"}
-    pipeline = make_pipeline(StandardScaler(), DensityRegressor(**settings)).fit(X, y)
+    pipeline = make_pipeline(StandardScaler(), DensityRegressor(**settings, preset="plain")).fit(X, y)
     display = PredictiveBandDisplay.from_estimator(pipeline, X, y, resolution=3, ax=ax)
     grid = pd.DataFrame({"a": np.linspace(X["a"].min(), X["a"].max(), 3), "b": X["b"].median()})
     np.testing.assert_allclose(display.mean, pipeline.predict(grid))
-    search = GridSearchCV(DensityRegressor(**settings), {"batch_size": [8]}, cv=2).fit(X.to_numpy(), y)
+    search = GridSearchCV(DensityRegressor(**settings, preset="plain"), {"batch_size": [8]}, cv=2).fit(X.to_numpy(), y)
     display = PredictiveBandDisplay.from_estimator(search, X.to_numpy(), resolution=3, ax=ax)
     np.testing.assert_allclose(
         display.bands[0.9], search.best_estimator_.predict_interval(grid.to_numpy(copy=True), 0.9)
@@ -153,14 +153,16 @@ def test_bands_of_the_wrong_shape(ax):
 
 def test_displays_want_the_distribution_of_one_number(ax):
     X, y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 0, 1, 0, 1])
-    classifier = DensityClassifier(max_epochs=1, device="cpu", random_state=0).fit(X, y)
+    classifier = DensityClassifier(max_epochs=1, device="cpu", random_state=0, preset="plain").fit(X, y)
     with pytest.raises(
         TypeError, match=r"^a display shows the distribution of a number; DensityClassifier\(.*\) predicts classes\.$"
     ):
         PredictiveBandDisplay.from_estimator(classifier, X, ax=ax)
     with pytest.raises(TypeError, match="must predict distributions by a method `predict_dist`; got StandardScaler"):
         PITHistogramDisplay.from_estimator(StandardScaler().fit(X), X, y, ax=ax)
-    several = DensityRegressor(max_epochs=1, device="cpu", random_state=0).fit(X, np.column_stack([y, y]))
+    several = DensityRegressor(max_epochs=1, device="cpu", random_state=0, preset="plain").fit(
+        X, np.column_stack([y, y])
+    )
     with pytest.raises(ValueError, match=r"one target per row, .* got shape \(6, 2\). Plot the targets one by one"):
         PITHistogramDisplay.from_estimator(several, X, y, ax=ax)
 

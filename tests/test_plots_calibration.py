@@ -46,7 +46,7 @@ def pyplot():
 def cancer():
     X, y = load_breast_cancer(return_X_y=True)
     names = np.array(["malignant", "benign"])[y]
-    model = make_pipeline(StandardScaler(), DensityClassifier(**SETTINGS)).fit(X[::2], names[::2])
+    model = make_pipeline(StandardScaler(), DensityClassifier(**SETTINGS, preset="plain")).fit(X[::2], names[::2])
     return model, X[1::2], names[1::2]
 
 
@@ -54,7 +54,7 @@ def cancer():
 def iris():
     X, y = load_iris(return_X_y=True)
     names = np.array(["setosa", "versicolor", "virginica"])[y]
-    return DensityClassifier(**SETTINGS).fit(X[::2], names[::2]), X[1::2], names[1::2]
+    return DensityClassifier(**SETTINGS, preset="plain").fit(X[::2], names[::2]), X[1::2], names[1::2]
 
 
 def labels(ax):
@@ -136,7 +136,7 @@ def test_coverage_of_fitted_estimators(ax):
     random = np.random.default_rng(0)
     X = random.normal(size=(60, 2))
     y = X[:, 0] + random.normal(size=60)
-    pipeline = make_pipeline(StandardScaler(), DensityRegressor(**SETTINGS)).fit(X, y)
+    pipeline = make_pipeline(StandardScaler(), DensityRegressor(**SETTINGS, preset="plain")).fit(X, y)
     display = CoverageDisplay.from_estimator(pipeline, X, y, ax=ax, color="C5")
     assert display.line_.get_color() == "C5"
     assert display.line_.get_label() == "Pipeline"
@@ -144,7 +144,7 @@ def test_coverage_of_fitted_estimators(ax):
     np.testing.assert_allclose(
         display.coverage, coverage_curve(pipeline[-1].predict_dist(scaled), torch.tensor(y)).coverage
     )
-    search = GridSearchCV(DensityRegressor(**SETTINGS), {"batch_size": [8]}, cv=2).fit(X, y)
+    search = GridSearchCV(DensityRegressor(**SETTINGS, preset="plain"), {"batch_size": [8]}, cv=2).fit(X, y)
     display = CoverageDisplay.from_estimator(search, X, y, levels=[0.5], name="found", ax=ax)
     assert display.levels.tolist() == [0.5]
     assert labels(ax)[2:] == ["Pipeline", "found"]
@@ -243,7 +243,7 @@ def test_reliability_of_a_regressor_of_zeros_and_ones(ax):
     random = np.random.default_rng(0)
     X = random.normal(size=(60, 1))
     y = (X[:, 0] + random.normal(size=60) > 0).astype(float)
-    model = DensityRegressor(family="bernoulli", **SETTINGS).fit(X, y)
+    model = DensityRegressor(family="bernoulli", **SETTINGS, preset="plain").fit(X, y)
     display = ReliabilityDisplay.from_estimator(model, X, y, ax=ax)
     assert display.decomposition.score == pytest.approx(np.mean((model.predict(X) - y) ** 2))
     with pytest.raises(ValueError, match="`pos_label` needs an estimator with classes; DensityRegressor"):

@@ -243,11 +243,15 @@ def test_fusion_of_estimators(ax):
     pool = st.norm((0.25 * first / s**2 + 0.75 * second / t**2) / precision, precision**-0.5)
     np.testing.assert_allclose(display.densities["log-linear pool"], pool.pdf(display.y), rtol=1e-9, atol=1e-12)
     assert ax.get_xlabel() == "dose"
-    ours = DensityRegressor(max_epochs=1, hidden_layer_sizes=(4,), device="cpu", random_state=0).fit(X, Y)
+    ours = DensityRegressor(max_epochs=1, hidden_layer_sizes=(4,), device="cpu", random_state=0, preset="plain").fit(
+        X, Y
+    )
     display = FusionDisplay.from_estimator(ours, X[:2], ax=Figure().subplots())
     normal = ours.predict_dist(X[:2])
     np.testing.assert_allclose(display.densities["first"], st.norm(normal.mean[0], normal.stddev[0]).pdf(display.y))
-    ensemble = DensityRegressor(n_members=2, max_epochs=1, hidden_layer_sizes=(4,), device="cpu", random_state=0)
+    ensemble = DensityRegressor(
+        n_members=2, max_epochs=1, hidden_layer_sizes=(4,), device="cpu", random_state=0, preset="plain"
+    )
     with pytest.raises(
         TypeError, match=r"^Mixture belongs to no registered exponential family, .* draw a single member"
     ):

@@ -74,7 +74,7 @@ def test_bands_run_along_numbers(feature, ax):
 
 def test_no_text_holds_whole_arrays(ax):
     frame = pd.DataFrame({"x": np.arange(1000.0), "name": ["a long name"] * 1000})
-    model = DensityRegressor(max_epochs=1, random_state=0).fit(frame[["x"]], frame["x"])
+    model = DensityRegressor(max_epochs=1, random_state=0, preset="plain").fit(frame[["x"]], frame["x"])
     for given in (frame, frame.to_numpy()):
         with pytest.raises(ValueError, match=r".") as error:
             PredictiveBandDisplay.from_estimator(model, given, ax=ax)
@@ -92,7 +92,7 @@ Y = RNG.poisson(EXPOSURE * np.exp(1 + X[:, 0]))
 @pytest.fixture(scope="module")
 def counter():
     settings = {"hidden_layer_sizes": (4,), "max_epochs": 3, "random_state": 0, "device": "cpu"}
-    return DensityRegressor("poisson", "erm", **settings).fit(X, Y, exposure=EXPOSURE)
+    return DensityRegressor("poisson", "erm", **settings, preset="plain").fit(X, Y, exposure=EXPOSURE)
 
 
 def test_displays_pass_exposures_on_and_ask_for_them(counter, ax):

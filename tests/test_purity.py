@@ -50,10 +50,10 @@ class Remembering(nn.Module):
 def small(kind, **params):
     """A fitted model."""
     if kind == "classifier":
-        return DensityClassifier(**SETTINGS | params).fit(X, np.where(np.median(Y) < Y, "more", "less"))
+        return DensityClassifier(**SETTINGS | params, preset="plain").fit(X, np.where(np.median(Y) < Y, "more", "less"))
     network = {"own": flat_mlp, "normalised": normalised, "noisy": NoisyAlways, "built-in": lambda: None}[kind]
     network = network if kind == "own" else network()
-    return DensityRegressor(network=network, **SETTINGS | params).fit(X, Y)
+    return DensityRegressor(network=network, **SETTINGS | params, preset="plain").fit(X, Y)
 
 
 KINDS = {
@@ -126,7 +126,7 @@ def test_predicting_changes_nothing(kind, tmp_path):
 
 def test_displays_change_nothing():
     one_column, y = X[:, :1], Y
-    model = DensityRegressor(mixup="m-probmix", **SETTINGS).fit(one_column, y)
+    model = DensityRegressor(mixup="m-probmix", **SETTINGS, preset="plain").fit(one_column, y)
     before, state = everything(model.network_), generators()
     PredictiveBandDisplay.from_estimator(model, one_column, y)
     assert everything(model.network_) == before
@@ -136,7 +136,9 @@ def test_displays_change_nothing():
 @pytest.mark.filterwarnings("ignore:the members of the ensemble run one by one")
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_what_a_network_keeps_in_evaluation_is_gone_afterwards(n_members):
-    model = DensityRegressor(network=Remembering(), mixup="erm", n_members=n_members, **SETTINGS).fit(X, Y)
+    model = DensityRegressor(network=Remembering(), mixup="erm", n_members=n_members, **SETTINGS, preset="plain").fit(
+        X, Y
+    )
     before, first = everything(model.network_), model.predict(X)
     for _ in range(3):
         assert np.array_equal(model.predict(X), first)
@@ -163,7 +165,7 @@ def test_threads_find_out_what_torch_can_follow_and_get_what_they_get_in_turn(tm
     """A recurrent network, which it cannot follow, straight from its file."""
     windows, y = rows((6, 3))
     settings = SETTINGS | {"n_members": 2, "mixup": "m-probmix"}
-    fitted = DensityRegressor(network=Recurrent(), **settings).fit(windows, y)
+    fitted = DensityRegressor(network=Recurrent(), **settings, preset="plain").fit(windows, y)
     fitted.save(tmp_path / "model")
     loaded, expected = load(tmp_path / "model", network=Recurrent()), fitted.predict(windows[:5]).tobytes()
     with ThreadPoolExecutor(4) as threads:
@@ -177,7 +179,7 @@ def test_threads_find_out_what_torch_can_follow_and_get_what_they_get_in_turn(tm
 def test_fits_of_threads_are_those_in_turn(mixup, network):
     def fit(seed):
         settings = SETTINGS | {"random_state": seed, "n_members": 1 + seed % 2}
-        model = DensityRegressor(network=network, mixup=mixup, **settings).fit(X, Y)
+        model = DensityRegressor(network=network, mixup=mixup, **settings, preset="plain").fit(X, Y)
         return model.validation_curve_.tobytes() + model.predict(X[:5]).tobytes()
 
     expected, state = [fit(seed) for seed in range(8)], generators()

@@ -114,7 +114,7 @@ def test_under_an_exposure_rates_are_moved():
 def test_each_member_has_the_means_of_its_own_rows_also_out_of_fold():
     groups = np.repeat(np.arange(9), [2, 18, 10, 10, 10, 10, 10, 10, 10])
     splits = list(GroupKFold(3).split(X, Y, groups))
-    model = DensityRegressor("gaussian", RESCALED, n_members=3, validation=splits, **QUICK).fit(X, Y)
+    model = DensityRegressor("gaussian", RESCALED, n_members=3, validation=splits, **QUICK, preset="plain").fit(X, Y)
     rows = model.network_.standardize(torch.from_numpy(X)).double()
     of_members = model.predict_natural_params(X)
     out_of_fold = families.get("gaussian").natural_params(model.oof_dist())
@@ -246,7 +246,7 @@ def test_a_copy_of_a_fitted_model_is_what_a_fit_would_have_given():
 
 
 def test_so_is_that_of_a_pipeline(tmp_path):
-    model = make_pipeline(StandardScaler(), DensityRegressor("gaussian", PLAIN, **QUICK)).fit(X, Y)
+    model = make_pipeline(StandardScaler(), DensityRegressor("gaussian", PLAIN, **QUICK, preset="plain")).fit(X, Y)
     found, through = rescaled(model, X, Y), model[:-1].transform(X)
     alone = rescaled(model[-1], through, Y)
     np.testing.assert_array_equal(found.predict(X), alone.predict(through))
@@ -256,7 +256,7 @@ def test_so_is_that_of_a_pipeline(tmp_path):
 
 
 def test_it_has_no_out_of_fold_densities():
-    model = DensityRegressor("gaussian", PLAIN, n_members=3, validation="folds", **QUICK).fit(X, Y)
+    model = DensityRegressor("gaussian", PLAIN, n_members=3, validation="folds", **QUICK, preset="plain").fit(X, Y)
     found = rescaled(model, X, Y)
     with pytest.raises(ValueError, match="out-of-fold densities are those of the fit, which were not rescaled"):
         found.oof_dist()
@@ -273,11 +273,11 @@ def test_models_and_rows_that_do_not_fit_are_refused():
         rescaled(LinearRegression().fit(X, Y), X, Y)
     with pytest.raises(ValueError, match=r"^`y` must have shape \(90,\), as the fit had; got \(90, 2\)\.$"):
         rescaled(plain, X, np.stack([Y, Y], 1))
-    poisson = DensityRegressor("poisson", PLAIN, **QUICK).fit(X, COUNTS)
+    poisson = DensityRegressor("poisson", PLAIN, **QUICK, preset="plain").fit(X, COUNTS)
     with pytest.raises(ValueError, match=r"^`exposure` must be passed if the fit had exposures, and only then\.$"):
         rescaled(poisson, X, COUNTS, exposure=np.ones(90))
     with pytest.raises(ValueError, match="`at` must be 'input'; got 'output'"):
-        rescaled(DensityRegressor("gaussian", **QUICK).fit(X, Y), X, Y)
+        rescaled(DensityRegressor("gaussian", **QUICK, preset="plain").fit(X, Y), X, Y)
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ def test_it_is_true_or_false_and_of_rows_that_are_mixed():
 def test_a_clean_share_and_larger_groups_draw_less_or_more_to_the_mean():
     for changes, theta_bar in (({"clean": 0.5}, 0.95), ({"order": 3, "weights": FixedWeights(0.8)}, 0.8)):
         mixup = replace(RESCALED, **({"weights": FixedWeights(0.9)} | changes))
-        model = DensityRegressor("gaussian", mixup, **QUICK).fit(X, Y)
+        model = DensityRegressor("gaussian", mixup, **QUICK, preset="plain").fit(X, Y)
         assert model.rescaling_.theta_bar == pytest.approx(theta_bar)
 
 
@@ -338,7 +338,9 @@ def test_digits_are_better_calibrated_and_inputs_alone_would_hurt(law):
     x, y = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(x, y, train_size=150, random_state=0, stratify=y)
     mixup = replace(RESCALED, **LAWS[law])
-    model = DensityClassifier(mixup, max_epochs=80, batch_size=50, validation_fraction=0.0, random_state=0)
+    model = DensityClassifier(
+        mixup, max_epochs=80, batch_size=50, validation_fraction=0.0, random_state=0, preset="plain"
+    )
     model.fit(x_train, y_train)
     both, means = model.predict_proba(x_test), model.rescaling_
     # what comes out, moved back to where the network has it

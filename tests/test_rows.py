@@ -43,12 +43,12 @@ WEIGHTS = {"2": 2, "2.5": 2.5, "5": 5, "11": 11, "1e300": 1e300, "rows five time
 def test_equal_weights_and_rows_that_are_all_repeated_change_nothing(noise, weight):
     X, y = noise
     settings = {"mixup": "erm", "max_epochs": 15, "random_state": 0}
-    plain = DensityRegressor(**settings).fit(X[:400], y[:400])
+    plain = DensityRegressor(**settings, preset="plain").fit(X[:400], y[:400])
     if weight is None:
         rows = np.random.default_rng(1).permutation(np.repeat(np.arange(400), 5))
-        other = DensityRegressor(**settings).fit(X[rows], y[rows])
+        other = DensityRegressor(**settings, preset="plain").fit(X[rows], y[rows])
     else:
-        other = DensityRegressor(**settings).fit(X[:400], y[:400], sample_weight=np.full(400, weight))
+        other = DensityRegressor(**settings, preset="plain").fit(X[:400], y[:400], sample_weight=np.full(400, weight))
     assert plain.score(X[400:], y[400:]) > -1.55
     np.testing.assert_array_equal(other.validation_curve_, plain.validation_curve_)
     np.testing.assert_array_equal(other.predict(X), plain.predict(X))
@@ -60,7 +60,10 @@ def test_the_unit_of_weights_is_irrelevant(problem, mixup):
     X, y = problem
     weight = np.random.default_rng(1).uniform(0, 4, len(y))
     settings = SETTINGS | {"mixup": mixup, "max_epochs": 8}
-    fits = [DensityRegressor(**settings).fit(X, y, sample_weight=unit * weight) for unit in (1, 2.0**-30, 5, 1e-305)]
+    fits = [
+        DensityRegressor(**settings, preset="plain").fit(X, y, sample_weight=unit * weight)
+        for unit in (1, 2.0**-30, 5, 1e-305)
+    ]
     np.testing.assert_array_equal(fits[1].predict(X), fits[0].predict(X))
     for other in fits[2:]:
         np.testing.assert_allclose(other.predict(X), fits[0].predict(X), rtol=1e-4)
@@ -120,7 +123,9 @@ def test_weights_make_no_epoch_longer(noise, monkeypatch):
         Task, "loss", lambda task, network, batch: seen.append(batch.inputs.x.shape) or loss(task, network, batch)
     )
     for weights in (None, weight, 0.1 * weight):
-        DensityRegressor("gaussian", "probmix", max_epochs=2, random_state=0).fit(X[:400], y[:400], weights)
+        DensityRegressor("gaussian", "probmix", max_epochs=2, random_state=0, preset="plain").fit(
+            X[:400], y[:400], weights
+        )
     assert len(seen) == 3 * 2 * 5
     assert seen[:10] == seen[10:20] == seen[20:]
 
@@ -128,8 +133,8 @@ def test_weights_make_no_epoch_longer(noise, monkeypatch):
 def test_copies_of_a_row_are_not_its_neighbours(problem):
     X, y = problem
     settings = SETTINGS | {"mixup": "local-probmix", "max_epochs": 5}
-    plain = DensityRegressor(**settings).fit(X, y)
-    copied = DensityRegressor(**settings).fit(X.repeat(9, 0), y.repeat(9))
+    plain = DensityRegressor(**settings, preset="plain").fit(X, y)
+    copied = DensityRegressor(**settings, preset="plain").fit(X.repeat(9, 0), y.repeat(9))
     np.testing.assert_array_equal(copied.predict(X), plain.predict(X))
 
 
@@ -157,8 +162,8 @@ def test_a_row_is_its_own_partner_as_often_as_it_weighs():
 def test_an_integer_weight_is_the_row_so_many_times(problem, mixup):
     X, y = problem
     weight = np.random.default_rng(1).integers(0, 4, len(y))
-    weighted = DensityRegressor(mixup=mixup, **SETTINGS).fit(X, y, sample_weight=weight)
-    repeated = DensityRegressor(mixup=mixup, **SETTINGS).fit(X.repeat(weight, axis=0), y.repeat(weight))
+    weighted = DensityRegressor(mixup=mixup, **SETTINGS, preset="plain").fit(X, y, sample_weight=weight)
+    repeated = DensityRegressor(mixup=mixup, **SETTINGS, preset="plain").fit(X.repeat(weight, axis=0), y.repeat(weight))
     np.testing.assert_array_equal(weighted.predict(X), repeated.predict(X))
 
 
@@ -170,7 +175,7 @@ def test_weights_that_depend_on_the_target_are_honoured(mixup):
     weight = np.where(y > 0, 0.25, 1.5) + 0.01 * rng.random(1500)
     hidden = (4,) if "m-probmix" in mixup or "manifold" in mixup else ()
     settings = {"max_epochs": 40, "hidden_layer_sizes": hidden, "n_members": 4, "random_state": 0}
-    model = DensityRegressor("poisson", mixup, **settings).fit(X, y, sample_weight=weight)
+    model = DensityRegressor("poisson", mixup, **settings, preset="plain").fit(X, y, sample_weight=weight)
     assert model.predict(X).mean() == pytest.approx(np.average(y, weights=weight), rel=0.12)
 
 
@@ -221,9 +226,9 @@ def test_tables_of_a_few_categories_are_samples_and_not_sets(mixup, seed):
     X = rng.integers(0, 2, (3000, 1)).astype(float)
     settings = {"max_epochs": 30, "hidden_layer_sizes": (8,), "random_state": seed}
     counts = rng.poisson(np.where(X[:, 0] == 1, 0.3, 0.1))
-    rates = DensityRegressor("poisson", mixup, **settings).fit(X, counts).predict([[0.0], [1.0]])
+    rates = DensityRegressor("poisson", mixup, **settings, preset="plain").fit(X, counts).predict([[0.0], [1.0]])
     labels = rng.random(3000) < np.where(X[:, 0] == 1, 0.7, 0.2)
-    shares = DensityClassifier("erm", **settings).fit(X, labels).predict_proba([[0.0], [1.0]])[:, 1]
+    shares = DensityClassifier("erm", **settings, preset="plain").fit(X, labels).predict_proba([[0.0], [1.0]])[:, 1]
     for x in (0, 1):
         assert rates[x] == pytest.approx(counts[X[:, 0] == x].mean(), rel=0.25)
         assert shares[x] == pytest.approx(labels[X[:, 0] == x].mean(), rel=0.15)
@@ -243,12 +248,16 @@ def test_rare_classes_have_their_share_of_the_validation_rows():
 def test_a_target_that_is_constant_among_training_rows_has_the_unit_of_all_rows():
     y = np.zeros(40)
     y[7] = 1e5
-    model = DensityRegressor(n_members=8, **SETTINGS).fit(np.random.default_rng(0).normal(size=(40, 2)), y)
+    model = DensityRegressor(n_members=8, **SETTINGS, preset="plain").fit(
+        np.random.default_rng(0).normal(size=(40, 2)), y
+    )
     assert model.scaler_.scale.min() > 1e3
 
 
 def test_weights_pull_the_fit():
     X = np.linspace(-1, 1, 200)[:, None]
     y = np.where(np.arange(200) % 2 == 0, 1.0, 5.0) + 0.1 * np.sin(np.arange(200))
-    model = DensityRegressor(**SETTINGS | {"random_state": 1}).fit(X, y, sample_weight=np.where(y < 3, 9.0, 1.0))
+    model = DensityRegressor(**SETTINGS | {"random_state": 1}, preset="plain").fit(
+        X, y, sample_weight=np.where(y < 3, 9.0, 1.0)
+    )
     assert model.predict(X).mean() == pytest.approx(1.4, abs=0.25)

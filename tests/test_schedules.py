@@ -57,7 +57,7 @@ def rates_of(monkeypatch, **settings):
             return super().step(*args)
 
     monkeypatch.setattr(runs.torch.optim, "AdamW", Watched)
-    DensityRegressor(**FAST | settings).fit(X, Y)
+    DensityRegressor(**FAST | settings, preset="plain").fit(X, Y)
     monkeypatch.undo()
     return np.array(seen)
 
@@ -76,8 +76,10 @@ def test_every_step_has_its_rate(monkeypatch):
 
 def test_a_constant_schedule_is_the_number():
     settings = {**FAST, "n_members": 2}
-    number = DensityRegressor(learning_rate=0.01, weight_decay=0.1, **settings).fit(X, Y)
-    value = DensityRegressor(learning_rate=Constant(0.01), weight_decay=Constant(0.1), **settings).fit(X, Y)
+    number = DensityRegressor(learning_rate=0.01, weight_decay=0.1, **settings, preset="plain").fit(X, Y)
+    value = DensityRegressor(learning_rate=Constant(0.01), weight_decay=Constant(0.1), **settings, preset="plain").fit(
+        X, Y
+    )
     assert np.array_equal(number.log_prob(X, Y), value.log_prob(X, Y))
     assert number.params_["patience"] == value.params_["patience"] == 30
 
@@ -85,11 +87,13 @@ def test_a_constant_schedule_is_the_number():
 def test_the_whole_budget_is_used_where_the_rate_ends_at_zero():
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        model = DensityRegressor(learning_rate=Cosine(0.02), **FAST).fit(X, Y)
+        model = DensityRegressor(learning_rate=Cosine(0.02), **FAST, preset="plain").fit(X, Y)
         assert model.params_["patience"] is None
         assert model.n_epochs_.tolist() == [6]
         # who asks for patience has it
-        patient = DensityRegressor(learning_rate=Cosine(0.02), patience=2, **FAST | {"max_epochs": 40}).fit(X, Y)
+        patient = DensityRegressor(
+            learning_rate=Cosine(0.02), patience=2, **FAST | {"max_epochs": 40}, preset="plain"
+        ).fit(X, Y)
     assert patient.params_["patience"] == 2
     # a run whose last steps were tiny has nothing more to gain
     assert not [one for one in told if "last epoch" in str(one.message)]
@@ -102,7 +106,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("rate", [Cosine(0.02), CosLog4(0.01), Constant(0.01)], ids=repr)
 def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, rate):
     settings = {**FAST, "learning_rate": rate, "weight_decay": FlatThenCosine(0.1), "n_members": 2}
-    whole = DensityRegressor(**settings).fit(X, Y)
+    whole = DensityRegressor(**settings, preset="plain").fit(X, Y)
     path, written, write = tmp_path / "run.ckpt", [], checkpoint.Checkpoint.write
 
     def write_then_kill(self, state):
@@ -114,16 +118,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, rate
     monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(checkpoint.Checkpoint, "write", write_then_kill)
     with pytest.raises(Killed):
-        DensityRegressor(checkpoint=path, **settings).fit(X, Y)
+        DensityRegressor(checkpoint=path, **settings, preset="plain").fit(X, Y)
     assert path.exists()
     monkeypatch.setattr(checkpoint.Checkpoint, "write", write)
-    resumed = DensityRegressor(checkpoint=path, **settings).fit(X, Y)
+    resumed = DensityRegressor(checkpoint=path, **settings, preset="plain").fit(X, Y)
     assert np.array_equal(whole.log_prob(X, Y), resumed.log_prob(X, Y))
 
 
 def test_saved_and_cloned(tmp_path):
     settings = {"learning_rate": Cosine(0.02, 0.1), "weight_decay": FlatThenCosine(0.1, 0.25)}
-    model = DensityRegressor(network=MLP((8,)), **FAST | settings).fit(X, Y)
+    model = DensityRegressor(network=MLP((8,)), **FAST | settings, preset="plain").fit(X, Y)
     model.save(tmp_path / "model.safetensors")
     loaded = load(tmp_path / "model.safetensors")
     assert {name: loaded.get_params()[name] for name in settings} == settings
@@ -141,7 +145,7 @@ def test_saved_and_cloned(tmp_path):
 )
 def test_errors(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        DensityRegressor(**settings).fit(X, Y)
+        DensityRegressor(**settings, preset="plain").fit(X, Y)
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_gradients_flow_through_tensors():
 def test_outputs_of_a_regressor():
     X = RNG.normal(size=(60, 2))
     y = X[:, 0] + RNG.normal(size=60)
-    model = DensityRegressor(max_epochs=2, hidden_layer_sizes=(4,), random_state=0).fit(X, y)
+    model = DensityRegressor(max_epochs=2, hidden_layer_sizes=(4,), random_state=0, preset="plain").fit(X, y)
     predicted, target = model.predict_dist(X), torch.tensor(y)
     assert torch.equal(scores.crps(predicted, y), scores.crps(predicted, target))
     lower, upper = (torch.tensor(end) for end in model.predict_interval(X, 0.9).T)
@@ -245,7 +245,7 @@ def test_outputs_of_a_regressor():
 def test_outputs_of_a_classifier():
     X = RNG.normal(size=(60, 2))
     y = (X[:, 0] > 0).astype(int)
-    model = DensityClassifier(max_epochs=2, hidden_layer_sizes=(4,), random_state=0).fit(X, y)
+    model = DensityClassifier(max_epochs=2, hidden_layer_sizes=(4,), random_state=0, preset="plain").fit(X, y)
     for score in (scores.brier, scores.ranked_probability_score, scores.expected_calibration_error):
         torch.testing.assert_close(score(model.predict_proba(X), y), score(model.predict_dist(X), y))
 

@@ -37,8 +37,8 @@ def dense_like(X):
 @pytest.mark.parametrize("kind", SPARSE)
 def test_sparse_and_dense_give_the_same_fit_and_predictions(kind):
     X, dense = SPARSE[kind], dense_like(SPARSE[kind])
-    model = DensityRegressor(**FAST).fit(X, Y, X_val=X, y_val=Y)
-    other = DensityRegressor(**FAST).fit(dense, Y, X_val=dense, y_val=Y)
+    model = DensityRegressor(**FAST, preset="plain").fit(X, Y, X_val=X, y_val=Y)
+    other = DensityRegressor(**FAST, preset="plain").fit(dense, Y, X_val=dense, y_val=Y)
     for name in ("predict", "predict_natural_params", "predict_interval"):
         np.testing.assert_array_equal(getattr(model, name)(X), getattr(other, name)(dense))
     np.testing.assert_array_equal(model.predict_quantile(X, [0.1, 0.9]), other.predict_quantile(dense, [0.1, 0.9]))
@@ -49,13 +49,13 @@ def test_sparse_and_dense_give_the_same_fit_and_predictions(kind):
 
 def test_sparse_classes():
     X, labels = SPARSE["csr_array"], np.where(DENSE[:, 0] > 0, "yes", "no")
-    model, other = (DensityClassifier(**FAST).fit(x, labels) for x in (X, DENSE))
+    model, other = (DensityClassifier(**FAST, preset="plain").fit(x, labels) for x in (X, DENSE))
     np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(DENSE))
 
 
 def test_a_sparse_table_goes_everywhere():
     X = SPARSE["csr_matrix"]
-    model = DensityRegressor(**FAST)
+    model = DensityRegressor(**FAST, preset="plain")
     for scorer in (neg_nll_scorer, neg_crps_scorer):
         found, expected = (cross_val_score(model, x, Y, scoring=scorer, cv=2) for x in (X, DENSE))
         np.testing.assert_array_equal(found, expected)
@@ -75,14 +75,16 @@ def test_a_sparse_table_goes_everywhere():
 
 def test_the_plain_output_of_an_encoder():
     cities = np.array(["Bern", "Oslo", "Rome"])[RNG.integers(0, 3, (60, 1))]
-    model = make_pipeline(OneHotEncoder(), DensityRegressor(**FAST)).fit(cities, Y)
-    other = make_pipeline(OneHotEncoder(sparse_output=False), DensityRegressor(**FAST)).fit(cities, Y)
+    model = make_pipeline(OneHotEncoder(), DensityRegressor(**FAST, preset="plain")).fit(cities, Y)
+    other = make_pipeline(OneHotEncoder(sparse_output=False), DensityRegressor(**FAST, preset="plain")).fit(cities, Y)
     np.testing.assert_array_equal(model.predict(cities), other.predict(cities))
 
 
 def test_several_sparse_targets():
     several = np.column_stack([Y, Y * 2])
-    found, expected = (DensityRegressor(**FAST).fit(DENSE, y) for y in (sparse.csr_array(several), several))
+    found, expected = (
+        DensityRegressor(**FAST, preset="plain").fit(DENSE, y) for y in (sparse.csr_array(several), several)
+    )
     np.testing.assert_array_equal(found.predict(DENSE), expected.predict(DENSE))
 
 
@@ -104,11 +106,11 @@ def test_a_table_too_large_to_be_dense_says_how_large(monkeypatch):
         "where there is the memory."
     )
     with pytest.raises(ValueError, match=r"^`X` is sparse") as caught:
-        DensityRegressor().fit(X, np.zeros(1_000_000))
+        DensityRegressor(preset="plain").fit(X, np.zeros(1_000_000))
     assert str(caught.value) == message
     monkeypatch.setattr(_numbers, "_LARGEST_DENSE", 8 * 60 * 4 - 1)
     for X in (SPARSE["csr_array"], SPARSE["frame"]):
         with pytest.raises(ValueError, match=r"^`X_val` is sparse, of shape \(60, 4\)"):
-            DensityRegressor().fit(DENSE, Y, X_val=X, y_val=Y)
+            DensityRegressor(preset="plain").fit(DENSE, Y, X_val=X, y_val=Y)
     monkeypatch.setattr(_numbers, "_LARGEST_DENSE", 8 * 60 * 4)
     assert _numbers.as_numbers(SPARSE["csr_array"], "X").shape == (60, 4)

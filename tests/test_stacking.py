@@ -66,10 +66,10 @@ def by_hand(model, X_new, y_new, **given):
 )
 def test_candidates_are_ordinary_fits_and_the_stack_is_their_mixture(settings, fit):
     mixups = ["erm", "probmix"]
-    model = DensityRegressor(FAMILIES, mixups, **QUICK | settings).fit(X, Y, **fit)
+    model = DensityRegressor(FAMILIES, mixups, **QUICK | settings, preset="plain").fit(X, Y, **fit)
     assert list(zip(model.stack_["family"], model.stack_["mixup"], strict=True)) == list(product(FAMILIES, mixups))
     for one, (family, mixup) in zip(model.candidates_, model.stack_[["family", "mixup"]].to_numpy(), strict=True):
-        alone = DensityRegressor(family, mixup, **QUICK | settings).fit(X, Y, **fit)
+        alone = DensityRegressor(family, mixup, **QUICK | settings, preset="plain").fit(X, Y, **fit)
         np.testing.assert_array_equal(one.log_prob(X, Y), alone.log_prob(X, Y))
         np.testing.assert_array_equal(one.validation_curve_, alone.validation_curve_)
     weights = model.stack_["weight"].to_numpy()
@@ -81,7 +81,9 @@ def test_candidates_are_ordinary_fits_and_the_stack_is_their_mixture(settings, f
 
 
 def test_weights_follow_from_what_candidates_say_out_of_fold():
-    model = DensityRegressor([*FAMILIES, "gaussian-mixture"], "erm", n_members=5, validation="folds", **QUICK).fit(X, Y)
+    model = DensityRegressor(
+        [*FAMILIES, "gaussian-mixture"], "erm", n_members=5, validation="folds", **QUICK, preset="plain"
+    ).fit(X, Y)
     log_prob = np.stack([one.oof_log_prob_ for one in model.candidates_])
     weights = stack_weights(log_prob)
     np.testing.assert_allclose(model.stack_["weight"], weights, atol=1e-7)
@@ -99,7 +101,7 @@ def test_weights_follow_from_what_candidates_say_out_of_fold():
 
 def test_rows_that_judge_several_members_are_judged_by_their_pool():
     fit = {"X_val": X[60:], "y_val": Y[60:], "sample_weight_val": np.arange(1, 31)}
-    model = DensityRegressor(FAMILIES, "erm", n_members=3, **QUICK).fit(X[:60], Y[:60], **fit)
+    model = DensityRegressor(FAMILIES, "erm", n_members=3, **QUICK, preset="plain").fit(X[:60], Y[:60], **fit)
     log_prob = np.stack([one.log_prob(X[60:], Y[60:]) for one in model.candidates_])
     share = np.arange(1, 31) / np.arange(1, 31).sum()
     np.testing.assert_allclose(model.stack_["nll"], -log_prob @ share, rtol=1e-9)
@@ -109,7 +111,7 @@ def test_rows_that_judge_several_members_are_judged_by_their_pool():
 def test_rows_are_judged_a_block_at_a_time(monkeypatch):
     weight = RNG.uniform(size=90)
     families = ["gaussian", "gaussian-mixture"]
-    model = DensityRegressor(families, "erm", n_members=4, loss="crps", **QUICK).fit(X, Y, weight)
+    model = DensityRegressor(families, "erm", n_members=4, loss="crps", **QUICK, preset="plain").fit(X, Y, weight)
     monkeypatch.setattr("probmix.estimators.stack_weighing._BLOCK", 7)
     again = clone(model).fit(X, Y, weight)
     columns = ["weight", "nll", "nll_error", "crps", "crps_error"]
@@ -119,7 +121,7 @@ def test_rows_are_judged_a_block_at_a_time(monkeypatch):
 def test_of_many_rows_some_are_scored(monkeypatch):
     monkeypatch.setattr("probmix.estimators.stack_weighing._SCORED", 20)
     settings = QUICK | {"n_members": 3, "validation": "folds"}
-    model = DensityRegressor(["gaussian", "gaussian-mixture"], "erm", **settings).fit(X, Y)
+    model = DensityRegressor(["gaussian", "gaussian-mixture"], "erm", **settings, preset="plain").fit(X, Y)
     # evenly spaced in the order of y
     chosen = Y.argsort()[np.linspace(0, 89, 20).round().astype(int)]
     for one, mean, nll in zip(model.candidates_, model.stack_["crps"], model.stack_["nll"], strict=True):
@@ -128,19 +130,21 @@ def test_of_many_rows_some_are_scored(monkeypatch):
 
 
 def test_a_stack_of_one_thing_twice_is_the_thing():
-    stack = DensityRegressor(["gaussian", Gaussian()], "erm", **QUICK).fit(X, Y)
-    alone = DensityRegressor("gaussian", "erm", **QUICK).fit(X, Y)
+    stack = DensityRegressor(["gaussian", Gaussian()], "erm", **QUICK, preset="plain").fit(X, Y)
+    alone = DensityRegressor("gaussian", "erm", **QUICK, preset="plain").fit(X, Y)
     np.testing.assert_allclose(stack.stack_["weight"], 0.5, atol=1e-7)
     np.testing.assert_allclose(stack.log_prob(NEW, NEW[:, 0]), alone.log_prob(NEW, NEW[:, 0]), rtol=1e-10)
     np.testing.assert_allclose(stack.predict_quantile(NEW, [0.1, 0.9]), alone.predict_quantile(NEW, [0.1, 0.9]))
-    one = DensityRegressor(["gaussian"], "erm", **QUICK).fit(X, Y)
+    one = DensityRegressor(["gaussian"], "erm", **QUICK, preset="plain").fit(X, Y)
     np.testing.assert_array_equal(one.log_prob(NEW, NEW[:, 0]), alone.log_prob(NEW, NEW[:, 0]))
 
 
 def test_a_useless_candidate_is_dropped_from_the_prediction_and_shown():
     sides = np.where(np.arange(90) % 2, 5.0, -5.0) + 0.1 * NOISE
     settings = QUICK | {"max_epochs": 30}
-    model = DensityRegressor(["gaussian", "gaussian-mixture"], "erm", n_members=2, **settings).fit(X, sides)
+    model = DensityRegressor(["gaussian", "gaussian-mixture"], "erm", n_members=2, **settings, preset="plain").fit(
+        X, sides
+    )
     np.testing.assert_array_equal(model.stack_["weight"], [0, 1])
     assert len(model.candidates_) == 2
     assert model.stack_["nll_error"][1] == 0 < model.stack_["nll_error"][0]
@@ -153,7 +157,7 @@ def test_a_useless_candidate_is_dropped_from_the_prediction_and_shown():
 
 def test_weights_of_rows_are_how_often_they_count():
     times = RNG.integers(0, 3, 90)
-    model = DensityRegressor(FAMILIES, ["erm", "probmix"], n_members=2, **QUICK).fit(X, Y, times)
+    model = DensityRegressor(FAMILIES, ["erm", "probmix"], n_members=2, **QUICK, preset="plain").fit(X, Y, times)
     rows = np.repeat(np.arange(90), times)
     again = clone(model).fit(X[rows], Y[rows])
     pd.testing.assert_frame_equal(model.stack_.drop(columns="seconds"), again.stack_.drop(columns="seconds"))
@@ -162,7 +166,7 @@ def test_weights_of_rows_are_how_often_they_count():
 
 def test_exposures():
     exposure = RNG.uniform(0.5, 2, 90)
-    model = DensityRegressor(["poisson", "negative-binomial"], "erm", n_members=2, **QUICK)
+    model = DensityRegressor(["poisson", "negative-binomial"], "erm", n_members=2, **QUICK, preset="plain")
     model.fit(X, COUNTS, exposure=exposure)
     np.testing.assert_allclose(
         model.log_prob(X, COUNTS, exposure=exposure), by_hand(model, X, COUNTS, exposure=exposure), rtol=1e-10
@@ -177,13 +181,15 @@ def test_exposures():
 
 def test_several_targets():
     both = np.stack([Y, POSITIVE], 1)
-    model = DensityRegressor(FAMILIES, "erm", **QUICK).fit(X, both)
+    model = DensityRegressor(FAMILIES, "erm", **QUICK, preset="plain").fit(X, both)
     np.testing.assert_allclose(model.log_prob(X, both), by_hand(model, X, both), rtol=1e-10)
     assert model.predict(NEW).shape == (7, 2)
 
 
 def test_classes():
-    model = DensityClassifier(["erm", "probmix"], n_members=2, validation="folds", **QUICK).fit(X, CLASSES)
+    model = DensityClassifier(["erm", "probmix"], n_members=2, validation="folds", **QUICK, preset="plain").fit(
+        X, CLASSES
+    )
     weights = model.stack_["weight"].to_numpy()
     probabilities = np.stack([one.predict_proba(NEW) for one in model.candidates_])
     np.testing.assert_allclose(model.predict_proba(NEW), np.tensordot(weights, probabilities, 1), rtol=1e-9)
@@ -198,7 +204,7 @@ def test_classes():
 
 def test_with_the_crps_as_loss_the_pool_has_the_smallest_crps():
     settings = QUICK | {"n_members": 3, "validation": "folds", "loss": "crps"}
-    model = DensityRegressor(["gaussian", "student-t"], "erm", **settings).fit(X, Y)
+    model = DensityRegressor(["gaussian", "student-t"], "erm", **settings, preset="plain").fit(X, Y)
     parts = [one.oof_dist() for one in model.candidates_]
     weights = model.stack_["weight"].to_numpy()
     grid = np.linspace(0, 1, 21)
@@ -239,6 +245,7 @@ def fitted():
             validation="folds",
             n_draws=4,
             **QUICK,
+            preset="plain",
         ).fit(pd.DataFrame(X, columns=["age", "size"]), POSITIVE)
 
 
@@ -267,9 +274,11 @@ def test_stacks_of_tables_with_text_gaps_and_dates(tmp_path):
             "sold": pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(90), "D"),
         }
     )
-    model = DensityRegressor(["gamma", "lognormal"], "erm", n_members=2, validation="folds", **QUICK)
+    model = DensityRegressor(["gamma", "lognormal"], "erm", n_members=2, validation="folds", **QUICK, preset="plain")
     model.fit(frame, POSITIVE)
-    alone = DensityRegressor("gamma", "erm", n_members=2, validation="folds", **QUICK).fit(frame, POSITIVE)
+    alone = DensityRegressor("gamma", "erm", n_members=2, validation="folds", **QUICK, preset="plain").fit(
+        frame, POSITIVE
+    )
     np.testing.assert_array_equal(model.candidates_[0].predict(frame), alone.predict(frame))
     unseen = frame.assign(make="fiat")[["sold", "size", "make"]]
     model.save(tmp_path / "stack")
@@ -311,21 +320,25 @@ def test_the_table_prints_whole_and_names_all(fitted):
 
 
 def test_the_same_seed_gives_the_same_stack():
-    models = [DensityRegressor(FAMILIES, "auto", **QUICK).fit(X, Y) for _ in range(2)]
+    models = [DensityRegressor(FAMILIES, "auto", **QUICK, preset="plain").fit(X, Y) for _ in range(2)]
     np.testing.assert_array_equal(models[0].predict(NEW), models[1].predict(NEW))
     np.testing.assert_array_equal(models[0].stack_["weight"], models[1].stack_["weight"])
     # a generator is asked once for all candidates
-    stack = DensityRegressor(FAMILIES, "erm", **QUICK | {"random_state": np.random.RandomState(3)}).fit(X, Y)
+    stack = DensityRegressor(FAMILIES, "erm", **QUICK | {"random_state": np.random.RandomState(3)}, preset="plain").fit(
+        X, Y
+    )
     assert len({one.seed_ for one in stack.candidates_}) == 1
 
 
 def test_what_was_chosen_is_said_in_a_line(capsys):
-    DensityRegressor(FAMILIES, "erm", **QUICK, verbose=True).fit(X, Y)
+    DensityRegressor(FAMILIES, "erm", **QUICK, verbose=True, preset="plain").fit(X, Y)
     assert re.fullmatch(r"stack of \d of 2 candidates: \d\.\d\d [\w-]+ \(erm\).*\n", capsys.readouterr().out)
 
 
 def test_recalibration_of_a_stack():
-    model = RecalibratedRegressor(DensityRegressor(FAMILIES, "erm", **QUICK), cv=2, random_state=0).fit(X, Y)
+    model = RecalibratedRegressor(DensityRegressor(FAMILIES, "erm", **QUICK, preset="plain"), cv=2, random_state=0).fit(
+        X, Y
+    )
     assert model.predict(NEW).shape == (7,)
 
 
@@ -342,11 +355,11 @@ def test_a_stack_has_no_parameters_of_its_own(fitted):
     with pytest.raises(ValueError, match=r"^the theory takes one family and one mixup"):
         linearity(fitted, frame)
     with pytest.raises(ValueError, match=r"^`fit_together` trains networks of one family and one mixup as one"):
-        fit_together(DensityRegressor(FAMILIES), X, Y, [np.arange(50)], [0])
+        fit_together(DensityRegressor(FAMILIES, preset="plain"), X, Y, [np.arange(50)], [0])
 
 
 def test_targets_that_a_part_of_the_stack_allows_have_a_density():
-    model = DensityRegressor(["gamma", "gaussian"], "erm", **QUICK).fit(X, POSITIVE)
+    model = DensityRegressor(["gamma", "gaussian"], "erm", **QUICK, preset="plain").fit(X, POSITIVE)
     weights = model.stack_["weight"].to_numpy()
     model.stack_["weight"] = [0.5, 0.5]
     expected = 0.5 * np.exp(model.candidates_[1].log_prob(NEW, -np.ones(7)))
@@ -407,7 +420,7 @@ def test_targets_that_a_part_of_the_stack_allows_have_a_density():
 )
 def test_what_is_no_stack_is_an_error_before_any_work(monkeypatch, params, y, message):
     monkeypatch.setattr(DensityRegressor, "_train", lambda self, task: pytest.fail("there was work"))
-    model = DensityRegressor(**QUICK | params)
+    model = DensityRegressor(**QUICK | params, preset="plain")
     with pytest.raises(ValueError, match=re.escape(message)):
         model.fit(X, y)
     assert not hasattr(model, "candidates_")
@@ -415,7 +428,7 @@ def test_what_is_no_stack_is_an_error_before_any_work(monkeypatch, params, y, me
 
 def test_an_exposure_of_what_is_no_count_is_an_error():
     with pytest.raises(ValueError, match=r"^`family` is 'auto', and no family of such targets has an exposure"):
-        DensityRegressor("auto", **QUICK).fit(X, Y, exposure=np.ones(90))
+        DensityRegressor("auto", **QUICK, preset="plain").fit(X, Y, exposure=np.ones(90))
 
 
 def test_one_that_diverges_is_left_out(monkeypatch):
@@ -428,7 +441,7 @@ def test_one_that_diverges_is_left_out(monkeypatch):
 
     monkeypatch.setattr(DensityRegressor, "_train", train_some)
     diverging = {"student-t"}
-    model = DensityRegressor(["gaussian", "student-t"], "erm", **QUICK)
+    model = DensityRegressor(["gaussian", "student-t"], "erm", **QUICK, preset="plain")
     with pytest.warns(UserWarning, match=r"^candidate 'student-t' with mixup 'erm' is left out .* diverged\.$"):
         model.fit(X, Y)
     assert list(model.stack_["family"]) == ["gaussian"]
@@ -445,7 +458,7 @@ def test_one_that_diverges_is_left_out(monkeypatch):
 def test_warnings_of_how_training_ended_name_the_candidate_and_only_of_those_that_are_used():
     settings = QUICK | {"patience": 30, "max_epochs": 5, "learning_rate": 1e-3}
     with pytest.warns(ConvergenceWarning) as caught:
-        model = DensityRegressor([*FAMILIES, "gaussian-mixture"], "erm", **settings).fit(X, Y)
+        model = DensityRegressor([*FAMILIES, "gaussian-mixture"], "erm", **settings, preset="plain").fit(X, Y)
     used = model.stack_[model.stack_["weight"] > 0]["family"]
     messages = [str(one.message) for one in caught]
     assert len(messages) == len(used)
@@ -470,7 +483,7 @@ def test_a_run_that_was_killed_goes_on_and_trains_no_candidate_twice(monkeypatch
     monkeypatch.setattr(Run, "train_epoch", counted)
     # every epoch is worth a checkpoint
     monkeypatch.setattr("probmix.training.checkpoint._SECONDS_BETWEEN", 0.0)
-    model = DensityRegressor(FAMILIES, "erm", n_members=2, validation="folds", **QUICK)
+    model = DensityRegressor(FAMILIES, "erm", n_members=2, validation="folds", **QUICK, preset="plain")
     last = -1
     expected = clone(model).fit(X, Y)
     assert epochs == ["gaussian"] * 8 + ["student-t"] * 8
@@ -506,7 +519,9 @@ def test_an_interrupted_stack_is_of_the_candidates_that_there_are(monkeypatch, t
         return train_epoch(self)
 
     monkeypatch.setattr(Run, "train_epoch", interrupted)
-    model = DensityRegressor([*FAMILIES, "gaussian-mixture"], "erm", **QUICK, checkpoint=tmp_path / "run")
+    model = DensityRegressor(
+        [*FAMILIES, "gaussian-mixture"], "erm", **QUICK, checkpoint=tmp_path / "run", preset="plain"
+    )
     with pytest.warns(UserWarning, match="interrupted") as caught:
         model.fit(X, Y)
     messages = [str(one.message) for one in caught]
@@ -528,14 +543,16 @@ def test_an_interrupted_stack_is_of_the_candidates_that_there_are(monkeypatch, t
 
 def test_an_interrupt_before_anything_is_there_ends_the_fit(monkeypatch):
     monkeypatch.setattr(Run, "train_epoch", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
-    model = DensityRegressor(FAMILIES, "erm", **QUICK)
+    model = DensityRegressor(FAMILIES, "erm", **QUICK, preset="plain")
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y)
     assert not hasattr(model, "candidates_")
 
 
 def test_families_with_options_are_told_apart():
-    model = DensityRegressor([StudentT(), MixtureFamily(Gaussian(), n_components=3)], Mixup(at=None), **QUICK).fit(X, Y)
+    model = DensityRegressor(
+        [StudentT(), MixtureFamily(Gaussian(), n_components=3)], Mixup(at=None), **QUICK, preset="plain"
+    ).fit(X, Y)
     assert list(model.stack_["mixup"]) == ["erm", "erm"]
     assert model.stack_["family"][0] == "student-t"
     assert "n_components=3" in model.stack_["family"][1]
@@ -550,7 +567,9 @@ def test_rows_of_weight_zero_have_no_density_out_of_fold():
     X, y = np.arange(60.0)[:, None], 1 + np.arange(60.0) % 7
     weight = np.ones(60)
     weight[4] = 0
-    model = DensityRegressor(["gamma", "lognormal"], n_members=3, validation="folds", max_epochs=2, random_state=0)
+    model = DensityRegressor(
+        ["gamma", "lognormal"], n_members=3, validation="folds", max_epochs=2, random_state=0, preset="plain"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X, y, sample_weight=weight)

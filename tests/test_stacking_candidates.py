@@ -105,10 +105,10 @@ FEW = {"max_epochs": 1, "hidden_layer_sizes": (4,), "batch_size": None}
 @pytest.mark.parametrize(
     "estimator",
     [
-        DensityRegressor("auto", "erm", **FEW),
-        DensityRegressor(["gaussian", "student-t"], ["erm"], **FEW),
+        DensityRegressor("auto", "erm", **FEW, preset="plain"),
+        DensityRegressor(["gaussian", "student-t"], ["erm"], **FEW, preset="plain"),
         # of which accuracy is asked, on rounded features, which are few rows with large weights
-        DensityClassifier("auto", hidden_layer_sizes=(8,), max_epochs=30, learning_rate=0.05),
+        DensityClassifier("auto", hidden_layer_sizes=(8,), max_epochs=30, learning_rate=0.05, preset="plain"),
     ],
     ids=["auto", "lists", "classes"],
 )

@@ -63,7 +63,7 @@ def test_work_is_a_fit_on_windows_split_in_time(data):
     parts = datasets.windows(prices, 42, 21, target="Close")
     model = DensityRegressor(
         "gaussian", "probmix", network=LSTMEncoder, max_epochs=3, batch_size=None, learning_rate=5e-4,
-        weight_decay=0.0, patience=None, device="cpu", random_state=0,
+        weight_decay=0.0, patience=None, device="cpu", random_state=0, preset="plain"
     ).fit(parts.train.X, parts.train.y, X_val=parts.validation.X, y_val=parts.validation.y)  # fmt: skip
     distribution, y = model.predict_dist(parts.test.X), torch.from_numpy(parts.test.y)
     assert outcome.scores == {

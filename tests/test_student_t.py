@@ -253,7 +253,10 @@ def test_outliers_cost_a_gaussian_more():
     X = rng.uniform(-1, 1, (600, 1))
     y = np.sin(3 * X[:, 0]) + 0.1 * rng.standard_t(1.5, 600)
     settings = {"hidden_layer_sizes": (128, 64), "max_epochs": 60, "batch_size": 64, "random_state": 0}
-    models = {name: DensityRegressor(name, "erm", **settings).fit(X[:300], y[:300]) for name in ("t", "gaussian")}
+    models = {
+        name: DensityRegressor(name, "erm", **settings, preset="plain").fit(X[:300], y[:300])
+        for name in ("t", "gaussian")
+    }
     scores = {name: model.score(X[300:], y[300:]) for name, model in models.items()}
     assert scores["t"] > scores["gaussian"] + 0.15
     student = models["t"]
@@ -269,7 +272,7 @@ def test_it_learns_under_every_kind_of_mixup(mixup, loss):
     X = rng.uniform(-1, 1, (80, 1))
     y = 3 * X[:, 0] + 0.1 * rng.standard_t(3, 80)
     model = DensityRegressor(
-        "student-t", mixup, hidden_layer_sizes=(8,), max_epochs=4, loss=loss, random_state=0, n_draws=4
+        "student-t", mixup, hidden_layer_sizes=(8,), max_epochs=4, loss=loss, random_state=0, n_draws=4, preset="plain"
     )
     assert np.isfinite(model.fit(X, y).validation_curve_).all()
     interval = model.predict_interval(X[:5])

@@ -50,7 +50,7 @@ def test_a_module_on_the_device(gpu):
 def test_an_estimator_on_the_device(gpu):
     x = np.random.default_rng(0).normal(size=(40, 2))
     y = (x[:, 0] > 0).astype(int)
-    model = DensityClassifier(max_epochs=3, random_state=0, hidden_layer_sizes=(8,)).fit(x, y)
+    model = DensityClassifier(max_epochs=3, random_state=0, hidden_layer_sizes=(8,), preset="plain").fit(x, y)
     expected = looks(model, x, y)
     with gpu:
         model.network_ = model.network_.to("cuda")

@@ -74,7 +74,7 @@ def test_angles_are_those_of_points_far_and_near():
 def test_in_the_space_that_a_network_sees():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(60, 2)) * [1.0, 100.0] + [5.0, 0.0], np.arange(60) % 3
-    model = DensityClassifier(max_epochs=2, random_state=0, hidden_layer_sizes=(8,)).fit(x, y)
+    model = DensityClassifier(max_epochs=2, random_state=0, hidden_layer_sizes=(8,), preset="plain").fit(x, y)
     seen = model.network_.standardize(torch.from_numpy(x))[0].numpy()
     by_model = intrusion(x, y, metric="euclidean", model=model)
     np.testing.assert_allclose(by_model.distances, intrusion(seen, y, metric="euclidean").distances, rtol=1e-9)

@@ -55,7 +55,7 @@ def test_groups_of_more_rows_are_further_off():
 def test_estimators_by_the_places_of_a_mixup():
     x = np.random.default_rng(0).normal(size=(60, 3))
     settings = {"max_epochs": 3, "random_state": 0, "hidden_layer_sizes": (8, 6), "n_members": 2}
-    model = DensityRegressor(**settings).fit(x, x[:, 0])
+    model = DensityRegressor(**settings, preset="plain").fit(x, x[:, 0])
     before = {name: value.clone() for name, value in model.network_.state_dict().items()}
     found = linearity(model, x, member=1)
     assert found.layers == ("hidden.0.0", "hidden.0.1", "hidden.1.0", "hidden.1.1", "output")
@@ -64,7 +64,9 @@ def test_estimators_by_the_places_of_a_mixup():
     assert linearity(model, x, member=0)["hidden.0.1"] != found["hidden.0.1"]
     for name, value in model.network_.state_dict().items():
         assert torch.equal(value, before[name])
-    own = DensityRegressor(network=nn.Sequential(nn.Linear(3, 4), nn.Tanh()), **settings).fit(x, x[:, 0])
+    own = DensityRegressor(network=nn.Sequential(nn.Linear(3, 4), nn.Tanh()), **settings, preset="plain").fit(
+        x, x[:, 0]
+    )
     found = linearity(own, x)
     assert found.layers == ("0", "1", "output")
     assert found["0"] < 1e-10 < found["1"]

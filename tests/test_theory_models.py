@@ -28,13 +28,13 @@ def normalised(shape):
 def fit(kind, **params):
     settings = SETTINGS | params
     if kind == "classifier":
-        return DensityClassifier(**settings).fit(X, np.array(["a", "b", "c"])[np.arange(50) % 3])
+        return DensityClassifier(**settings, preset="plain").fit(X, np.array(["a", "b", "c"])[np.arange(50) % 3])
     y = {"gamma": np.exp(Y), "poisson": np.exp(Y).round()}.get(kind, Y)
     if kind == "targets":
-        return DensityRegressor(**settings).fit(X, np.stack([Y, X[:, 2]], 1))
+        return DensityRegressor(**settings, preset="plain").fit(X, np.stack([Y, X[:, 2]], 1))
     if kind == "multivariate-gaussian":
-        return DensityRegressor(family=kind, **settings).fit(X, np.stack([Y, X[:, 2]], 1))
-    return DensityRegressor(family=kind, **settings).fit(X, y)
+        return DensityRegressor(family=kind, **settings, preset="plain").fit(X, np.stack([Y, X[:, 2]], 1))
+    return DensityRegressor(family=kind, **settings, preset="plain").fit(X, y)
 
 
 def targets_of(kind):
@@ -155,13 +155,15 @@ def test_refusals():
     ):
         mixup_risk(model, X, Y, family="gamma")
     with pytest.raises(NotFittedError):
-        mixup_risk(DensityRegressor(), X, Y)
-    exposed = DensityRegressor(family="poisson", **SETTINGS).fit(X, np.exp(Y).round(), exposure=np.full(50, 2.0))
+        mixup_risk(DensityRegressor(preset="plain"), X, Y)
+    exposed = DensityRegressor(family="poisson", **SETTINGS, preset="plain").fit(
+        X, np.exp(Y).round(), exposure=np.full(50, 2.0)
+    )
     with pytest.raises(
         ValueError, match=r"^the estimator was fitted with exposures, of which the theory knows nothing"
     ):
         mixup_risk(exposed, X, np.exp(Y).round())
-    counts = DensityRegressor(family="negative-binomial", **SETTINGS).fit(X, np.exp(Y).round())
+    counts = DensityRegressor(family="negative-binomial", **SETTINGS, preset="plain").fit(X, np.exp(Y).round())
     with pytest.raises(
         ValueError, match=r"^the expansions of mixup need an exponential family; 'negative-binomial' is "
     ):

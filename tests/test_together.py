@@ -17,18 +17,18 @@ SPLITS = [RNG.permutation(80)[:size] for size in (60, 60, 55, 60)]
 @pytest.mark.parametrize("mixup", ["erm", "local-probmix", "m-probmix"])
 @pytest.mark.parametrize("changes", [{}, {"n_members": 2}, {"batch_size": None, "patience": None}], ids=str)
 def test_each_is_what_it_would_be_alone(mixup, changes):
-    assert_as_alone(DensityRegressor(mixup=mixup, **(SETTINGS | changes)), Y)
+    assert_as_alone(DensityRegressor(mixup=mixup, **(SETTINGS | changes), preset="plain"), Y)
 
 
 def test_own_networks():
-    assert_as_alone(DensityRegressor(network=flat_mlp, **SETTINGS), Y)
+    assert_as_alone(DensityRegressor(network=flat_mlp, **SETTINGS, preset="plain"), Y)
 
 
 def test_classes_that_one_split_lacks_are_fitted_apart():
     labels = np.where(X[:, 1] > 0, "b", "a").astype(object)
     labels[SPLITS[0][:3]] = "rare"
     splits = [SPLITS[0], np.setdiff1d(np.arange(80), SPLITS[0][:3])[:60], SPLITS[1]]
-    fits = assert_as_alone(DensityClassifier(**SETTINGS), labels, splits)
+    fits = assert_as_alone(DensityClassifier(**SETTINGS, preset="plain"), labels, splits)
     assert [len(fit.classes_) for fit in fits][:2] == [3, 2]
 
 
@@ -48,6 +48,6 @@ def assert_as_alone(estimator, y, splits=SPLITS):
 
 def test_what_cannot_be_fitted_together_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"^every split has a seed; got 4 splits and 1 random_states\.$"):
-        fit_together(DensityRegressor(), X, Y, SPLITS, [0])
+        fit_together(DensityRegressor(preset="plain"), X, Y, SPLITS, [0])
     with pytest.raises(ValueError, match=r"^`checkpoint` keeps a single fit; set it to None to fit several together"):
-        fit_together(DensityRegressor(checkpoint=tmp_path / "run"), X, Y, SPLITS, range(4))
+        fit_together(DensityRegressor(checkpoint=tmp_path / "run", preset="plain"), X, Y, SPLITS, range(4))

@@ -153,7 +153,14 @@ def test_networks_of_one_s_own_in_groups_are_the_same_and_warn_once(monkeypatch)
 
     def fitted():
         return DensityRegressor(
-            network=module, mixup="probmix", n_members=3, max_epochs=8, patience=2, batch_size=None, random_state=0
+            network=module,
+            mixup="probmix",
+            n_members=3,
+            max_epochs=8,
+            patience=2,
+            batch_size=None,
+            random_state=0,
+            preset="plain",
         ).fit(rows, rows[:, 0])
 
     together = fitted()
@@ -164,7 +171,9 @@ def test_networks_of_one_s_own_in_groups_are_the_same_and_warn_once(monkeypatch)
     monkeypatch.setattr(loop, "members_at_once", lambda network, task: 2)
     recurrent = nn.Sequential(nn.Unflatten(1, (2, 2)), nn.LSTM(2, 4, batch_first=True), Last())
     with pytest.warns(UserWarning, match="one by one") as caught:
-        DensityRegressor(network=recurrent, n_members=4, max_epochs=2, random_state=0).fit(rows, rows[:, 0])
+        DensityRegressor(network=recurrent, n_members=4, max_epochs=2, random_state=0, preset="plain").fit(
+            rows, rows[:, 0]
+        )
     assert sum("one by one" in str(one.message) for one in caught) == 1
 
 

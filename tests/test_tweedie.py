@@ -317,7 +317,9 @@ def test_a_fit_with_exposures_is_calibrated():
     X, years, y = totals(2400, exposed=True)
     settings = {"hidden_layer_sizes": (16,), "max_epochs": 25, "batch_size": 128, "random_state": 0}
     # two jumps' worth of shape is a power of 4 / 3
-    model = DensityRegressor(families.Tweedie(4 / 3), "erm", **settings).fit(X[:1200], y[:1200], exposure=years[:1200])
+    model = DensityRegressor(families.Tweedie(4 / 3), "erm", **settings, preset="plain").fit(
+        X[:1200], y[:1200], exposure=years[:1200]
+    )
     rate = model.predict(X[1200:]) / 1000
     assert np.abs(rate / np.exp(X[1200:, 0]) - 1).mean() < 0.15
     predicted = model.predict_dist(X[1200:], exposure=years[1200:])
@@ -334,7 +336,7 @@ def test_a_fit_with_exposures_is_calibrated():
 def test_every_kind_of_mixup(mixup, loss, tmp_path):
     X, _, y = totals(30)
     settings = FAST | {"max_epochs": 1}
-    model = DensityRegressor(families.Tweedie(1.6), mixup, loss=loss, n_draws=3, **settings).fit(X, y)
+    model = DensityRegressor(families.Tweedie(1.6), mixup, loss=loss, n_draws=3, **settings, preset="plain").fit(X, y)
     assert np.isfinite(model.validation_curve_).all()
     assert (model.predict_interval(X[:3], 0.5) >= 0).all()
     model.save(tmp_path / "model")
@@ -345,5 +347,5 @@ def test_every_kind_of_mixup(mixup, loss, tmp_path):
 
 def test_the_validation_curve_is_in_the_units_of_the_user():
     X, _, y = totals(100)
-    model = DensityRegressor("tweedie", "erm", **FAST).fit(X[:70], y[:70], X_val=X[70:], y_val=y[70:])
+    model = DensityRegressor("tweedie", "erm", **FAST, preset="plain").fit(X[:70], y[:70], X_val=X[70:], y_val=y[70:])
     assert model.validation_curve_.min() == pytest.approx(-model.score(X[70:], y[70:]), rel=1e-5)

@@ -98,7 +98,7 @@ def test_the_clip_is_smooth_monotone_and_finite(dtype):
 def test_tables_are_clipped_for_built_in_and_own_networks(own):
     x = table(60)
     network = (lambda shape: torch.nn.Linear(*shape, 4)) if own else None
-    model = DensityRegressor(network=network, mixup="erm", **FAST).fit(x, x[:, 0])
+    model = DensityRegressor(network=network, mixup="erm", **FAST, preset="plain").fit(x, x[:, 0])
     # the constant column is none
     x = np.delete(x, 4, axis=1)
     units = units_of(x, equal(60))
@@ -111,13 +111,15 @@ def test_tables_are_clipped_for_built_in_and_own_networks(own):
 def test_sequences_are_not_clipped():
     x = np.random.default_rng(0).normal(size=(50, 6, 2))
     x[0, 0] = 400.0
-    model = DensityRegressor(network=lambda shape: torch.nn.Flatten(), mixup="erm", **FAST).fit(x, x[:, 0, 0])
+    model = DensityRegressor(network=lambda shape: torch.nn.Flatten(), mixup="erm", **FAST, preset="plain").fit(
+        x, x[:, 0, 0]
+    )
     assert model.network_.standardize(torch.from_numpy(x)).max() > 10
 
 
 def test_mixing_at_the_input_mixes_what_the_network_sees():
     x = np.delete(table(40), 4, axis=1)
-    network = DensityRegressor(mixup="mixup", **FAST).fit(x, x[:, 0]).network_
+    network = DensityRegressor(mixup="mixup", **FAST, preset="plain").fit(x, x[:, 0]).network_
     rows, partners = torch.from_numpy(x[:20]).unsqueeze(0), torch.arange(20).flip(0).unsqueeze(0)
     share = torch.rand(1, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     mixed = network.fused(rows, "input", partners, torch.stack([1 - share, share], -1), None)

@@ -182,8 +182,8 @@ FAST = {"max_epochs": 3, "random_state": 0, "n_members": 2}
 @pytest.mark.parametrize("loss", ["nll", "crps"])
 def test_estimators(tmp_path, family, loss):
     y = rng.poisson(np.exp(0.3 * ROWS[:, 0])).astype(float)
-    model = DensityRegressor(family, mixup="mixup", loss=loss, **FAST).fit(ROWS, y, X_unlabelled=MORE)
-    other = DensityRegressor(family, mixup="mixup", loss=loss, **FAST).fit(ROWS, y)
+    model = DensityRegressor(family, mixup="mixup", loss=loss, **FAST, preset="plain").fit(ROWS, y, X_unlabelled=MORE)
+    other = DensityRegressor(family, mixup="mixup", loss=loss, **FAST, preset="plain").fit(ROWS, y)
     assert np.isfinite(model.predict(ROWS)).all()
     assert not np.array_equal(model.predict(ROWS), other.predict(ROWS))
     model.save(tmp_path / "model")
@@ -193,13 +193,15 @@ def test_estimators(tmp_path, family, loss):
 def test_classes_and_networks_of_ones_own():
     own = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Dropout(0.1))
     for built in (None, own):
-        model = DensityClassifier("mixup", network=built, **FAST).fit(ROWS, ROWS[:, 0] > 0, X_unlabelled=MORE)
+        model = DensityClassifier("mixup", network=built, **FAST, preset="plain").fit(
+            ROWS, ROWS[:, 0] > 0, X_unlabelled=MORE
+        )
         np.testing.assert_allclose(model.predict_proba(ROWS).sum(1), 1)
 
 
 def test_exposures_are_no_matter_of_rows_without_labels():
     y, years = rng.poisson(np.exp(0.3 * ROWS[:, 0])).astype(float), rng.uniform(0.5, 2.0, 40)
-    model = DensityRegressor("poisson", **FAST)
+    model = DensityRegressor("poisson", **FAST, preset="plain")
     one = model.fit(ROWS, y, exposure=years, X_unlabelled=MORE).predict(ROWS)
     other = model.fit(ROWS, y, exposure=10 * years, X_unlabelled=MORE).predict(ROWS)
     np.testing.assert_allclose(one, 10 * other, rtol=1e-4)
@@ -212,13 +214,14 @@ def test_exposures_are_no_matter_of_rows_without_labels():
         (lambda: Consistency(ema=1.5), ValueError, "`ema` of Consistency must be from 0 to 1; got 1.5."),
         (lambda: Consistency(pool="mean"), ValueError, "unknown pool 'mean'"),
         (lambda: Mixup(unlabelled=1.0), TypeError, "`unlabelled` must be a Consistency; got 1.0."),
-        (lambda: DensityRegressor(**FAST).fit(ROWS, ROWS[:, 0], X_unlabelled=MORE[:, :1]), ValueError,
+        (lambda: DensityRegressor(**FAST, preset="plain").fit(ROWS, ROWS[:, 0], X_unlabelled=MORE[:, :1]), ValueError,
          "X_unlabelled must have shape (n, 2), as X in the fit; got (70, 1)."),
-        (lambda: DensityRegressor(**FAST).fit(ROWS, ROWS[:, 0], X_unlabelled=MORE[:0]), ValueError,
+        (lambda: DensityRegressor(**FAST, preset="plain").fit(ROWS, ROWS[:, 0], X_unlabelled=MORE[:0]), ValueError,
          "X_unlabelled must have at least one row; got none."),
-        (lambda: DensityRegressor(**FAST).fit(ROWS, ROWS[:, 0], X_unlabelled="text"), ValueError,
+        (lambda: DensityRegressor(**FAST, preset="plain").fit(ROWS, ROWS[:, 0], X_unlabelled="text"), ValueError,
          "X_unlabelled must have shape (n, 2), as X in the fit; got ()."),
-        (lambda: DensityRegressor(**FAST).fit(ROWS, ROWS[:, 0], X_unlabelled=np.full((3, 2), np.inf)), ValueError,
+        (lambda: DensityRegressor(**FAST, preset="plain").fit(ROWS, ROWS[:, 0], X_unlabelled=np.full((3, 2), np.inf)),
+         ValueError,
          "`X_unlabelled` must be finite; got infinity at row 0 of column 0 (3 such values in all)."),
     ],
 )  # fmt: skip

@@ -17,7 +17,9 @@ def test_rows_without_labels_lower_the_loss_of_new_rows():
         y = 2.0 * moon + 0.3 * random.normal(size=2030)
         found = []
         for further in (None, x[30:1030]):
-            model = DensityRegressor("gaussian", mixup=MIXUP, n_members=2, max_epochs=150, random_state=seed)
+            model = DensityRegressor(
+                "gaussian", mixup=MIXUP, n_members=2, max_epochs=150, random_state=seed, preset="plain"
+            )
             model.fit(x[:30], y[:30], X_unlabelled=further)
             found.append(-np.mean(model.log_prob(x[1030:], y[1030:])))
         gains.append(found[1] - found[0])

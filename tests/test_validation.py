@@ -135,23 +135,23 @@ def test_uneven_members_in_groups_and_checkpoints(monkeypatch, tmp_path):
 def test_rows_that_are_in_neither_part_are_not_used(noise):
     X, y = noise
     splits = [(np.arange(50), np.arange(60, 90)), (np.arange(20, 100), np.arange(20))]
-    one = DensityRegressor(validation=splits, n_members=2, **FAST).fit(X, y)
+    one = DensityRegressor(validation=splits, n_members=2, **FAST, preset="plain").fit(X, y)
     X, y = X.copy(), y.copy()
     X[100:], y[100:] = 1e6, 1e6
-    two = DensityRegressor(validation=splits, n_members=2, **FAST).fit(X, y)
+    two = DensityRegressor(validation=splits, n_members=2, **FAST, preset="plain").fit(X, y)
     np.testing.assert_allclose(two.validation_curve_, one.validation_curve_, rtol=1e-5)
 
 
 @pytest.mark.parametrize("validation", ["random", "folds", "last", KFold(2)])
 def test_get_params_and_clone(validation):
-    model = DensityRegressor(validation=validation, n_members=2)
+    model = DensityRegressor(validation=validation, n_members=2, preset="plain")
     assert clone(model).get_params()["validation"].__class__ is validation.__class__
-    assert DensityClassifier(validation=validation).get_params()["validation"] is validation
+    assert DensityClassifier(validation=validation, preset="plain").get_params()["validation"] is validation
 
 
 def test_without_a_share_no_row_judges(noise):
     for validation in ("random", "last"):
-        model = DensityRegressor(validation=validation, validation_fraction=0, **FAST).fit(*noise)
+        model = DensityRegressor(validation=validation, validation_fraction=0, **FAST, preset="plain").fit(*noise)
         assert model.validation_curve_.shape == (6, 0)
         assert model.best_epoch_ == 6
 
@@ -212,7 +212,7 @@ ERRORS = {
 @pytest.mark.parametrize("case", ERRORS)
 def test_errors(noise, case):
     parameters, arguments, message = ERRORS[case]
-    model = DensityRegressor(**FAST | parameters)
+    model = DensityRegressor(**FAST | parameters, preset="plain")
     with pytest.raises(ValueError, match=r"validation|groups|sample_weight_val") as error:
         model.fit(*noise, **arguments)
     assert str(error.value) == message
@@ -223,7 +223,7 @@ def test_errors(noise, case):
 def test_a_weight_is_the_row_so_many_times_whatever_judges(noise, validation):
     X, y = noise
     times = np.random.default_rng(1).integers(0, 4, 203)
-    model = DensityRegressor(validation=validation, n_members=2, mixup="erm", **FAST)
+    model = DensityRegressor(validation=validation, n_members=2, mixup="erm", **FAST, preset="plain")
     weighted = clone(model).fit(X, y, sample_weight=0.5 * times)
     repeated = clone(model).fit(X.repeat(times, 0), y.repeat(times))
     np.testing.assert_array_equal(weighted.validation_curve_, repeated.validation_curve_)
@@ -236,7 +236,7 @@ def test_held_out_rows_weigh_what_they_are_told(noise):
     weight = np.random.default_rng(0).uniform(1e-3, 1, 150)
     times = np.random.default_rng(1).integers(0, 4, 53)
     given = {"X_val": X[150:], "y_val": y[150:]}
-    model, copied, plain, ones = (DensityRegressor(mixup="erm", **FAST) for _ in range(4))
+    model, copied, plain, ones = (DensityRegressor(mixup="erm", **FAST, preset="plain") for _ in range(4))
     model.fit(X[:150], y[:150], weight, **given, sample_weight_val=0.3 * times)
     copied.fit(X[:150], y[:150], weight, X_val=X[150:].repeat(times, 0), y_val=y[150:].repeat(times))
     plain.fit(X[:150], y[:150], weight, **given)
@@ -253,9 +253,11 @@ def test_groups_keep_early_stopping_honest_inside_a_search(subjects):
     X, y, groups = subjects
     settings = {"mixup": "erm", "max_epochs": 60, "random_state": 0}
     cv = GroupKFold(2)
-    blind = GridSearchCV(DensityRegressor(**settings), {"weight_decay": [1e-4]}, cv=cv).fit(X, y, groups=groups)
+    blind = GridSearchCV(DensityRegressor(**settings, preset="plain"), {"weight_decay": [1e-4]}, cv=cv).fit(
+        X, y, groups=groups
+    )
     with sklearn.config_context(enable_metadata_routing=True):
-        model = DensityRegressor(**settings).set_fit_request(groups=True)
+        model = DensityRegressor(**settings, preset="plain").set_fit_request(groups=True)
         search = GridSearchCV(model, {"weight_decay": [1e-4]}, cv=cv).fit(X, y, groups=groups)
         assert 0 < search.best_estimator_.best_epoch_ < 30
     assert blind.best_score_ < -10
@@ -265,22 +267,26 @@ def test_groups_keep_early_stopping_honest_inside_a_search(subjects):
 def test_groups_reach_the_model_by_every_way(subjects):
     X, y, groups = subjects
     names = np.array([f"subject {group}" for group in groups])
-    direct = DensityRegressor(**FAST).fit(X, y, groups=groups)
-    assert not np.array_equal(direct.validation_curve_, DensityRegressor(**FAST).fit(X, y).validation_curve_)
+    direct = DensityRegressor(**FAST, preset="plain").fit(X, y, groups=groups)
+    assert not np.array_equal(
+        direct.validation_curve_, DensityRegressor(**FAST, preset="plain").fit(X, y).validation_curve_
+    )
     for labels in (names, pd.Series(groups, index=groups[::-1]), torch.from_numpy(groups), groups.tolist()):
-        fitted = DensityRegressor(**FAST).fit(X, y, groups=labels)
+        fitted = DensityRegressor(**FAST, preset="plain").fit(X, y, groups=labels)
         if labels is not names:  # whose order is another
             np.testing.assert_array_equal(fitted.validation_curve_, direct.validation_curve_)
-    by_hand = make_pipeline(StandardScaler(), DensityRegressor(**FAST)).fit(X, y, densityregressor__groups=groups)
+    by_hand = make_pipeline(StandardScaler(), DensityRegressor(**FAST, preset="plain")).fit(
+        X, y, densityregressor__groups=groups
+    )
     splits = list(GroupKFold(3).split(X, y, groups))
     expected = [
-        DensityRegressor(**FAST).fit(X[train], y[train], groups=groups[train]).score(X[test], y[test])
+        DensityRegressor(**FAST, preset="plain").fit(X[train], y[train], groups=groups[train]).score(X[test], y[test])
         for train, test in splits
     ]
-    by_params = cross_validate(DensityRegressor(**FAST), X, y, params={"groups": groups}, cv=splits)
+    by_params = cross_validate(DensityRegressor(**FAST, preset="plain"), X, y, params={"groups": groups}, cv=splits)
     np.testing.assert_allclose(by_params["test_score"], expected, rtol=1e-6)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = DensityRegressor(**FAST).set_fit_request(groups=True)
+        model = DensityRegressor(**FAST, preset="plain").set_fit_request(groups=True)
         routed = cross_validate(model, X, y, params={"groups": groups}, cv=GroupKFold(3))
         np.testing.assert_allclose(routed["test_score"], expected, rtol=1e-6)
         pipeline = make_pipeline(StandardScaler(), model)
@@ -295,7 +301,7 @@ def test_fits_together_with_groups_folds_and_splits(subjects):
     X, y, groups = subjects
     splits = [np.arange(0, 303), np.arange(97, 400)]
     for validation in ("random", "folds", "last", GroupKFold(3)):
-        model = DensityRegressor(validation=validation, n_members=3, **FAST)
+        model = DensityRegressor(validation=validation, n_members=3, **FAST, preset="plain")
         together = fit_together(model, X, y, splits, [0, 1], groups=groups)
         for fitted, rows, seed in zip(together, splits, (0, 1), strict=True):
             alone = clone(model).set_params(random_state=seed).fit(X[rows], y[rows], groups=groups[rows])

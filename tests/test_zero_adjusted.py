@@ -327,7 +327,7 @@ def payments(n: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_a_fit_finds_both_parts_and_its_calibration_is_right(name):
     X, y = payments(3000)
     settings = {"hidden_layer_sizes": (16,), "max_epochs": 30, "batch_size": 128, "random_state": 0}
-    model = DensityRegressor(name, "erm", **settings).fit(X[:1500], y[:1500])
+    model = DensityRegressor(name, "erm", **settings, preset="plain").fit(X[:1500], y[:1500])
     predicted, targets = model.predict_dist(X[1500:]), torch.from_numpy(y[1500:])
     assert predicted.log_prob(targets).mean().item() == pytest.approx(model.score(X[1500:], y[1500:]))
     share = zero_mass(predicted).numpy()
@@ -345,7 +345,9 @@ def test_a_fit_finds_both_parts_and_its_calibration_is_right(name):
 @over_names
 def test_the_validation_curve_is_in_the_units_of_the_user(name):
     X, y = payments(200)
-    model = DensityRegressor(name, "erm", **FAST, n_members=2).fit(X[:150], y[:150], X_val=X[150:], y_val=y[150:])
+    model = DensityRegressor(name, "erm", **FAST, n_members=2, preset="plain").fit(
+        X[:150], y[:150], X_val=X[150:], y_val=y[150:]
+    )
     best = model.validation_curve_.min(0)
     for member in range(2):
         eta = model.predict_natural_params(X[150:])[member]
@@ -358,7 +360,9 @@ def test_the_validation_curve_is_in_the_units_of_the_user(name):
 @pytest.mark.parametrize("loss", ["nll", "crps"])
 def test_every_kind_of_mixup(name, mixup, loss, tmp_path):
     X, y = payments(80)
-    model = DensityRegressor(name, mixup, loss=loss, n_draws=4, **FAST).fit(X, np.column_stack([y, y[::-1]]))
+    model = DensityRegressor(name, mixup, loss=loss, n_draws=4, **FAST, preset="plain").fit(
+        X, np.column_stack([y, y[::-1]])
+    )
     assert np.isfinite(model.validation_curve_).all()
     assert model.predict_interval(X[:3]).shape == (3, 2, 2)
     assert crps(model.predict_dist(X), torch.from_numpy(np.column_stack([y, y[::-1]]))).isfinite().all()
@@ -371,7 +375,7 @@ def test_every_kind_of_mixup(name, mixup, loss, tmp_path):
 def test_calibrated_labels_and_pools_of_members():
     X, y = payments(80)
     mixup = probmix.mixup.preset("probmix", label_pool="calibrated")
-    model = DensityRegressor("zaga", mixup, n_members=2, pool="log-linear", **FAST).fit(X, y)
+    model = DensityRegressor("zaga", mixup, n_members=2, pool="log-linear", **FAST, preset="plain").fit(X, y)
     assert isinstance(model.predict_dist(X), ZeroAdjusted)
     assert np.isfinite(model.score(X, y))
 
@@ -397,7 +401,9 @@ def test_recalibrated_distributions_have_a_total_mass_of_one():
 
 def test_recalibration_and_conformal_intervals_see_the_zeros():
     X, y = payments(2000)
-    base = DensityRegressor("zaga", "erm", hidden_layer_sizes=(8,), max_epochs=8, batch_size=128, random_state=0)
+    base = DensityRegressor(
+        "zaga", "erm", hidden_layer_sizes=(8,), max_epochs=8, batch_size=128, random_state=0, preset="plain"
+    )
     recalibrated = RecalibratedRegressor(base, cv=0.3, random_state=0).fit(X[:1000], y[:1000])
     u = pit(recalibrated.predict_dist(X[1000:]), torch.from_numpy(y[1000:]))
     assert stats.kstest(u.numpy(), "uniform").pvalue > 1e-3
@@ -425,7 +431,7 @@ def test_recalibrated_moments_are_finite(name):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 2))
     y = np.array([rng.gamma(2, 1, k).sum() for k in rng.poisson(np.exp(0.5 * X[:, 0]))])
-    base = DensityRegressor(name, "erm", max_epochs=3, hidden_layer_sizes=(8,), random_state=0)
+    base = DensityRegressor(name, "erm", max_epochs=3, hidden_layer_sizes=(8,), random_state=0, preset="plain")
     distribution = RecalibratedRegressor(base, cv=0.3, random_state=0).fit(X, y).predict_dist(X)
     assert distribution.mean.isfinite().all()
     assert distribution.variance.isfinite().all()

@@ -34,13 +34,11 @@ from ..training import (
 )
 from ..training.rescaling import rescaling_of
 from ..training.schedules import check_rate
-from .building import build_network, check_composition, network_of
+from .building import build_network, check_composition
 from .checks import (
-    LAYER_SIZES,
     check_automatic,
     check_device,
     check_integer,
-    check_layer_sizes,
     check_network,
     check_pool,
     check_real,
@@ -52,6 +50,7 @@ from .given import Given, check_held_out, in_units_of_exposure
 from .graph_rows import over_training_rows
 from .parts import Parts
 from .persistence import save_estimator
+from .presets import Settings, chosen_by_preset, settings_of
 from .rows import as_tensor, check_row_count, check_rows, learn_columns, shape_of
 from .stack_fit import fit_stack
 from .stacked import StackedPredictions
@@ -65,16 +64,16 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
 
     def __init__(
         self,
-        mixup: str | Mixup | Sequence[str | Mixup] = "probmix",
+        mixup: str | Mixup | Sequence[str | Mixup] | None = None,
         network: NetworkLike | NetworkSpec | None = None,
-        hidden_layer_sizes: Sequence[int] = LAYER_SIZES,
-        n_members: int = 1,
+        hidden_layer_sizes: Sequence[int] | None = None,
+        n_members: int | None = None,
         pool: str = "linear",
-        max_epochs: int = 200,
+        max_epochs: int | None = None,
         batch_size: int | str | None = "auto",
-        learning_rate: float | Schedule = 5e-3,
-        weight_decay: float | Schedule = 1e-4,
-        validation: Any = "random",
+        learning_rate: float | Schedule | None = None,
+        weight_decay: float | Schedule | None = None,
+        validation: Any = None,
         validation_fraction: float = 0.2,
         patience: int | str | None = "auto",
         device: str | torch.device = "auto",
@@ -83,6 +82,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         checkpoint: str | Path | None = None,
         n_draws: int = 64,
         categorical_features: Any = "from_dtype",
+        preset: str = "plain",
     ) -> None:
         self.mixup = mixup
         self.network = network
@@ -102,6 +102,12 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         self.checkpoint = checkpoint
         self.n_draws = n_draws
         self.categorical_features = categorical_features
+        self.preset = preset
+
+    @property
+    def _settings(self) -> Settings:
+        """How it is trained: what its parameters say, and for those left unset its preset."""
+        return settings_of(self)
 
     # -- what a subclass adds ------------------------------------------------------------------------------------------
 
@@ -190,10 +196,11 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
 
     def _prepare(self, given: Given, held_out: Given, X_unlabelled: Any = None) -> tuple[Task, Parts | None]:
         """Everything that training needs, checked, and the parts of the rows unless other rows judge."""
+        settings = self._settings
         mixup, options = self._check_parameters()
-        check_held_out(self.validation, given, held_out)
+        check_held_out(settings.validation, given, held_out)
         X: Any = as_numpy(given.X)
-        if (self.network is None or isinstance(self.network, NetworkSpec)) and len(shape_of(X)) > 2:
+        if isinstance(settings.network, NetworkSpec) and len(shape_of(X)) > 2:
             raise ValueError(
                 f"X must be a table (n, F) for a built-in network; got shape {shape_of(X)}. Pass a `network` that "
                 "takes such rows, or flatten them."
@@ -218,11 +225,11 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
                 raise ValueError("`exposure` and `exposure_val`: pass both or none with `X_val`.")
 
         self.seed_ = check_seed(self.random_state)
-        keys = member_keys(self.seed_, self.n_members)
+        keys = member_keys(self.seed_, settings.n_members)
         if judges is not None:
             data, parts = held_out_data(rows, judges, len(keys), self._strata), None
         else:
-            parts = judged_parts(rows, self.validation, self.validation_fraction, keys, self._strata)
+            parts = judged_parts(rows, settings.validation, self.validation_fraction, keys, self._strata)
             data = parts.data()
         if X_unlabelled is not None:
             further = check_rows(self, X_unlabelled, x.shape[1:], "X_unlabelled")
@@ -251,9 +258,10 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         rows, family = task.data.rows, task.objective.family
         # a family of vectors has all targets in one set of parameters
         num_targets = rows.y.shape[1] if rows.y.ndim == 2 and not family.event_dim else None
-        network = network_of(self.network, self.hidden_layer_sizes)
         layout = None if self.columns_ is None else self.columns_.layout
-        return build_network(network, family, tuple(rows.x.shape[1:]), num_targets, task.keys, task.mixup, layout)
+        return build_network(
+            self._settings.network, family, tuple(rows.x.shape[1:]), num_targets, task.keys, task.mixup, layout
+        )
 
     def _train(self, task: Task) -> tuple[MemberNetwork, TargetScaler, TrainingResult]:
         device = check_device(self.device)
@@ -267,11 +275,11 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
     ) -> None:
         """Become fitted: set what the training of a task gave."""
         self.family_ = task.objective.family
-        self.mixup_ = as_mixup(self.mixup)
+        self.mixup_ = as_mixup(self._settings.mixup)
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
         self.best_epoch_, self.n_epochs_, self.mixup_until_ = result.best_epoch, result.n_epochs, result.mixup_until
-        self.params_ = {
+        self.params_ = chosen_by_preset(self, self._settings) | {
             "batch_size": task.options.batch_size,
             "patience": task.options.patience,
             "n_threads": result.n_threads,
@@ -305,31 +313,31 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         return None
 
     def _check_parameters(self) -> tuple[Mixup, TrainingOptions]:
-        check_integer("n_members", self.n_members, 1)
+        settings = self._settings
+        check_integer("n_members", settings.n_members, 1)
         check_pool(self.pool)
-        check_layer_sizes(self.hidden_layer_sizes)
         check_integer("n_draws", self.n_draws, 1)
         check_network(self.network, self.hidden_layer_sizes)
-        check_integer("max_epochs", self.max_epochs, 1)
+        check_integer("max_epochs", settings.max_epochs, 1)
         check_automatic("batch_size", self.batch_size)
-        mixup = as_mixup(self.mixup)
-        check_composition(self.network, mixup)
+        mixup = as_mixup(settings.mixup)
+        check_composition(settings.network, mixup)
         if mixup.at is not None and self.batch_size == 1:
             raise ValueError(
                 "`batch_size` must be at least 2 for rows to be mixed; got 1. Use mixup='erm' for single rows."
             )
         check_automatic("patience", self.patience)
-        check_rate("learning_rate", self.learning_rate, open_low=True)
-        check_rate("weight_decay", self.weight_decay)
-        check_validation(self.validation, self.n_members)
+        check_rate("learning_rate", settings.learning_rate, open_low=True)
+        check_rate("weight_decay", settings.weight_decay)
+        check_validation(settings.validation, settings.n_members)
         check_real("validation_fraction", self.validation_fraction, 0.0, 1.0)
         if self.checkpoint is not None and self.random_state is None:
             raise ValueError("`checkpoint` needs a fixed `random_state`: another seed is another run. Pass an integer.")
         options = TrainingOptions(
-            max_epochs=self.max_epochs,
+            max_epochs=settings.max_epochs,
             batch_size=None if isinstance(self.batch_size, str) else self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
             patience=None if isinstance(self.patience, str) else self.patience,
             verbose=bool(self.verbose),
             checkpoint=None if self.checkpoint is None else Path(self.checkpoint),

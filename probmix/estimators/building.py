@@ -1,7 +1,5 @@
 """The network of an estimator, from its parameters."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from ..families import Family
@@ -9,7 +7,6 @@ from ..mixup import Mixup
 from ..mixup.config import ENDS
 from ..networks import (
     EMBEDDING,
-    MLP,
     ColumnLayout,
     DensityNetwork,
     MemberNetwork,
@@ -17,14 +14,6 @@ from ..networks import (
     NetworkSpec,
     StackedNetwork,
 )
-from .checks import check_layer_sizes
-
-
-def network_of(
-    network: NetworkLike | NetworkSpec | None, hidden_layer_sizes: Sequence[int]
-) -> NetworkLike | NetworkSpec:
-    """What the parameters of an estimator name: the user's network, or the specification of a built-in one."""
-    return MLP(check_layer_sizes(hidden_layer_sizes)) if network is None else network
 
 
 def check_composition(network: object, mixup: Mixup) -> None:

@@ -36,15 +36,17 @@ def check_layer_sizes(sizes: object) -> tuple[int, ...]:
     return check_sizes("hidden_layer_sizes", sizes)
 
 
-def check_network(network: object, hidden_layer_sizes: Sequence[int] = LAYER_SIZES) -> None:
+def check_network(network: object, hidden_layer_sizes: Sequence[int] | None = None) -> None:
     """Raise unless the parameter is a specification, a network, a builder of one, or None.
 
     A specification has sizes of its own, beside which there may be no others.
     """
     if isinstance(network, type) and issubclass(network, NetworkSpec):
         raise TypeError(f"`network` is the class {network.__name__}; pass a specification, {network.__name__}().")
+    if hidden_layer_sizes is not None:
+        check_layer_sizes(hidden_layer_sizes)
     if isinstance(network, NetworkSpec):
-        if check_layer_sizes(hidden_layer_sizes) != LAYER_SIZES:
+        if hidden_layer_sizes is not None:
             raise ValueError(
                 f"`hidden_layer_sizes` are those of the network that is built without `network`; got "
                 f"{tuple(hidden_layer_sizes)} beside network={network!r}. Say the sizes there, and leave them out here."

@@ -22,11 +22,12 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
 
     Parameters
     ----------
-    mixup : str or Mixup, a list of these, or "auto"
+    mixup : str or Mixup, a list of these, or "auto", optional
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`. Several are the candidates of a stack, as in `DensityRegressor`.
     network, hidden_layer_sizes, n_members, pool, max_epochs, batch_size, learning_rate, weight_decay, \
-    validation, validation_fraction, patience, device, random_state, verbose, checkpoint, n_draws, categorical_features
+    validation, validation_fraction, patience, device, random_state, verbose, checkpoint, n_draws, \
+    categorical_features, preset
         As in `DensityRegressor`.
 
     Attributes

@@ -11,6 +11,7 @@ from .checks import check_network
 from .classifier import DensityClassifier
 from .persistence import decode, of_candidate, read, restore, spec_of
 from .regressor import DensityRegressor
+from .validation import LOST_SPLITTER
 
 _CLASSES: dict[str, type[DensityRegressor] | type[DensityClassifier]] = {
     "DensityRegressor": DensityRegressor,
@@ -31,8 +32,8 @@ def load(path: str | Path, network: NetworkLike | None = None) -> DensityRegress
     Returns
     -------
     DensityRegressor or DensityClassifier
-        Fitted, predicting what the saved one predicts. A ``random_state`` that was a generator comes back as None, and
-        so does a ``validation`` that was a splitter, which must be set again for another fit.
+        Fitted, predicting what the saved one predicts. A ``random_state`` that was a generator comes back as None. A
+        ``validation`` that was a splitter must be set again for another fit, and until then is "lost splitter".
 
     Raises
     ------
@@ -60,7 +61,12 @@ def _estimator(
     header: dict[str, Any], tensors: dict[str, Tensor], network: NetworkLike | None, path: str
 ) -> DensityRegressor | DensityClassifier:
     """The estimator that a header and tensors are, be it a stack of others."""
-    params = {name: decode(value) for name, value in header["params"].items()}
+    params: dict[str, Any] = {name: decode(value) for name, value in header["params"].items()}
+    if "preset" not in params:
+        # of before presets, when all parameters were named, and None was a splitter
+        params["preset"] = "plain"
+        if "validation" in params and params["validation"] is None:
+            params["validation"] = LOST_SPLITTER
     if "stack" in header:
         candidates = [
             _estimator(own, of_candidate(number, tensors), network, path)

@@ -27,6 +27,7 @@ from ..random import member_keys
 from ..training.schedules import Schedule, schedule_named
 from .building import build_network
 from .out_of_fold import OutOfFold
+from .validation import LOST_SPLITTER
 
 # Those of the second format hold neither a clip of the inputs nor bounds of the head, those of the third no columns,
 # for there were none.
@@ -151,11 +152,11 @@ def _plain_params(estimator: FittedEstimator) -> dict[str, Any]:
 
 
 def _plain_validation(validation: Any) -> Any:
-    """A name as it is, pairs of row numbers as arrays, and None for a splitter: what it is, its code says."""
-    if isinstance(validation, str):
+    """A name as it is, pairs of row numbers as arrays, and for a splitter, which only its code tells, a name."""
+    if validation is None or isinstance(validation, str):
         return validation
     if hasattr(validation, "split"):
-        return None
+        return LOST_SPLITTER
     return [[np.asarray(rows) for rows in pair] for pair in validation]
 
 

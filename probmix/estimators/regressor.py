@@ -20,7 +20,6 @@ from ..mixup import Mixup
 from ..networks import NetworkLike, NetworkSpec
 from ..training import Schedule
 from .base import DensityEstimator
-from .checks import LAYER_SIZES
 from .given import Given
 
 
@@ -36,9 +35,12 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     the mean), nor below the rounding error of targets on a lattice, so that no single row can buy an unbounded
     likelihood; and the rows that judge a member raise this floor, up to 30 %, where that lowers their loss.
 
+    Parameters that are left unset, `family`, `mixup`, `network` and others that are None, follow the `preset`; those
+    that are set stay as they are. `params_` shows what each became.
+
     Parameters
     ----------
-    family : str or Family, a list of these, or "auto"
+    family : str or Family, a list of these, or "auto", optional
         "gaussian" for real targets, "student-t" for those with outliers; "gamma", "lognormal", "inverse-gaussian" or
         "exponential" for positive ones, "zero-adjusted-gamma", "zero-adjusted-lognormal" or "tweedie" where zeros are
         among them; "poisson" and "negative-binomial" for counts, "zero-inflated-poisson", "hurdle-poisson" and the same
@@ -46,31 +48,31 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         0 and 1, "multivariate-gaussian" for several real targets that depend on each other; or a family of your own.
         Other names of the field do as well, see `probmix.families.get`. Of a list all are fitted and pooled to a stack,
         see Notes; "auto" stands for those that suit the targets.
-    mixup : str or Mixup, a list of these, or "auto"
+    mixup : str or Mixup, a list of these, or "auto", optional
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`. Of a list each is a candidate of a stack, with each family; "auto" stands
         for "erm" and for ProbMix with linear labels and a clean share of one half.
     network : NetworkSpec, nn.Module or callable, optional
         A built-in network by its specification, such as ``probmix.networks.MLP((256, 128), "silu", dropout=0.1)``; None
-        is ``MLP(hidden_layer_sizes)``. Or a network of your own: rows (N, ...) to features (N, d); the head is put on.
+        is that of the preset. Or a network of your own: rows (N, ...) to features (N, d); the head is put on.
         X may then have more than two dimensions. Every member starts from the weights of a module, which itself is left
         alone; a callable is given the shape of a row and builds each member afresh, which ensembles need. Inputs are
         scaled inside: by column, by the last axis of (time, channels), or the first of (channels, height, width).
         Members are called as one by `torch.vmap`, or with a warning one by one where it cannot follow.
-    hidden_layer_sizes : sequence of int
-        Of the perceptron that is built without `network`. Empty for a linear model. A specification has its own.
-    n_members : int
+    hidden_layer_sizes : sequence of int, optional
+        Of the network of the preset, where `network` is unset; empty for a linear model. A specification has its own.
+    n_members : int, optional
         Number of networks in the ensemble; each has a validation part of its own. They are trained as one.
     pool : {"linear", "log-linear"}
         How members are pooled: a mixture, or the mean of the natural parameters.
-    max_epochs : int
+    max_epochs : int, optional
     batch_size : int, "auto" or None
         None for full batches. "auto" is 64 up to 1,024 training rows of a member, 128 up to 4,096, 256 up to 16,384,
         512 up to 65,536, and 1,024 above; see `params_`.
-    learning_rate, weight_decay : float or Schedule
+    learning_rate, weight_decay : float or Schedule, optional
         Of AdamW. A number is constant; `probmix.training.Cosine`, `CosLog4` and `FlatThenCosine` change from step to
         step. With a learning rate that ends at zero `patience` "auto" is None: the whole budget is used.
-    validation : {"random", "folds", "last"} or a splitter
+    validation : {"random", "folds", "last"} or a splitter, optional
         Which rows judge a member, that is choose its best epoch, and do not train it:
 
         - "random": a share drawn at random, for each member its own.
@@ -110,6 +112,9 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         Which columns of X are categories, as in scikit-learn's `HistGradientBoostingRegressor`. By their dtype it is
         those of text, categories and other objects, and truth values with gaps. With None, or a list of names, numbers
         or marks, all others must hold numbers, truth values or times.
+    preset : {"plain"}
+        What unset parameters stand for. "plain" is one network as in the papers: a perceptron of two layers without
+        embeddings for "gaussian" with "probmix", a constant learning rate of 0.005, and a fifth of the rows that judge.
 
     Attributes
     ----------
@@ -134,7 +139,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     rescaling_ : Rescaling or None
         The means towards which rows and targets were drawn, with ``rescale`` of a `Mixup`; None without.
     params_ : dict
-        What was chosen by size: "batch_size", "patience" and "n_threads", which is one for small networks.
+        What parameters that were left unset became, and "batch_size", "patience" and "n_threads", which follow the
+        size; threads are one for small networks.
     oof_log_prob_ : ndarray, (n,)
         Log-density of each row of the fit by the member that was not trained by it; with ``validation="folds"``, or a
         splitter whose parts cover the rows. NaN for rows of weight zero.
@@ -200,17 +206,17 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
 
     def __init__(
         self,
-        family: str | Family | Sequence[str | Family] = "gaussian",
-        mixup: str | Mixup | Sequence[str | Mixup] = "probmix",
+        family: str | Family | Sequence[str | Family] | None = None,
+        mixup: str | Mixup | Sequence[str | Mixup] | None = None,
         network: NetworkLike | NetworkSpec | None = None,
-        hidden_layer_sizes: Sequence[int] = LAYER_SIZES,
-        n_members: int = 1,
+        hidden_layer_sizes: Sequence[int] | None = None,
+        n_members: int | None = None,
         pool: str = "linear",
-        max_epochs: int = 200,
+        max_epochs: int | None = None,
         batch_size: int | str | None = "auto",
-        learning_rate: float | Schedule = 5e-3,
-        weight_decay: float | Schedule = 1e-4,
-        validation: Any = "random",
+        learning_rate: float | Schedule | None = None,
+        weight_decay: float | Schedule | None = None,
+        validation: Any = None,
         validation_fraction: float = 0.2,
         patience: int | str | None = "auto",
         device: str | torch.device = "auto",
@@ -220,6 +226,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         n_draws: int = 64,
         loss: str = "nll",
         categorical_features: Any = "from_dtype",
+        preset: str = "plain",
     ) -> None:
         super().__init__(
             mixup=mixup,
@@ -240,6 +247,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
             checkpoint=checkpoint,
             n_draws=n_draws,
             categorical_features=categorical_features,
+            preset=preset,
         )
         self.family: Any = family
         self.loss = loss
@@ -313,17 +321,15 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         return self._fit(Given(X, y, sample_weight, exposure, groups), held_out, X_unlabelled)
 
     def _validate_fit(self, y: Any) -> tuple[NDArray[Any], Family]:
-        if isinstance(self.family, Categorical) or self._family_name() == "categorical":
+        family = self._settings.family
+        if isinstance(family, Categorical) or (isinstance(family, str) and canonical_name(family) == "categorical"):
             raise ValueError("the categorical family is for classes; use DensityClassifier.")
         y = as_numbers(y, "y")
         with cells_named(y=y):
             targets = validate_data(self, y=y, multi_output=True, y_numeric=True)
         targets = targets.astype(np.float64)
         check_size(targets, "y")
-        return targets, get(self.family)
-
-    def _family_name(self) -> str | None:
-        return canonical_name(self.family) if isinstance(self.family, str) else None
+        return targets, get(family)
 
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:
         return finite_numbers(y, name)

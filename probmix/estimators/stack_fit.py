@@ -68,11 +68,13 @@ def fit_stack(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
 def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) -> list[Candidate]:
     """All candidates with their tasks, whose rows are the same."""
     params = estimator.get_params(deep=False)
-    mixups = mixups_of(params["mixup"])
+    chosen = estimator._settings
+    mixups = mixups_of(chosen.mixup)
     families: list[str | Family | None] = [None]
     if "family" in params:
-        y, weight = _support(estimator, given) if params["family"] == "auto" else (None, None)
-        families = [*families_of(params["family"], y, weight, given.exposure is not None)]
+        automatic = isinstance(chosen.family, str) and chosen.family == "auto"
+        y, weight = _support(estimator, given) if automatic else (None, None)
+        families = [*families_of(chosen.family, y, weight, given.exposure is not None)]
     settings: list[dict[str, Any]] = [
         {"mixup": mixup} | ({} if family is None else {"family": family}) for family in families for mixup in mixups
     ]

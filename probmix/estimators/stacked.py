@@ -15,6 +15,7 @@ from ..distributions.parts import device_of
 from .candidates import is_several
 from .checks import check_pool
 from .out_of_fold import OutOfFoldPredictions
+from .presets import settings_of
 from .stack_table import StackTable
 
 # What all candidates have in common, and the stack with them.
@@ -31,7 +32,8 @@ class StackedPredictions(OutOfFoldPredictions):
     @property
     def _is_stack(self) -> bool:
         """Whether a fit is to be one of several candidates."""
-        return is_several(self.mixup) or is_several(getattr(self, "family", None))
+        settings = settings_of(self)
+        return is_several(settings.mixup) or ("family" in vars(self) and is_several(settings.family))
 
     @property
     def _is_fitted_stack(self) -> bool:

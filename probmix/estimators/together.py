@@ -82,7 +82,7 @@ def fit_together(
             "`fit_together` trains networks of one family and one mixup as one; got several of either. Fit the stack "
             "for each split, or the candidates one after the other."
         )
-    if isinstance(as_mixup(estimator.mixup).partners, GraphPartners):
+    if isinstance(as_mixup(estimator._settings.mixup).partners, GraphPartners):
         raise ValueError(
             "the graph of GraphPartners is over the rows of one fit, and each of several fits has its own. Fit them "
             "one by one, with a graph for the rows of each."

@@ -17,11 +17,15 @@ from .rows import canonical_rows
 from .sides import last_parts, splitter_parts
 
 _NAMES = ("random", "folds", "last")
+# A splitter of an estimator that was saved, without it.
+LOST_SPLITTER = "lost splitter"
 
 
 def check_validation(validation: Any, n_members: int) -> None:
     """Raise unless it says which rows judge a member."""
     if isinstance(validation, str):
+        if validation == LOST_SPLITTER:
+            raise ValueError("`validation` was a splitter. A splitter is not saved with an estimator: set it again.")
         if validation not in _NAMES:
             raise unknown_name("validation", validation, _NAMES)
         if validation == "folds" and n_members < 2:
@@ -37,7 +41,7 @@ def check_validation(validation: Any, n_members: int) -> None:
     elif not hasattr(validation, "split") and not isinstance(validation, Iterable):
         raise ValueError(
             "`validation` must be 'random', 'folds', 'last', a splitter such as GroupKFold(5), or a list of pairs of "
-            f"row numbers; got {validation!r}. A splitter is not saved with an estimator: set it again."
+            f"row numbers; got {validation!r}."
         )
 
 

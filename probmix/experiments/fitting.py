@@ -62,6 +62,7 @@ Estimator = TypeVar("Estimator", bound=DensityEstimator)
 
 def with_mixup(estimator: Estimator, mixup: Mixup) -> Estimator:
     """A copy of an estimator with a mixup, and with the patience that one needs which ends by validation."""
+    assert estimator.max_epochs is not None  # experiments name all their settings
     # a fifth of the epochs without a gain
     patience = {"patience": max(1, estimator.max_epochs // 5)} if mixup.until == "validation" else {}
     copied: Estimator = clone(estimator).set_params(mixup=mixup, **patience)

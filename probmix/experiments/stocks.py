@@ -188,6 +188,7 @@ class StockExperiment(Experiment):
             n_draws=_N_DRAWS,
             **schedule(self.settings, _LEARNING_RATE),
             random_state=int(unit["seed"]),
+            preset="plain",
         )
 
     def pictures(self, results: Sequence[Result]) -> Iterator[Picture]:

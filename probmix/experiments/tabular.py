@@ -134,6 +134,7 @@ class TabularExperiment(Experiment):
             str(unit.get("family", "gaussian")),
             hidden_layer_sizes=self.hidden_layer_sizes,
             **schedule(self.settings, _LEARNING_RATE),
+            preset="plain",
         )
 
     def candidates(self, unit: Unit) -> list[Candidate]:

@@ -110,6 +110,7 @@ class AlternatingLine(Part):
             patience=None,
             device="cpu",
             random_state=seed,
+            preset="plain",
         ).fit(X, np.tile(_CLASSES, _COPIES))
 
     def pictures(self, results: Sequence[Result]) -> Iterator[Picture]:
