@@ -26,16 +26,9 @@ from common import names
 from sklearn.model_selection import train_test_split
 
 from probmix import DensityRegressor
+from probmix.datasets import load
 
 COUNTS = ("abalone", "bike_hour", "doctor_visits_aus", "rwm5yr", "fremtpl2freq")
-EXPOSURES = {"count/fremtpl2freq": "Exposure"}
-# identifiers, and columns that tell the target
-LEFT_OUT = {
-    "regression/parkinsons_updrs": ["motor_updrs", "subject"],
-    "count/fremtpl2freq": ["IDpol"],
-    "count/rwm5yr": ["id", "hospvis"],
-    "positive/fremtpl2sev": ["IDpol"],
-}
 # What a stack may lose against its best candidate.
 MARGIN = 0.03
 
@@ -53,14 +46,12 @@ def data_sets(folder: Path, wanted: list[str]) -> list[str]:
     return found
 
 
-def load(folder: Path, name: str, cap: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None]:
-    """Features, targets, the last column, and exposures, of at most so many rows, drawn at random."""
-    (path,) = folder.glob(f"{name}.csv*")
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    table = table.iloc[np.random.RandomState(0).permutation(len(table))[:cap]]
-    X = table.iloc[:, :-1].drop(columns=LEFT_OUT.get(name, []))
-    exposure = X.pop(EXPOSURES[name]).to_numpy(float) if name in EXPOSURES else None
-    return X, table.iloc[:, -1].to_numpy(float), exposure
+def drawn(folder: Path, name: str, cap: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray | None]:
+    """Features, targets and exposures of at most so many rows, drawn at random."""
+    table = load(name, folder, as_is=True)
+    rows = np.random.RandomState(0).permutation(len(table.y))[:cap]
+    exposure = None if table.exposure is None else table.exposure[rows]
+    return table.X.iloc[rows], table.y[rows].astype(float), exposure
 
 
 def unit(
@@ -147,7 +138,7 @@ def main() -> None:
     )
     wanted = data_sets(Path(options.data), options.datasets)
     for name in wanted:
-        X, y, exposure = load(Path(options.data), name, options.cap)
+        X, y, exposure = drawn(Path(options.data), name, options.cap)
         for split in range(options.splits):
             key = {"set": name, "split": split, "settings": settings}
             if any(key.items() <= one.items() for one in done):

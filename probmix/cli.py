@@ -9,7 +9,17 @@ from typing import Any, Literal
 import click
 
 from . import __version__
-from .experiments import Experiment, counts, reproduce, stocks, theory, toy_classification, toy_regression, uci
+from .experiments import (
+    Experiment,
+    counts,
+    leaderboard,
+    reproduce,
+    stocks,
+    theory,
+    toy_classification,
+    toy_regression,
+    uci,
+)
 from .experiments.methods import Strength
 
 _FULL: Literal["full"] = "full"
@@ -72,6 +82,8 @@ _OPTIONS: dict[str, tuple[list[str], Any, str]] = {
     "methods": (["--methods"], _Names(), "Presets, or with a pool as in m-probmix:linear."),
     "parts": (["--parts"], _Names(), ""),
     "n_splits": (["--splits"], _AT_LEAST_ONE, "Number of splits into training and test rows."),
+    "uci_splits": (["--uci-splits"], _AT_LEAST_ONE, "Number of published splits of the sets of uci/."),
+    "cap": (["--cap"], click.IntRange(min=20), "Most rows of a set outside uci/."),
     "n_seeds": (["--seeds"], _AT_LEAST_ONE, "Number of fits per cell."),
     "epochs": (["--epochs"], _AT_LEAST_ONE, ""),
     "alpha": (["--alpha"], _Strength(), "Mixing weights are Beta(alpha, alpha)."),
@@ -105,8 +117,12 @@ def _add(
     protocol: str,
     short_help: str,
     quick: Mapping[str, Any],
+    texts: Mapping[str, str] | None = None,
 ) -> None:
-    """Add the command of an experiment, with an option for each of its arguments and the same default."""
+    """Add the command of an experiment, with an option for each of its arguments and the same default.
+
+    `texts` are the help of options that mean something else here.
+    """
 
     def choose(ctx: click.Context, param: click.Parameter, value: str) -> str:
         if value == "quick":
@@ -133,6 +149,7 @@ def _add(
     ]
     for argument, parameter in signature(build).parameters.items():
         words, kind, text = _OPTIONS[argument]
+        text = (texts or {}).get(argument, text)
         default = _FULL if argument == "batch_size" and parameter.default is None else _as_text(parameter.default)
         options.append(
             click.Option([*words, argument], type=kind, default=default, show_default=default is not None, help=text)
@@ -150,6 +167,8 @@ def _reproduce(ctx: click.Context, build: Callable[[], Experiment], out: Path, j
     """Run an experiment, its errors as those of the command line."""
     try:
         experiment = build()
+        for remark in experiment.remarks:
+            click.echo(remark)
         results, failures = reproduce(experiment, out, jobs=jobs, command=_command(ctx))
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
@@ -229,6 +248,22 @@ _add(
         "datasets": ("count/horseshoe_crabs", "count/quine", "positive/airquality_ozone"),
         "n_splits": 3,
         "epochs": 50,
+    },
+)
+_add(
+    "leaderboard",
+    leaderboard.LeaderboardExperiment,
+    leaderboard.PROTOCOL,
+    "Our estimators beside those of others, on all tables.",
+    quick={
+        "datasets": ("uci/yacht", "positive/airquality_ozone", "count/quine"),
+        "n_splits": 2,
+        "uci_splits": 2,
+    },
+    texts={
+        "datasets": "Folders of data sets, or single ones such as uci/yacht.",
+        "methods": "Those whose packages are not installed are left out.",
+        "n_splits": "Number of splits of the sets outside uci/.",
     },
 )
 _add(

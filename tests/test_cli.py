@@ -18,11 +18,21 @@ from stock_file import TICKERS, write_stocks
 from tables_folder import write_tables
 
 from probmix.cli import main
-from probmix.experiments import StockExperiment, counts, stocks, theory, toy_classification, toy_regression, uci
+from probmix.experiments import (
+    StockExperiment,
+    counts,
+    leaderboard,
+    stocks,
+    theory,
+    toy_classification,
+    toy_regression,
+    uci,
+)
 from probmix.experiments.stocks import PROTOCOL
 
 MODULES = {
     "counts": counts,
+    "leaderboard": leaderboard,
     "stocks": stocks,
     "theory": theory,
     "toy-classification": toy_classification,

@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 from probmix import datasets
-from probmix.datasets.named import _LEFT_OUT
+from probmix.datasets.named import _EXPOSURES, _LEFT_OUT
 
 VISITS = """gender,age,income,visits
 female,0.19,0.5,1
@@ -156,6 +156,16 @@ def test_load_leaves_ids_and_second_targets_out(folder):
     assert dataset.y.tolist() == [1, 4, 0]
 
 
+@pytest.mark.parametrize("as_is", [False, True])
+def test_load_gives_the_exposure_of_counts(tmp_path, as_is):
+    (tmp_path / "count").mkdir()
+    (tmp_path / "count" / "bemtpl97.csv").write_text("expo,age,nclaims\n1,30,0\n0.5,40,2\n0.25,50,\n")
+    dataset = datasets.load("count/bemtpl97", tmp_path, as_is=as_is)
+    assert list(dataset.X.columns) == ["age"]
+    assert dataset.exposure.tolist() == [1.0, 0.5]
+    assert datasets.load("diabetes").exposure is None
+
+
 def test_load_reads_compressed_files(folder):
     dataset = datasets.load("positive/diamonds", folder)
     assert list(dataset.X.columns) == ["cut_Fair", "cut_Good"]
@@ -272,3 +282,4 @@ def test_columns_to_leave_out_exist_in_the_real_files(real_data):
             assert set(columns) <= set(header[:-1])
             checked += 1
     assert checked > 0
+    assert all(column in _LEFT_OUT[name] for name, column in _EXPOSURES.items())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.datasets import load_diabetes
@@ -41,6 +42,15 @@ _LEFT_OUT: dict[str, tuple[str, ...]] = {
     "positive/seattle_wind": ("date",),
     "regression/parkinsons_updrs": ("subject", "motor_updrs"),
 }
+# Of counts: for how long, or among how many, they were counted. Each is among the columns that are left out.
+_EXPOSURES = {
+    "count/aus_private_auto": "Exposure",
+    "count/bemtpl97": "expo",
+    "count/fremtpl2freq": "Exposure",
+    "count/insurance_claims": "Holders",
+    "count/ship_incidents": "service",
+    "count/singapore_auto": "Exp_weights",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +67,15 @@ class Dataset:
     left_out : DataFrame, (n, C)
         Columns of the file that are no features, as they are in the file: ids, by which repeated measurements are kept
         on one side of a split, exposures, second targets. Often without columns.
+    exposure : ndarray, (n,), or None
+        Of counts with an exposure, the column among those that are left out that has it.
     """
 
     name: str
     X: pd.DataFrame
     y: NDArray[Any]
     left_out: pd.DataFrame
+    exposure: NDArray[np.float64] | None = None
 
 
 def load(name: str, data: str | Path | None = None, *, as_is: bool = False) -> Dataset:
@@ -108,7 +121,9 @@ def load(name: str, data: str | Path | None = None, *, as_is: bool = False) -> D
     complete = used.iloc[:, -1].notna() if as_is else used.notna().all(axis=1)
     used = used[complete].reset_index(drop=True)
     X = used.iloc[:, :-1] if as_is else pd.get_dummies(used.iloc[:, :-1], dtype=float).astype(float)
-    return Dataset(name, X, used.iloc[:, -1].to_numpy(), table.loc[complete, left_out].reset_index(drop=True))
+    others = table.loc[complete, left_out].reset_index(drop=True)
+    exposure = others[_EXPOSURES[name]].to_numpy(dtype=np.float64) if name in _EXPOSURES else None
+    return Dataset(name, X, used.iloc[:, -1].to_numpy(), others, exposure)
 
 
 def names(data: str | Path | None = None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from .base import Experiment, Outcome, Picture
 from .counts import CountsExperiment
+from .leaderboard import LeaderboardExperiment
 from .run import reproduce
 from .stocks import StockExperiment
 from .store import Result, ResultStore, Unit
@@ -13,6 +14,7 @@ from .uci import UCIExperiment
 __all__ = [
     "CountsExperiment",
     "Experiment",
+    "LeaderboardExperiment",
     "Outcome",
     "Picture",
     "Result",

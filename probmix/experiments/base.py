@@ -11,6 +11,8 @@ from .store import Result, Unit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .tables import Table
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -45,12 +47,18 @@ class Experiment(ABC):
         The key over which means and standard errors are taken, such as "seed".
     ranked_over : str or None
         The key among `rows` over which ranks are averaged, if any; the other keys make rankings of their own.
+    apart : str or None
+        The key among `rows` whose values have pictures of their own, where `ranked_over` is None.
     section : str or None
         The key among `rows` by which tables are set apart, if any: where its values have scores of their own.
     test_to_train : float
         Where repeats are random splits of the same rows: test rows for each training row. 0 where they share none.
     published : dict of str to Published
         Figures of the paper, by the name of the score.
+    baseline : str
+        The method that the others are compared with.
+    remarks : sequence of str
+        What is to be said before the work and in the report, such as which methods are left out.
     """
 
     title: str
@@ -59,9 +67,12 @@ class Experiment(ABC):
     rows: Sequence[str]
     repeat: str
     ranked_over: str | None = None
+    apart: str | None = None
     section: str | None = None
     test_to_train: float = 0.0
     published: Mapping[str, Published] = {}
+    baseline: str = "erm"
+    remarks: Sequence[str] = ()
 
     @abstractmethod
     def units(self) -> Sequence[Unit]:
@@ -92,3 +103,11 @@ class Experiment(ABC):
     def pictures(self, results: Sequence[Result]) -> Iterable[Picture]:
         """Pictures of this experiment alone, besides those that every experiment gets."""
         return ()
+
+    def own_tables(self, results: Sequence[Result]) -> Iterable["Table"]:
+        """Tables of this experiment alone, before those that every experiment gets."""
+        return ()
+
+    def test_to_train_of(self, row: Mapping[str, Any]) -> float:
+        """Test rows for each training row in a row of the tables."""
+        return self.test_to_train

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from .base import Experiment, Picture
 from .kinds import KINDS, ScoreKind
-from .summary import BASELINE, IN_WORDS
+from .summary import IN_WORDS
 from .tables import named
 
 _COLUMNS = 4
@@ -34,13 +34,16 @@ def general_pictures(experiment: Experiment, summary: pd.DataFrame, ranks: pd.Da
             continue
         if not ranks.empty and ranks["score"].eq(score).any():
             yield _rank_picture(experiment, score, kind, ranks[ranks["score"].eq(score)])
-        if experiment.ranked_over is None or len(experiment.rows) == 1:
+        # a picture for each group, as ranks have
+        apart = [experiment.apart] if experiment.apart else []
+        if experiment.ranked_over is not None:
+            apart = [key for key in experiment.rows if key != experiment.ranked_over]
+        if not apart:
             yield _dot_picture(experiment, score, kind, lines, experiment.rows, ())
             continue
-        # a picture for each group, as ranks have
-        keys = [key for key in experiment.rows if key != experiment.ranked_over]
-        for values, group in lines.groupby(keys, sort=False):
-            yield _dot_picture(experiment, score, kind, group, [experiment.ranked_over], tuple(map(str, values)))
+        keys = [key for key in experiment.rows if key not in apart]
+        for values, group in lines.groupby(apart, sort=False):
+            yield _dot_picture(experiment, score, kind, group, keys, tuple(map(str, values)))
 
 
 def _dot_picture(
@@ -59,7 +62,7 @@ def _dot_picture(
     )
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for ax, (values, panel) in zip(axes, panels, strict=False):
-        _dots(ax, panel.set_index("method").reindex(methods))
+        _dots(ax, panel.set_index("method").reindex(methods), experiment.baseline)
         names = map(named, values)
         # a number says little without its name
         several = [f"{key} {name}" for key, name in zip(keys, names, strict=True)] if len(keys) > 1 else names
@@ -73,21 +76,21 @@ def _dot_picture(
     figure.suptitle(title)
     caption = (
         f"{title}, mean and standard error over {experiment.repeat}s; "
-        + (f"the dashed line is {BASELINE}. " if BASELINE in methods else "")
+        + (f"the dashed line is {experiment.baseline}. " if experiment.baseline in methods else "")
         + f"Panels: {', '.join(keys)}."
     )
     return Picture("__".join([score, *group]), caption, figure)
 
 
-def _dots(ax: Axes, panel: pd.DataFrame) -> None:
+def _dots(ax: Axes, panel: pd.DataFrame, baseline: str) -> None:
     """Methods from top to bottom, the baseline as a line."""
     places = range(len(panel))
     ax.errorbar(
         panel["mean"], places, xerr=panel["standard_error"].fillna(0.0), fmt="o", color="C0", markersize=4, capsize=2
     )
     ax.set_yticks(places, [str(method) for method in panel.index])
-    if BASELINE in panel.index:
-        ax.axvline(float(panel["mean"][BASELINE]), color="black", linewidth=0.9, linestyle="--", zorder=0)
+    if baseline in panel.index:
+        ax.axvline(float(panel["mean"][baseline]), color="black", linewidth=0.9, linestyle="--", zorder=0)
     low, high = panel["mean"].min(), panel["mean"].max()
     if low > 0 and high > _SPAN * low:
         ax.set_xscale("log")

@@ -70,6 +70,24 @@ KINDS = {
     "calibration": ScoreKind(
         "Calibration error (mean of |empirical - nominal coverage| over levels; smaller is better)", "calibration error"
     ),
+    # of `probmix reproduce leaderboard`
+    "interval90": ScoreKind(
+        "Interval score of the central 90 % interval (units of the target; smaller is better)",
+        "interval score",
+        compared=False,
+        in_target_units=True,
+    ),
+    "worst_nll": ScoreKind("NLL of the worst test row (nats; smaller is better)", "worst NLL", compared=False),
+    "mean_ratio": ScoreKind(
+        "Largest predicted mean, in largest training targets", "largest mean", compared=False, judged=False
+    ),
+    "fit_seconds": ScoreKind("Seconds of a fit", "seconds of a fit", compared=False, in_target_units=True),
+    "predict_seconds": ScoreKind(
+        "Seconds of a prediction of the test rows", "seconds of a prediction", compared=False, in_target_units=True
+    ),
+    "memory": ScoreKind(
+        "Peak memory of fit and prediction, beyond what the process had (MiB)", "MiB", compared=False, whole=True
+    ),
     # of `probmix reproduce theory`
     "rare": ScoreKind(
         "Accuracy on points with the rare feature (larger is better)", "accuracy", larger=True, compared=False

@@ -96,7 +96,7 @@ def write_report(experiment: Experiment, results: Sequence[Result], folder: Path
         command,
         _facts(experiment, results),
         experiment.protocol,
-        all_tables(experiment, summary, ranks),
+        [*experiment.own_tables(results), *all_tables(experiment, summary, ranks)],
         drawings,
     )
     write_atomically(folder / "summary.csv", summary.to_csv(index=False).encode())
@@ -121,6 +121,7 @@ def _facts(experiment: Experiment, results: Sequence[Result]) -> list[str]:
         f"{spread} ({', '.join(map(str, repeats))}); bold is the best mean of a row. A cell says how many "
         f"{experiment.repeat}s it has if not all.",
         "Settings: " + ", ".join(f"{name} = {value}" for name, value in experiment.settings.items()) + ".",
+        *experiment.remarks,
     ]
 
 

@@ -14,7 +14,6 @@ from .base import Experiment
 from .kinds import KINDS
 from .store import Result
 
-BASELINE = "erm"
 # Of all tests and of the critical difference.
 SIGNIFICANCE = 0.05
 IN_WORDS = f"at the level of {100 * SIGNIFICANCE:g} %"
@@ -88,7 +87,7 @@ def summarise(experiment: Experiment, results: Sequence[Result]) -> pd.DataFrame
     """One line for each row of the tables, score and method, in the order of the units.
 
     Columns are the keys of the row, ``score``, ``method``, ``wanted`` and ``n`` repeats, ``mean``, ``median`` and
-    ``standard_error`` over repeats, and the paired difference to the method "erm": ``difference``,
+    ``standard_error`` over repeats, and the paired difference to the baseline: ``difference``,
     ``difference_error``, ``p``, and ``p_adjusted``, the p-value adjusted for the number of methods in the row by the
     procedure of Benjamini and Hochberg. Standard errors of means are those over repeats as they are; those of
     differences are corrected as `paired_difference` says. Times have none.
@@ -106,20 +105,22 @@ def summarise(experiment: Experiment, results: Sequence[Result]) -> pd.DataFrame
                 continue
             by_method = found.pivot(index=experiment.repeat, columns="method", values=score)
             units_of = wanted["method"].value_counts(sort=False)
-            lines += _row(row, score, by_method[list(units_of.index)], units_of, experiment.test_to_train)
+            lines += _row(experiment, row, score, by_method[list(units_of.index)], units_of)
     return pd.DataFrame(lines)
 
 
 def _row(
-    row: dict[str, object], score: str, by_method: pd.DataFrame, units_of: "pd.Series[int]", test_to_train: float
+    experiment: Experiment, row: dict[str, object], score: str, by_method: pd.DataFrame, units_of: "pd.Series[int]"
 ) -> Iterator[dict[str, object]]:
-    kind = KINDS.get(score)
+    kind, baseline = KINDS.get(score), experiment.baseline
     differences: dict[str, Difference] = {}
-    if kind is not None and kind.compared and BASELINE in by_method:
-        for method in by_method.columns.drop(BASELINE):
-            pairs = by_method[[method, BASELINE]].dropna()
+    if kind is not None and kind.compared and baseline in by_method:
+        for method in by_method.columns.drop(baseline):
+            pairs = by_method[[method, baseline]].dropna()
             differences[method] = paired_difference(
-                pairs[method].to_numpy(dtype=np.float64), pairs[BASELINE].to_numpy(dtype=np.float64), test_to_train
+                pairs[method].to_numpy(dtype=np.float64),
+                pairs[baseline].to_numpy(dtype=np.float64),
+                experiment.test_to_train_of(row),
             )
     adjusted = _adjusted({method: difference.p for method, difference in differences.items()})
     for method in by_method.columns:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .base import Experiment
 from .kinds import KINDS, ScoreKind
-from .summary import BASELINE, IN_WORDS, SECONDS, SIGNIFICANCE
+from .summary import IN_WORDS, SECONDS, SIGNIFICANCE
 
 # From here on means are given in powers of ten.
 _LARGE = 1e5
@@ -107,7 +107,8 @@ def _row_of_means(group: pd.DataFrame, kind: ScoreKind | None) -> list[Cell]:
 
 
 def _differences(experiment: Experiment, kind: ScoreKind, lines: pd.DataFrame) -> Table:
-    keys, methods = list(experiment.rows), [method for method in _methods(lines) if method != BASELINE]
+    baseline = experiment.baseline
+    keys, methods = list(experiment.rows), [method for method in _methods(lines) if method != baseline]
     rows = []
     for values, group in lines.groupby(keys, sort=False):
         of_methods = group.set_index("method").reindex(methods)
@@ -121,10 +122,10 @@ def _differences(experiment: Experiment, kind: ScoreKind, lines: pd.DataFrame) -
         rows.append([*(Cell(named(value)) for value in values), *cells])
     test = "the corrected resampled t-test" if experiment.test_to_train else "the paired t-test"
     note = (
-        f"Mean of paired differences ± its standard error, by {test}. Bold is better than {BASELINE} and italic worse "
+        f"Mean of paired differences ± its standard error, by {test}. Bold is better than {baseline} and italic worse "
         f"{IN_WORDS}, adjusted for the number of methods in the row (Benjamini-Hochberg); p is not adjusted."
     )
-    return Table(f"Difference to {BASELINE}: {kind.axis}", note, [*keys, *methods], rows)
+    return Table(f"Difference to {baseline}: {kind.axis}", note, [*keys, *methods], rows)
 
 
 def _verdict(kind: ScoreKind, difference: float, p: float) -> Literal["", "strong", "em"]:
