@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from probmix import DensityRegressor, families
 from probmix.families.bounds import rounding
@@ -53,6 +54,7 @@ def test_the_bound_is_the_identity_inside_smooth_and_ends_half_a_unit_outside(dt
     assert torch.equal(soft_bound(free, -infinite, infinite), free)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
 def test_the_bound_has_continuous_derivatives():
     raw = torch.tensor([2.0 - 1e-9, 2.0 + 1e-9, 2.3, -1.0 + 1e-9, -1.0 - 1e-9, 1e30], dtype=torch.float64)
     raw.requires_grad_()
@@ -63,6 +65,13 @@ def test_the_bound_has_continuous_derivatives():
     assert bool(slope.isfinite().all())
     inside = torch.linspace(-2, 3, 7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: soft_bound(x, low, high), inside)
+    assert torch.autograd.gradgradcheck(lambda x: soft_bound(x, low, high), inside)
+    each = torch.func.vmap(torch.func.grad(lambda x: soft_bound(x, low, high)))(inside.detach())
+    (slope,) = torch.autograd.grad(soft_bound(inside, low, high).sum(), inside)
+    assert torch.equal(each, slope)
+    with forward_ad.dual_level():
+        ahead = soft_bound(forward_ad.make_dual(inside.detach(), torch.ones_like(inside)), low, high)
+        assert torch.equal(forward_ad.unpack_dual(ahead).tangent, slope)
 
 
 @pytest.mark.parametrize("name", TARGETS)

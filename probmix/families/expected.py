@@ -1,7 +1,7 @@
 """The loss of an exponential family, with its gradient by theory."""
 
 from collections.abc import Callable
-from inspect import signature
+from inspect import Parameter, Signature
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 from .label import Label
 
 Result = TypeVar("Result")
+
+_POSITIONAL = Signature([Parameter("arguments", Parameter.VAR_POSITIONAL)])
 
 
 class Density(Protocol):
@@ -25,7 +27,7 @@ class Density(Protocol):
 def expected_nll(family: Density, eta: Tensor, label: Label) -> Tensor:
     """Expected negative log-likelihood of a label: float64 (*B, K) -> (*B,)."""
     parts = label.value, label.excess, label.log_base_excess
-    if any(part is not None and part.requires_grad for part in parts):
+    if label.requires_grad:
         return _evaluate(family, eta, *parts)
     loss: Tensor = _ExpectedNLL.apply(family, eta, *parts)
     return loss
@@ -40,9 +42,12 @@ def _evaluate(
     return loss if log_base_excess is None else loss - log_base_excess
 
 
-def signed(function: Callable[..., Result]) -> Callable[..., Result]:
-    """The function with its signature, which torch otherwise works out anew at every call: a tenth of a small step."""
-    function.__dict__["__signature__"] = signature(function)
+def positional(function: Callable[..., Result]) -> Callable[..., Result]:
+    """The function with a signature of positional arguments only.
+
+    torch otherwise works it out anew at every call, and binds them one by one: a tenth of a small step.
+    """
+    function.__dict__["__signature__"] = _POSITIONAL
     return function
 
 
@@ -55,7 +60,7 @@ class _ExpectedNLL(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @signed
+    @positional
     def forward(
         family: Density, eta: Tensor, value: Tensor, excess: Tensor | None, log_base_excess: Tensor | None
     ) -> Tensor:

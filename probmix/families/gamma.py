@@ -11,7 +11,7 @@ from .bounds import LEAST_SHARE, least_scale, log_reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
-from .tools import check_kind, check_support, outside, stretched, weighted_mean
+from .tools import check_kind, check_support, outside, side_by_side, stretched, weighted_mean
 
 _LOG_MEAN_LOW, _LOG_MEAN_HIGH = -30.0, 30.0
 # The floor is one of the coefficient of variation, 1 / sqrt(shape): shapes go from 1e-2 to 1e6.
@@ -51,7 +51,7 @@ class Gamma(ExponentialFamily):
         raw_mean, raw_cv = raw.unbind(-1)
         mean = soft_clamp(raw_mean, _LOG_MEAN_LOW, _LOG_MEAN_HIGH).exp()
         shape = inverse_square(raw_cv, _CV_FLOOR, _LEAST_SHAPE)
-        return torch.stack([shape - 1, -shape / mean], -1)
+        return side_by_side(shape - 1, -shape / mean)
 
     def unconstrain(self, eta: Tensor) -> Tensor:
         shape, rate = _shape_rate(eta)
@@ -72,7 +72,7 @@ class Gamma(ExponentialFamily):
         return torch.stack([distribution.mean * rate - 1, -rate], -1)
 
     def sufficient_statistics(self, y: Tensor) -> Tensor:
-        return torch.stack([y.log(), y], -1)
+        return side_by_side(y.log(), y)
 
     def log_base_measure(self, y: Tensor) -> Tensor:
         return torch.zeros_like(y)
@@ -83,7 +83,7 @@ class Gamma(ExponentialFamily):
 
     def mean_params(self, eta: Tensor) -> Tensor:
         shape, rate = _shape_rate(eta)
-        return torch.stack([torch.digamma(shape) - rate.log(), shape / rate], -1)
+        return side_by_side(torch.digamma(shape) - rate.log(), shape / rate)
 
     def centre(self, eta: Tensor) -> Tensor:
         shape, rate = _shape_rate(eta)

@@ -11,7 +11,7 @@ from .bounds import LEAST_SHARE, least_scale, reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_limit, soft_limit_inverse
-from .tools import check_kind, check_support, stretched, weighted_mean
+from .tools import check_kind, check_support, side_by_side, stretched, weighted_mean
 
 _MEAN_LIMIT = 1e6
 # The floor keeps one nearly exact row from buying an unbounded likelihood: 0.1 % of the standard deviation of y.
@@ -51,7 +51,7 @@ class Gaussian(ExponentialFamily):
         raw_mean, raw_sd = raw.unbind(-1)
         mean = soft_limit(raw_mean, _MEAN_LIMIT)
         precision = inverse_square(raw_sd, _SD_FLOOR, _LEAST_PRECISION)
-        return torch.stack([mean * precision, -0.5 * precision], -1)
+        return side_by_side(mean * precision, -0.5 * precision)
 
     def unconstrain(self, eta: Tensor) -> Tensor:
         mean, variance = _moments(eta)
@@ -88,7 +88,7 @@ class Gaussian(ExponentialFamily):
     def residual(self, eta: Tensor, y: Tensor) -> Tensor:
         mean, variance = _moments(eta)
         first = y - mean
-        return torch.stack([first, first * (2 * mean + first) - variance], -1)
+        return side_by_side(first, first * (2 * mean + first) - variance)
 
     def centre(self, eta: Tensor) -> Tensor:
         return _moments(eta)[0]

@@ -3,9 +3,13 @@
 Each map is finite, with finite gradients, for every finite float32 input.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from .expected import positional
 
 
 def soft_limit(raw: Tensor, limit: float) -> Tensor:
@@ -21,12 +25,60 @@ def soft_bound(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
     r"""The identity from `low` to `high`, and outside a smooth curve that ends half a unit further on.
 
     At a distance d beyond it is :math:`\tfrac12 t / \sqrt{1 + t^2}` with t = 2 d: twice differentiable, and with a
-    gradient that fades slowly enough to come back.
+    gradient, :math:`(1 + t^2)^{-3/2}`, that fades slowly enough to come back.
     """
-    inside = raw.clamp(low, high)
+    bounded: Tensor = _SoftBound.apply(raw, low, high)[0]
+    return bounded
+
+
+class _SoftBound(torch.autograd.Function):
+    """The curve with its gradient by theory, in a quarter of the operations of autograd's; differentiable itself."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    @positional
+    def forward(raw: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        inside = raw.clamp(low, high)
+        beyond, scale = _beyond(raw, inside)
+        return inside + 0.5 * beyond * scale, scale
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, output[1])
+        ctx.save_for_forward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+        raw, low, high, scale = ctx.saved_tensors
+        if gradients[0] is None:
+            return None, None, None
+        if torch.is_grad_enabled():
+            # it is to be differentiated further, for which what was found then is a constant
+            _, scale = _beyond(raw, raw.clamp(low, high))
+        return (gradients[0] * scale.pow(3)).sum_to_size(raw.shape), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> tuple[Tensor, None]:
+        (scale,) = ctx.saved_for_forward
+        return tangents[0] * scale.pow(3), None
+
+
+def _beyond(raw: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """How far t outside, and the inverse square root of 1 + t^2."""
     # beyond this, a square would overflow in float32, and the curve has long ended
     beyond = (2 * (raw - inside)).clamp(-1e15, 1e15)
-    return inside + 0.5 * beyond * (1 + beyond.square()).rsqrt()
+    return beyond, (1 + beyond.square()).rsqrt()
+
+
+def floored_log_softmax(logits: Tensor, floor: float) -> Tensor:
+    """Logarithms of shares, (*B, K), of which none is below floor / K, from logits that do not overflow."""
+    # torch's softmax is slow along so short an axis
+    shares = logits.exp()
+    shares = shares / shares.sum(-1, keepdim=True)
+    return torch.add(floor / logits.shape[-1], shares, alpha=1 - floor).log()
 
 
 def inverse_square(raw: Tensor, floor: float, least: float) -> Tensor:

@@ -11,7 +11,7 @@ from .exponential_family import ExponentialFamily
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
-from .tools import check_kind, check_support, outside, weighted_mean
+from .tools import check_kind, check_support, outside, side_by_side, weighted_mean
 
 # log y is Gaussian with the same natural parameters
 _LOG = Gaussian()
@@ -59,7 +59,7 @@ class LogNormal(ExponentialFamily):
         raw_median, raw_sd = raw.unbind(-1)
         mean = soft_clamp(raw_median, _LOG_MEDIAN_LOW, _LOG_MEDIAN_HIGH)
         precision = inverse_square(raw_sd - _RAW_SHIFT, _SD_FLOOR, _LEAST_PRECISION)
-        return torch.stack([mean * precision, -0.5 * precision], -1)
+        return side_by_side(mean * precision, -0.5 * precision)
 
     def unconstrain(self, eta: Tensor) -> Tensor:
         eta1, eta2 = eta.unbind(-1)

@@ -14,8 +14,8 @@ from .exponential_family import ExponentialFamily
 from .family import Family
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
-from .links import soft_limit, soft_limit_inverse
-from .mixture_gradients import convexity_gap, mixture_log_prob
+from .links import floored_log_softmax, soft_limit, soft_limit_inverse
+from .mixture_gradients import mixture_nll, mixture_pool
 from .tools import first, in_planes, weighted_mean
 
 # Logits of the weights lie within this of zero, and no component has less than this share of an equal weight: one that
@@ -119,13 +119,8 @@ class Mixture(Family):
 
     def split(self, eta: Tensor) -> tuple[Tensor, Tensor]:
         """Logarithms of the weights, and parameters of the components: (*B, K), (*B, K, P)."""
-        return eta.narrow(-1, 0, self.n_components), self._of_components(eta)
-
-    def _of_components(self, values: Tensor) -> Tensor:
-        """What follows the numbers of the weights, (*B, K (1 + P)), component by component: (*B, K, P)."""
-        rest = values.narrow(-1, self.n_components, values.shape[-1] - self.n_components)
-        of_components: Tensor = rest.unflatten(-1, (self.n_components, -1))
-        return of_components
+        of_components = eta.narrow(-1, self.n_components, eta.shape[-1] - self.n_components)
+        return eta.narrow(-1, 0, self.n_components), of_components.unflatten(-1, (self.n_components, -1))
 
     def _joined(self, of_weights: Tensor, of_components: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(of_weights.shape, of_components.shape[:-1])
@@ -133,12 +128,9 @@ class Mixture(Family):
         return torch.cat([part.to(of_components.dtype) for part in parts], -1)
 
     def constrain(self, raw: Tensor) -> Tensor:
-        logits = soft_limit(raw.narrow(-1, 0, self.n_components), _LOGIT_LIMIT)
-        # torch's softmax is slow along so short an axis; within the limits nothing overflows
-        weights = logits.exp()
-        weights = weights / weights.sum(-1, keepdim=True)
-        log_weights = torch.add(_LEAST_WEIGHT / self.n_components, weights, alpha=1 - _LEAST_WEIGHT).log()
-        return self._joined(log_weights, self.base.constrain(in_planes(self._of_components(raw))))
+        logits, of_components = self.split(in_planes(raw))
+        log_weights = floored_log_softmax(soft_limit(logits, _LOGIT_LIMIT), _LEAST_WEIGHT)
+        return self._joined(log_weights, self.base.constrain(of_components))
 
     def unconstrain(self, eta: Tensor) -> Tensor:
         log_weights, params = self.split(eta)
@@ -155,15 +147,10 @@ class Mixture(Family):
         return MixtureDistribution(weights, self.base.distribution(params), validate_args=False)
 
     def pool_params(self, eta: Tensor, weights: Tensor | None = None) -> Tensor:
-        log_weights, params = self.split(eta)
+        assert isinstance(self.base, ExponentialFamily)  # others pool linearly
         if weights is None:
             weights = torch.full_like(first(eta), 1 / eta.shape[-2])
-        weights = weights.unsqueeze(-1)
-        pooled = (weights.unsqueeze(-1) * params).sum(-3)
-        assert isinstance(self.base, ExponentialFamily)  # others pool linearly
-        gap = convexity_gap(self.base, params.double(), pooled.double(), weights.double())
-        log_weights = (weights * log_weights).sum(-2) + gap
-        return self._joined(log_weights - log_weights.logsumexp(-1, keepdim=True), pooled)
+        return mixture_pool(self.base, self.n_components, eta, weights)
 
     # -- densities -----------------------------------------------------------------------------------------------------
 
@@ -175,8 +162,15 @@ class Mixture(Family):
 
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
         if isinstance(self.base, ExponentialFamily) and not y.requires_grad:
-            return mixture_log_prob(self.base, *self.split(eta), y.unsqueeze(-1 - self.event_dim))
+            return -mixture_nll(self.base, self.n_components, eta, y)
         return self.joint_log_prob(eta, y).logsumexp(-1)
+
+    def expected_nll(self, eta: Tensor, label: Label) -> Tensor:
+        if not isinstance(self.base, ExponentialFamily) or label.requires_grad:
+            return super().expected_nll(eta, label)
+        if label.weights is None:
+            return mixture_nll(self.base, self.n_components, eta, label.value)
+        return mixture_nll(self.base, self.n_components, eta, *label.point_by_point(eta.ndim - 1))
 
     def pool_labels(self, y: Tensor, weights: Tensor, spread: float = 0.0, pool: str = "log-linear") -> Label:
         base = self.base

@@ -1,108 +1,192 @@
-"""What mixtures of an exponential family need, with gradients by theory: half of the operations of autograd's."""
+"""What mixtures of an exponential family need, with gradients by theory: a fraction of the operations of autograd's.
+
+Parameters are those of `Mixture`, (*B, K (1 + P)). Inside, components and parameters come first, in memory too: torch
+is slow along last axes as short as these.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .expected import signed
+from .expected import positional
 from .exponential_family import ExponentialFamily
 
-
-def mixture_log_prob(base: ExponentialFamily, log_weights: Tensor, params: Tensor, y: Tensor) -> Tensor:
-    """Log-density of mixtures, float64: (*B, K), (*B, K, P), (*B, 1) -> (*B,); weights may have any sum."""
-    log_prob: Tensor = _LogProb.apply(base, log_weights, params, y)[0]
-    return log_prob
+_FINITE = torch.finfo(torch.float64).max
 
 
-def convexity_gap(base: ExponentialFamily, params: Tensor, pooled: Tensor, weights: Tensor) -> Tensor:
-    r"""By how much the log-normaliser at the pool of M densities is below the mean of theirs, negative.
+def mixture_nll(
+    base: ExponentialFamily, n_components: int, eta: Tensor, y: Tensor, shares: Tensor | None = None
+) -> Tensor:
+    """Negative log-density of mixtures, (*B, K (1 + P)), whose weights may have any sum, at targets y: -> (*B,).
+
+    With shares, (L, *B), that of L targets of each, y (L, *B), each of which counts so much.
+    """
+    nll: Tensor = _ExpectedNLL.apply(base, n_components, eta, y, shares)[0]
+    return nll
+
+
+def mixture_pool(base: ExponentialFamily, n_components: int, eta: Tensor, weights: Tensor) -> Tensor:
+    r"""The log-linear pool of M mixtures, component by component: (*B, M, K (1 + P)), (*B, M) -> (*B, K (1 + P)).
+
+    The weights of its components take the log-normaliser at the pool of M densities less the mean of theirs, which is
 
     .. math:: A(\tilde\eta) - \sum_m \lambda_m A(\eta_m) =
         \sum_m \lambda_m \log p(y; \eta_m) - \log p(y; \tilde\eta),\qquad \tilde\eta = \sum_m \lambda_m \eta_m
 
     for any y: at the centre of the pool the densities do not cancel, as values of A do.
-
-    Parameters
-    ----------
-    base : ExponentialFamily
-    params : Tensor, (*B, M, K, P), float64
-    pooled : Tensor, (*B, K, P), float64
-    weights : Tensor, (*B, M, 1), float64
-
-    Returns
-    -------
-    Tensor, (*B, K)
     """
-    y = base.centre(pooled.detach())
     if weights.requires_grad:
-        single = base._log_prob(params, y.unsqueeze(-2 - base.event_dim))
-        return (weights * single).sum(-2) - base._log_prob(pooled, y)
-    gap: Tensor = _Gap.apply(base, params, pooled, weights, y)
-    return gap
+        return _pooled(base, n_components, eta, weights)[0].to(eta.dtype)
+    pooled: Tensor = _Pool.apply(base, n_components, eta, weights)[0]
+    return pooled.to(eta.dtype)
 
 
-class _LogProb(torch.autograd.Function):
-    """Its gradient is the responsibilities times those of the components; differentiable itself."""
+class _ExpectedNLL(torch.autograd.Function):
+    r"""The loss, and what its gradient needs.
+
+    .. math:: \sum_l s_l \Bigl(\log \sum_k w_k - \log \sum_k w_k\,p(y_l; \eta_k)\Bigr)
+
+    With the responsibilities :math:`r_{lk} = w_k\,p(y_l; \eta_k) / \sum_j w_j\,p(y_l; \eta_j)` the gradient in
+    :math:`\log w_k` is :math:`\sum_l s_l (w_k / \sum_j w_j - r_{lk})`, and that in :math:`\eta_k` is
+    :math:`-\sum_l s_l r_{lk} (T(y_l) - \nabla A(\eta_k))`. It is differentiable itself.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    @signed
-    def forward(base: ExponentialFamily, log_weights: Tensor, params: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        joint = log_weights + base._log_prob(params, y)
-        return joint.logsumexp(-1) - log_weights.logsumexp(-1), joint
+    @positional
+    def forward(
+        base: ExponentialFamily, n_components: int, eta: Tensor, y: Tensor, shares: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        nll, *counts = _expected(base, *_against(base, n_components, eta, y), y, shares)
+        return nll.to(eta.dtype), *counts
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        base, log_weights, params, y = inputs
-        ctx.base = base
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(log_weights, params, y, output[1])
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.base, ctx.n_components = inputs[:2]
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[2:], *output[1:])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        log_weights, params, y, joint = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradients[0] is None:
+            return None, None, None, None, None
+        eta, y, shares, responsibilities, weights = ctx.saved_tensors
+        log_weights, params = _against(ctx.base, ctx.n_components, eta, y)
         if torch.is_grad_enabled():
             # it is to be differentiated further, for which what was found then is a constant
-            joint = log_weights + ctx.base._log_prob(params, y)
-        gradient = gradients[0].unsqueeze(-1)
-        shares = gradient * _exp_normalised(joint)
-        of_params = shares.unsqueeze(-1) * ctx.base.residual(params, y)
-        of_weights = shares - gradient * _exp_normalised(log_weights)
-        # both may have been broadcast against y
-        return None, of_weights.sum_to_size(log_weights.shape), of_params.sum_to_size(params.shape), None
+            _, responsibilities, weights = _expected(ctx.base, log_weights, params, y, shares)
+        of_joint = -gradients[0] * responsibilities
+        of_params = ctx.base.residual(params, y).movedim(-1, 0) * of_joint
+        # they may have been broadcast against y
+        of_weights, own, of_params = (
+            part.sum_to_size(shape)
+            for part, shape in (
+                (of_joint, log_weights.shape),
+                (gradients[0] * weights, log_weights.shape),
+                (of_params, params.movedim(-1, 0).shape),
+            )
+        )
+        of_eta = torch.cat([of_weights + own, of_params.transpose(0, 1).flatten(0, 1)])
+        return None, None, of_eta.movedim(0, -1).reshape(eta.shape).to(eta.dtype), None, None
 
 
-def _exp_normalised(values: Tensor) -> Tensor:
-    """The softmax along the last axis, which torch's own is slow at where it is short."""
-    return (values - values.logsumexp(-1, keepdim=True)).exp()
+def _against(base: ExponentialFamily, n_components: int, eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of weights (K, *B) and parameters (K, *B, P) with as many axes B as there are of targets y."""
+    missing = y.ndim - base.event_dim - (eta.ndim - 1)
+    return _components(n_components, _first(eta.view((1,) * missing + eta.shape) if missing > 0 else eta))
 
 
-class _Gap(torch.autograd.Function):
-    """Its gradient in the parameters of a density is the residual at y."""
+def _first(values: Tensor, axes: int = 1) -> Tensor:
+    """The last axes as the first ones, in memory too, in float64: (*B, M, R) to (R, *B, M), or of two to (R, M, *B)."""
+    last = tuple(range(-1, -1 - axes, -1))
+    moved = values.movedim(last, tuple(range(axes)))
+    return moved.to(torch.float64, memory_format=torch.contiguous_format, copy=True)
+
+
+def _components(n_components: int, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers of the weights and of the components: (K (1 + P), *B) -> (K, *B), (K, *B, P)."""
+    of_components = values.narrow(0, n_components, len(values) - n_components)
+    return values.narrow(0, 0, n_components), of_components.unflatten(0, (n_components, -1)).movedim(1, -1)
+
+
+def _expected(
+    base: ExponentialFamily, log_weights: Tensor, params: Tensor, y: Tensor, shares: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss, (*B,), and how much components count in it and in the sum of the weights, (K, [L,] *B) both."""
+    log_total, weights = _normalised(log_weights)
+    log_prob, responsibilities = _normalised(log_weights + base._log_prob(params, y))
+    nll = log_total - log_prob
+    if shares is None:
+        return nll, responsibilities, weights
+    return (nll * shares).sum(0), responsibilities * shares, weights * shares.sum(0)
+
+
+def _normalised(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the exponentials of numbers, (K, *B), the logarithm of their sum and their shares of it."""
+    # no infinity is taken from another
+    highest = values.amax(0).clamp(-_FINITE, _FINITE)
+    shares = (values - highest).exp()
+    total = shares.sum(0)
+    return highest + total.log(), shares / total
+
+
+class _Pool(torch.autograd.Function):
+    r"""The pool in float64, and what its gradient needs.
+
+    Its logarithms of weights are :math:`u_k = \sum_m \lambda_m (\log w_{mk} - A(\eta_{mk})) + A(\tilde\eta_k)` less the
+    logarithm of the sum of their exponentials. With g the gradient in u, that in :math:`\log w_{mk}` is
+    :math:`\lambda_m g_k`, and that in :math:`\eta_{mk}` is :math:`\lambda_m` times the sum of
+    :math:`g_k (\nabla A(\tilde\eta_k) - \nabla A(\eta_{mk}))` and the gradient in :math:`\tilde\eta_k`. It is
+    differentiable itself.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    @signed
-    def forward(base: ExponentialFamily, params: Tensor, pooled: Tensor, weights: Tensor, y: Tensor) -> Tensor:
-        single = base._log_prob(params, y.unsqueeze(-2 - base.event_dim))
-        return (weights * single).sum(-2) - base._log_prob(pooled, y)
+    @positional
+    def forward(base: ExponentialFamily, n_components: int, eta: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
+        return _pooled(base, n_components, eta, weights)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        base, params, pooled, weights, y = inputs
-        ctx.base = base
-        ctx.save_for_backward(params, pooled, weights, y)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.base, ctx.n_components, eta, weights = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(eta, weights, *output)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
-        params, pooled, weights, y = ctx.saved_tensors
-        base, gradient = ctx.base, gradients[0]
-        share = (weights * gradient.unsqueeze(-2)).unsqueeze(-1)
-        of_params = share * base.residual(params, y.unsqueeze(-2 - base.event_dim))
-        return None, of_params, -gradient.unsqueeze(-1) * base.residual(pooled, y), None, None
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, None, Tensor | None, None]:
+        if gradients[0] is None:
+            return None, None, None, None
+        eta, weights, result, shares, y = ctx.saved_tensors
+        base, n_components = ctx.base, ctx.n_components
+        if torch.is_grad_enabled():
+            result, shares, y = _pooled(base, n_components, eta, weights)
+        of_weights, of_pooled = _components(n_components, _first(gradients[0]))
+        of_weights = of_weights - shares * of_weights.sum(0)
+        _, params = _components(n_components, _first(eta, 2))
+        _, pooled = _components(n_components, result.movedim(-1, 0))
+        beyond = base.residual(params, y.unsqueeze(1)) - base.residual(pooled, y).unsqueeze(1)
+        of_params = of_weights.unsqueeze(1) * beyond.movedim(-1, 0) + of_pooled.movedim(-1, 0).unsqueeze(2)
+        of_params = of_params.transpose(0, 1).flatten(0, 1)
+        of_group = torch.cat([of_weights.unsqueeze(1).expand(-1, *of_params.shape[1:]), of_params])
+        return None, None, (of_group * _first(weights)).movedim((1, 0), (-2, -1)).to(eta.dtype), None
 
 
-__all__ = ["convexity_gap", "mixture_log_prob"]
+def _pooled(base: ExponentialFamily, n_components: int, eta: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The pool, (*B, K (1 + P)), the weights of its components, and their centres, (K, *B): all float64."""
+    group, of_group = _first(eta, 2), _first(weights)
+    mean = (group * of_group).sum(1)
+    (_, params), (log_weights, pooled) = _components(n_components, group), _components(n_components, mean)
+    y = base.centre(pooled.detach())
+    log_probs = base._log_prob(params, y.unsqueeze(1))
+    log_weights = log_weights + (log_probs * of_group).sum(1) - base._log_prob(pooled, y)
+    log_total, shares = _normalised(log_weights)
+    result = torch.cat([log_weights - log_total, mean.narrow(0, n_components, len(mean) - n_components)])
+    return result.movedim(0, -1), shares, y
+
+
+__all__ = ["mixture_nll", "mixture_pool"]

@@ -10,7 +10,13 @@ _Kind = TypeVar("_Kind", bound=torch.distributions.Distribution)
 
 def in_planes(values: Tensor) -> Tensor:
     """The same parameters, (*B, K), all first ones together in memory, and so on: torch is several times as quick."""
-    return torch.stack(values.unbind(-1)).movedim(0, -1)
+    # not `contiguous`, which fake tensors lack where there is no GPU
+    return values.movedim(-1, 0).clone(memory_format=torch.contiguous_format).movedim(0, -1)
+
+
+def side_by_side(*parameters: Tensor) -> Tensor:
+    """Parameters of one shape, K times (*B,), as (*B, K), `in_planes`."""
+    return torch.stack(parameters).movedim(0, -1)
 
 
 def first(params: Tensor) -> Tensor:

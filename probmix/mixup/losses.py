@@ -78,11 +78,12 @@ class Losses:
         has_draws = mixup.embedding != "point" and (term.groups is not None or term.drawn_at is not None)
         copies = max(1, mixup.draws) if has_draws else 1
         if copies == 1:
-            return self._of(term)
+            return self._of(term, self._density(term))
         # every draw has rows of its own from the input on: right for any network, whatever bypasses the layer
         inputs = self._given if term.groups is not None else self._given.first(term.targets.shape[row_dim])
         repeated = Losses(self._network, self._objective, mixup, inputs.repeat(copies))
-        losses = repeated._of(term.repeat(row_dim, copies, inputs.x.shape[row_dim]))
+        copied = term.repeat(row_dim, copies, inputs.x.shape[row_dim])
+        losses = repeated._of(copied, repeated._density(copied))
         return self._objective.over_draws(losses.unflatten(row_dim, (copies, -1)), row_dim, mixup)
 
     def _of_all(self, terms: Sequence[Term]) -> list[Tensor]:
@@ -94,13 +95,13 @@ class Losses:
         row_dim = self._inputs.row_dim
         label = Label.joined([label for _, label in known], row_dim) if len(known) == len(terms) else None
         if label is None:
-            return [self._over_draws(term) for term in terms]
+            return [self._of(term, density) for term, density in zip(terms, densities, strict=True)]
         losses = self._objective.losses(torch.cat([eta for eta, _ in known], row_dim), label)
         sizes = [eta.shape[row_dim] for eta, _ in known]
         return list(sum_targets(losses, row_dim + 1).split(sizes, row_dim))
 
-    def _of(self, term: Term) -> Tensor:
-        density = self._density(term)
+    def _of(self, term: Term, density: tuple[Tensor, Label] | None) -> Tensor:
+        """Loss of each group of a term, of whose density and label, as of `_density`, it is told."""
         if density is not None:
             return sum_targets(self._objective.losses(*density), self._inputs.row_dim + 1)
         assert term.groups is not None  # single rows have densities
@@ -212,7 +213,8 @@ def pooled_rows(family: Family, eta: Tensor, partners: Partners, weights: Tensor
     """Parameters of the log-linear pool of each group of rows: (*L, N, [d,] K), (*L, B, M) -> (*L, B, [d,] K)."""
     if isinstance(family, ExponentialFamily):
         return mix_rows(eta, partners, weights)
-    points = torch.stack(list(columns(eta, partners, row_dim)), -2)
+    # one row of each group after the other in memory, as they come
+    points = torch.stack(list(columns(eta, partners, row_dim))).movedim(0, -2)
     return family.pool_params(points, over_targets(weights, points[..., 0]))
 
 
