@@ -83,6 +83,7 @@ _OPTIONS: dict[str, tuple[list[str], Any, str]] = {
     "parts": (["--parts"], _Names(), ""),
     "n_splits": (["--splits"], _AT_LEAST_ONE, "Number of splits into training and test rows."),
     "uci_splits": (["--uci-splits"], _AT_LEAST_ONE, "Number of published splits of the sets of uci/."),
+    "time_limit": (["--time-limit"], click.FloatRange(min=0, min_open=True), 'Seconds of a fit of "best".'),
     "cap": (["--cap"], click.IntRange(min=20), "Most rows of a set outside uci/."),
     "n_seeds": (["--seeds"], _AT_LEAST_ONE, "Number of fits per cell."),
     "epochs": (["--epochs"], _AT_LEAST_ONE, ""),

@@ -110,6 +110,14 @@ def test_an_exposure_is_an_offset(name):
     assert_allclose(rates[1], 2.5 * rates[0], rtol=1e-6)
 
 
+def test_catboost_follows_large_counts():
+    pytest.importorskip("catboost")
+    training = training_of("count")
+    large = Rows(training.rows.X, 2000 + 100 * training.rows.y)
+    law = fitted("catboost", Training(large, "count", 0)).predict(large.X, None)
+    assert np.abs(law.mean.numpy() / large.y - 1).max() < 0.5
+
+
 def test_the_gaussian_glm_is_least_squares():
     pytest.importorskip("statsmodels")
     training = training_of("real")
@@ -118,6 +126,16 @@ def test_the_gaussian_glm_is_least_squares():
     weights, residuals, _, _ = np.linalg.lstsq(inputs, training.rows.y)
     assert_allclose(law.mean, inputs @ weights, rtol=1e-8)
     assert_allclose(law.stddev, np.sqrt(residuals[0] / (120 - inputs.shape[1])), rtol=1e-8)
+
+
+def test_columns_that_say_the_same_change_no_glm():
+    pytest.importorskip("statsmodels")
+    training = training_of("count", exposed=True)
+    rows = training.rows
+    twice = rows.X.assign(again=rows.X["the group"].fillna("none"), double=2 * rows.X["x"] + 1)
+    one = fitted("glm", training).predict(rows.X, rows.exposure)
+    other = fitted("glm", Training(Rows(twice, rows.y, rows.exposure), "count", 0)).predict(twice, rows.exposure)
+    assert_allclose(one.mean, other.mean, rtol=1e-6)
 
 
 def test_the_negative_binomial_glm_has_the_largest_likelihood():
@@ -166,13 +184,19 @@ def test_ngboost_takes_the_law_that_the_judging_rows_prefer():
 # -- ours --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_plain_ensemble_is_the_family_with_the_best_rows_out_of_fold(monkeypatch):
+@pytest.fixture
+def short(monkeypatch):
+    """Our estimators with few epochs."""
     whole = ours.ours
 
-    def short(name, kind, seed):
-        return whole(name, kind, seed).set_params(max_epochs=15, batch_size=None)
+    def few_epochs(*arguments):
+        return whole(*arguments).set_params(max_epochs=15, batch_size=None)
 
-    monkeypatch.setattr(ours, "ours", short)
+    monkeypatch.setattr(ours, "ours", few_epochs)
+    return few_epochs
+
+
+def test_the_plain_ensemble_is_the_family_with_the_best_rows_out_of_fold(short):
     training = training_of("positive", rows=80)
     found = fitted("plain-ensemble", training)
     stack = short("plain-ensemble", "positive", 0).fit(training.rows.X, training.rows.y)
@@ -183,3 +207,31 @@ def test_the_plain_ensemble_is_the_family_with_the_best_rows_out_of_fold(monkeyp
     law = found.predict(test.X, None)
     assert_allclose(law.log_prob(torch.tensor(test.y)), one.log_prob(test.X, test.y), rtol=1e-12)
     assert len(one.best_epoch_) == 5
+
+
+def test_a_plain_ensemble_of_one_family(short):
+    training = training_of("real", rows=60)
+    found = fitted("plain-ensemble", training)
+    model = short("plain-ensemble", "real", 0).fit(training.rows.X, training.rows.y)
+    assert found.chosen == {"family": "gaussian"}
+    law = found.predict(training.rows.X, None)
+    assert_allclose(law.log_prob(torch.tensor(training.rows.y)), model.log_prob(training.rows.X, training.rows.y))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.is_ours])
+def test_ours_know_exposures_and_say_what_they_chose(short, name):
+    training, test = training_of("count", exposed=True), training_of("count", exposed=True, seed=1).rows
+    found = fitted(name, training)
+    assert found.chosen
+    rates = [found.predict(test.X, one * test.exposure).mean for one in (1.0, 2.5)]
+    assert_allclose(rates[1], 2.5 * rates[0], rtol=1e-6)
+    assert measures(found.predict(test.X, test.exposure), test.y, 1.0)["nll"] < 4
+
+
+def test_settings_of_ours_tell_what_they_are():
+    settings = ours.settings_of("plain-ensemble")
+    assert settings["real"] != settings["positive"] != settings["count"]
+    assert "'preset': 'plain'" in settings["real"]
+    assert "'gaussian', 'lognormal', 'gamma'" in settings["positive"]
+    assert settings == ours.settings_of("plain-ensemble")

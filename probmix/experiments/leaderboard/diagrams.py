@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from .ranks import Ranking, groups
 
 _LINE, _GAP = 0.42, 0.12
+# Of names beside points, in points of print: their size, the width of a letter, and where they may stand.
+_FONT, _LETTER = 9, 5.2
+_OFFSETS = [(7, 6), (7, -6), (-7, 6), (-7, -6), (7, 17), (7, -17), (-7, 17), (-7, -17)]
 
 
 def difference_diagram(ranking: Ranking, title: str) -> Figure:
@@ -78,17 +81,38 @@ def time_diagram(seconds: Mapping[str, float], ranks: "pd.Series[float]", score:
     best = _frontier(x, y)
     ax.plot(x[best], y[best], color="0.8", linewidth=1, zorder=0)
     ax.scatter(x, y, color=["C0" if place in best else "0.45" for place in range(len(x))], s=36)
-    for name, place, rank in zip(names, x, y, strict=True):
-        ax.annotate(name, (place, rank), xytext=(6, 5), textcoords="offset points", fontsize=9)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    # names stand to the right of their points
-    ax.set_xlim(x.min() / 1.6, x.max() * (x.max() / x.min()) ** 0.28 * 1.6)
+    # room for names at the sides
+    room = max(2.0, (x.max() / x.min()) ** 0.25)
+    ax.set_xlim(x.min() / room, x.max() * room)
     ax.margins(y=0.12)
+    across, along = ax.transData.transform(np.column_stack([x, y])).T * 72 / figure.dpi
+    for name, place, rank, (right, up) in zip(names, x, y, _label_offsets(names, across, along), strict=True):
+        ax.annotate(
+            name, (place, rank), xytext=(right, up), textcoords="offset points", fontsize=_FONT,
+            ha="left" if right > 0 else "right", va="center",
+        )  # fmt: skip
     ax.set_xlabel("seconds of a fit, geometric mean over data sets")
     ax.set_ylabel(f"mean rank by {score}")
     ax.grid(linewidth=0.4, alpha=0.6)
     return figure
+
+
+def _label_offsets(names: Sequence[str], x: NDArray[np.float64], y: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Where names stand beside points at x and y, so that they cover neither each other nor a point."""
+    taken = [(one - 4.0, one + 4.0, other - 4.0, other + 4.0) for one, other in zip(x, y, strict=True)]
+    found: list[tuple[float, float]] = []
+    for name, one, other in zip(names, x, y, strict=True):
+        boxes = []
+        for right, up in _OFFSETS:
+            near, far = one + right, one + right + np.sign(right) * _LETTER * len(name)
+            boxes.append((min(near, far), max(near, far), other + up - _FONT / 2, other + up + _FONT / 2))
+        hits = [sum(a < d and c < b and e < h and g < f for c, d, g, h in taken) for a, b, e, f in boxes]
+        best = int(np.argmin(hits))
+        taken.append(boxes[best])
+        found.append(_OFFSETS[best])
+    return found
 
 
 def _frontier(seconds: NDArray[np.float64], ranks: NDArray[np.float64]) -> list[int]:

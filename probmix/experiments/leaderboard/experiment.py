@@ -9,20 +9,21 @@ Splits: of uci/ the published ones, 90 to 10 %, 20 of them and 5 of protein-tert
 by ``train_test_split(random_state=split)``, row by row, also where a source has several rows of a group or in time.
 Slow methods have the first 5 splits of uci/ at most. The number of a split is the seed of its fit.
 
-Ours: "default" is `DensityRegressor` as it comes. "plain-ensemble": five members without any mixing, each judged by a
-fold of its own, 128-64, AdamW at a rate of 0.005 that falls to zero as a cosine over 200 epochs; of the families of
-one component that suit the folder (Gaussian; with log-normal and Gamma for positive targets; Poisson and negative
-binomial for counts) the one with the best out-of-fold NLL.
+Ours: "fast", "default" and "best" are the presets of `DensityRegressor`, which find out by themselves what the
+targets are; with a `time_limit` of its own for "best" its results depend on the machine. "plain-ensemble": five
+members without any mixing, each judged by a fold of its own, 128-64, AdamW at a rate of 0.005 that falls to zero as a
+cosine over 200 epochs; of the families of one component that suit the folder (Gaussian; with log-normal and Gamma for
+positive targets; Poisson and negative binomial for counts) the one with the best out-of-fold NLL.
 
 Peers: they know the kind of the targets by the folder. Where rounds, heads or leaves are chosen, a fifth of the
 training rows judges, and the method is fitted again to all of them. NGBoost (rate 0.01 and at most 2000 rounds, above
 5000 training rows 0.05 and 1000; patience 50): Normal; for positive targets that or LogNormal, as the judging rows
 say; Poisson for counts. CatBoost (rate 0.05, at most 3000 rounds, patience 100): RMSEWithUncertainty for standardised
-targets; Poisson for counts. LightGBM's quantiles (rate 0.05, at most 2000 rounds, patience 50): 13 levels from 1 to
-99 %, each a model of its own, sorted. Quantile forests: 1, 5 or 20 rows in a leaf, 99 levels. GLM (statsmodels), main
-effects: a Gaussian; for positive targets that or a Gamma with the log link; for counts Poisson or negative binomial;
-by AIC. All else is as the authors have it. NGBoost, forests and GLMs get one-hot levels and medians in gaps, CatBoost
-and LightGBM categories and gaps as they are.
+targets; Poisson for counts, from the rate of all rows on. LightGBM's quantiles (rate 0.05, at most 2000 rounds,
+patience 50): 13 levels from 1 to 99 %, each a model of its own, sorted. Quantile forests: 1, 5 or 20 rows in a leaf,
+99 levels. GLM (statsmodels), main effects: a Gaussian; for positive targets that or a Gamma with the log link; for
+counts Poisson or negative binomial; by AIC. All else is as the authors have it. NGBoost, forests and GLMs get one-hot
+levels and medians in gaps, CatBoost and LightGBM categories and gaps as they are.
 
 Exposures: an offset for ours, CatBoost and GLM; for NGBoost, LightGBM and forests, which know none, the log of the
 exposure is one more feature.
@@ -48,7 +49,7 @@ from ..summary import results_table
 from ..tables import Table
 from ..tabular import versions
 from .methods import METHODS, Method, Training
-from .ours import OURS, settings_of
+from .ours import settings_of
 from .process import run_alone, threads
 from .sets import KINDS, TEST_SHARE, kind_of, known_sets, load_rows, number_of_splits, split_rows
 from .verdicts import conduct_table, rank_pictures, rank_tables
@@ -75,6 +76,8 @@ class LeaderboardExperiment(Experiment):
         Of the published ones; at most 20.
     cap : int
         Most rows of a set outside uci/.
+    time_limit : float, optional
+        Seconds of a fit of "best".
     data : path, optional
         The folder of data sets, as in `probmix.datasets.load`.
 
@@ -101,6 +104,7 @@ class LeaderboardExperiment(Experiment):
         n_splits: int = 3,
         uci_splits: int = 20,
         cap: int = 10_000,
+        time_limit: float | None = None,
         data: str | Path | None = None,
     ) -> None:
         check_positive(n_splits=n_splits, uci_splits=uci_splits, cap=cap)
@@ -129,7 +133,8 @@ class LeaderboardExperiment(Experiment):
         # the smallest come first in a folder: a run that was stopped early has most of them
         self._sets = sorted(self._sizes, key=lambda name: (FOLDERS.index(name.split("/")[0]), self._sizes[name]))
         self.settings: dict[str, Any] = {"experiment": type(self).__name__, "cap": cap, **versions()}
-        self._ours = {name: settings_of(name) for name in self.methods if name in OURS}
+        self._time_limit = time_limit
+        self._ours = {name: settings_of(name, time_limit) for name, one in self.methods.items() if one.is_ours}
 
     def units(self) -> list[Unit]:
         """Data sets one after the other, so that a run that was stopped early has complete rows."""
@@ -160,7 +165,8 @@ class LeaderboardExperiment(Experiment):
         for unit in units:
             name, split = _set_of(unit), int(unit["split"])
             train, test = split_rows(name, load_rows(name, self._cap, self._data), split)
-            found = run_alone(self.methods[str(unit["method"])], Training(train, kind_of(name), split, threads()), test)
+            training = Training(train, kind_of(name), split, threads(), self._time_limit)
+            found = run_alone(self.methods[str(unit["method"])], training, test)
             outcomes.append(Outcome(found["scores"], {"chosen": found["chosen"]}))
         return outcomes
 

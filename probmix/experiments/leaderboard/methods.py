@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch.distributions import Distribution
 
+from ...estimators.presets import PRESETS
 from .sets import Kind, Rows
 
 # Of the training rows: they choose rounds, heads and leaves of a peer, which is then fitted again to all rows.
@@ -30,12 +31,15 @@ class Training:
         What is known of the targets.
     seed : int
     threads : int
+    time_limit : float, optional
+        Seconds of our preset "best".
     """
 
     rows: Rows
     kind: Kind
     seed: int
     threads: int = 1
+    time_limit: float | None = None
 
     def parts(self) -> tuple[Rows, Rows]:
         """Rows to fit to, and the fifth that judges."""
@@ -77,6 +81,11 @@ class Method:
     slow: bool = False
     weight: float = 1.0
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether its settings are those of `ours`."""
+        return self.fit.startswith(".ours:")
+
     def load(self) -> Fit:
         """The function that fits."""
         module, _, function = self.fit.partition(":")
@@ -100,10 +109,15 @@ class Method:
         return found
 
 
+_PRESETS = (
+    Method("fast", ".ours:fit_fast", weight=0.5),
+    Method("default", ".ours:fit_default", weight=5.0),
+    Method("best", ".ours:fit_best", slow=True, weight=20.0),
+)
 METHODS = {
     method.name: method
     for method in (
-        Method("default", ".ours:fit_default", weight=5.0),
+        *(one for one in _PRESETS if one.name in PRESETS or one.name == "default"),
         Method("plain-ensemble", ".ours:fit_plain_ensemble", weight=3.0),
         Method("ngboost", ".ngboost_peer:fit", ["ngboost"], weight=5.0),
         Method("catboost", ".catboost_peer:fit", ["catboost"]),

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from torch.distributions import Distribution
 
 from ...estimators import DensityRegressor
+from ...estimators.presets import PRESETS
 from ...families import Gaussian, LogNormal, Mixture, Poisson
 from ...mixup import BetaWeights, Mixup
 from ...networks import MLP, Periodic
 from ...training import Cosine
 from .methods import Fitted, Training
-from .sets import Kind
+from .sets import KINDS, Kind
 
-OURS = ("default", "plain-ensemble")
 _PLAIN: dict[Kind, list[str]] = {
     "real": ["gaussian"],
     "positive": ["gaussian", "lognormal", "gamma"],
@@ -26,54 +26,90 @@ _MIXTURES: dict[Kind, list[Any]] = {
     "positive": [Mixture(Gaussian(), 5), Mixture(LogNormal(), 5)],
     "count": [Mixture(Poisson(), 5), "negative-binomial"],
 }
+_SHARED: dict[str, Any] = {
+    "preset": "plain",
+    "validation": "folds",
+    "learning_rate": Cosine(5e-3),
+    "max_epochs": 200,
+    "batch_size": "auto",
+}
 
 
-def ours(name: str, kind: Kind, seed: int) -> DensityRegressor:
+def ours(name: str, kind: Kind, seed: int, time_limit: float | None = None) -> DensityRegressor:
     """The unfitted estimator of one of our methods.
 
     Parameters
     ----------
-    name : {"default", "plain-ensemble"}
+    name : str
+        "plain-ensemble", or a preset.
     kind : {"real", "positive", "count"}
+        What the plain ensemble knows of the targets; presets find it out.
     seed : int
+    time_limit : float, optional
+        Seconds of the preset "best".
     """
-    shared: dict[str, Any] = {
-        "validation": "folds",
-        "learning_rate": Cosine(5e-3),
-        "max_epochs": 200,
-        "batch_size": "auto",
-        "random_state": seed,
-        "device": "cpu",
-    }
+    fixed: dict[str, Any] = {"random_state": seed, "device": "cpu"}
     if name == "plain-ensemble":
-        return DensityRegressor(_PLAIN[kind], "erm", network=MLP((128, 64)), n_members=5, **shared)
+        families: Any = _PLAIN[kind] if len(_PLAIN[kind]) > 1 else _PLAIN[kind][0]
+        return DensityRegressor(families, "erm", network=MLP((128, 64)), n_members=5, **_SHARED, **fixed)
+    if name in PRESETS:
+        if name == "best" and time_limit is not None:
+            fixed["time_limit"] = time_limit
+        return DensityRegressor(preset=name, **fixed)
     mixup = Mixup(at="output", weights=BetaWeights(0.2), label_pool="linear", clean=0.5)
     network = MLP((128, 64), embedding=Periodic())
-    return DensityRegressor(_MIXTURES[kind], mixup, network=network, n_members=8, **shared)
+    return DensityRegressor(_MIXTURES[kind], mixup, network=network, n_members=8, **_SHARED, **fixed)
 
 
-def settings_of(name: str) -> dict[str, str]:
-    """What our methods are, in words, for each kind of targets: results of others are never mixed with them."""
-    return {kind: str(ours(name, kind, 0).get_params()) for kind in _PLAIN}
+def settings_of(name: str, time_limit: float | None = None) -> dict[str, str]:
+    """What one of our methods is, for each kind of targets: results of other settings are never mixed with its."""
+    defaults = DensityRegressor().get_params()
+    found: dict[str, str] = {}
+    for kind in KINDS.values():
+        parameters = ours(name, kind, 0, time_limit).get_params()
+        chosen = {one: value for one, value in parameters.items() if one == "preset" or value != defaults[one]}
+        found[kind] = f"{chosen} {PRESETS[str(parameters['preset'])]}"
+    return found
+
+
+def fit_fast(training: Training) -> Fitted:
+    """``DensityRegressor(preset="fast")``."""
+    return _fit_preset("fast", training)
 
 
 def fit_default(training: Training) -> Fitted:
-    """`DensityRegressor()` as it comes."""
-    model = _fitted("default", training)
-    table = model.stack_
-    return _predicting(model, dict(zip(map(str, table["family"]), map(float, table["weight"]), strict=True)))
+    """`DensityRegressor` as it comes."""
+    return _fit_preset("default", training)
+
+
+def fit_best(training: Training) -> Fitted:
+    """``DensityRegressor(preset="best")``."""
+    return _fit_preset("best", training)
 
 
 def fit_plain_ensemble(training: Training) -> Fitted:
     """Of the families of one component the one whose out-of-fold NLL is smallest."""
-    stack = _fitted("plain-ensemble", training)
-    best = int(np.argmin(stack.stack_["nll"]))
-    return _predicting(stack.candidates_[best], {"family": str(stack.stack_["family"].iloc[best])})
+    model = _fitted("plain-ensemble", training)
+    names = [str(name) for name in _PLAIN[training.kind]]
+    if len(names) == 1:
+        return _predicting(model, {"family": names[0]})
+    best = int(np.argmin(model.stack_["nll"]))
+    return _predicting(model.candidates_[best], {"family": str(model.stack_["family"].iloc[best])})
+
+
+def _fit_preset(name: str, training: Training) -> Fitted:
+    model = _fitted(name, training)
+    used = model.stack_[model.stack_["weight"] > 0] if hasattr(model, "stack_") else None
+    if used is None:
+        return _predicting(model, {"family": model.family_.name})
+    return _predicting(model, {"candidates": used[["family", "mixup"]].agg(" ".join, axis=1).tolist(),
+                               "weights": used["weight"].tolist()})  # fmt: skip
 
 
 def _fitted(name: str, training: Training) -> DensityRegressor:
     rows = training.rows
-    return ours(name, training.kind, training.seed).fit(rows.X, rows.y, exposure=rows.exposure)
+    model = ours(name, training.kind, training.seed, training.time_limit)
+    return model.fit(rows.X, rows.y, exposure=rows.exposure)
 
 
 def _predicting(model: DensityRegressor, chosen: dict[str, Any]) -> Fitted:

@@ -11,6 +11,8 @@ from ..tables import Cell, Table
 from .diagrams import difference_diagram, time_diagram
 from .ranks import SET, Ranking, common_means, ranking
 
+# From here on numbers are given in powers of ten.
+_LARGE = 1e5
 # No time is shorter.
 _TICK = 1e-6
 SCORES = {"nll": "NLL", "crps": "CRPS"}
@@ -133,7 +135,9 @@ def _lowest(covered: "pd.Series[float]") -> str:
 
 
 def _number(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    if np.isnan(value):
+        return "-"
+    return f"{value:.0f}" if 1000 <= abs(value) < _LARGE else f"{value:.3g}"
 
 
 def _rounded(p: float) -> str:
