@@ -263,7 +263,7 @@ _add(
     },
     texts={
         "datasets": "Folders of data sets, or single ones such as uci/yacht.",
-        "methods": "Those whose packages are not installed are left out.",
+        "methods": "Those whose packages or weights are not on the machine are left out.",
         "n_splits": "Number of splits of the sets outside uci/.",
     },
 )

@@ -1,5 +1,10 @@
 """The peers of the board: what they are given, and that their predictions are what they say."""
 
+import importlib.machinery
+import importlib.util
+import sys
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,6 +184,50 @@ def test_ngboost_takes_the_law_that_the_judging_rows_prefer():
     even = Rows(X, 10 + X["x"].to_numpy() + special.ndtri(random.uniform(0.01, 0.99, 150)))
     laws = {fitted("ngboost", Training(even, kind, 0)).chosen["head"] for kind in ("positive", "real")}
     assert laws <= {"Normal", "LogNormal"}
+
+
+# -- pretrained --------------------------------------------------------------------------------------------------------
+
+
+class Pretrained:
+    """Quantiles of the training targets, asked for as TabPFN and TabICL are."""
+
+    def __init__(self, **settings):
+        assert settings["model_path"].endswith("weights")
+        assert settings["random_state"] == 0
+        self.list = "ignore_pretraining_limits" in settings
+        assert self.list or settings["allow_auto_download"] is False
+
+    def fit(self, X, y):
+        assert np.isfinite(X).all()
+        self.y = y
+
+    def predict(self, X, output_type, quantiles=None, alphas=None):
+        assert output_type == "quantiles"
+        found = np.tile(np.quantile(self.y, quantiles if self.list else alphas), (len(X), 1)).astype(np.float32)
+        return list(found.T) if self.list else found
+
+
+@pytest.mark.parametrize(("name", "package", "model"), [("tabpfn", "tabpfn", "TabPFNRegressor"),
+                                                        ("tabicl", "tabicl", "TabICLRegressor")])  # fmt: skip
+def test_pretrained_peers_need_weights_on_the_machine(monkeypatch, tmp_path, name, package, model):
+    method = METHODS[name]
+    if importlib.util.find_spec(package) is None:
+        assert method.lacking() == f"{name} needs {package}: pip install '{package}'."
+    fake = types.ModuleType(package)
+    fake.__spec__ = importlib.machinery.ModuleSpec(package, None)
+    setattr(fake, model, Pretrained)
+    monkeypatch.setitem(sys.modules, package, fake)
+    monkeypatch.delenv(method.weights, raising=False)
+    line = f"{name} needs its weights, which are not downloaded: {method.weights} names their file."
+    assert method.lacking() == line
+    monkeypatch.setenv(method.weights, str(tmp_path / "weights"))
+    assert method.lacking() == line
+    (tmp_path / "weights").touch()
+    assert method.lacking() == ""
+    training = training_of("count", exposed=True)
+    law = fitted(name, training).predict(training.rows.X, training.rows.exposure)
+    assert_allclose(law.icdf(torch.tensor(0.3)), np.quantile(training.rows.y, 0.3), rtol=1e-6)
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------

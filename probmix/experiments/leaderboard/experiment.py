@@ -22,11 +22,12 @@ say; Poisson for counts. CatBoost (rate 0.05, at most 3000 rounds, patience 100)
 targets; Poisson for counts, from the rate of all rows on. LightGBM's quantiles (rate 0.05, at most 2000 rounds,
 patience 50): 13 levels from 1 to 99 %, each a model of its own, sorted. Quantile forests: 1, 5 or 20 rows in a leaf,
 99 levels. GLM (statsmodels), main effects: a Gaussian; for positive targets that or a Gamma with the log link; for
-counts Poisson or negative binomial; by AIC. All else is as the authors have it. NGBoost, forests and GLMs get one-hot
-levels and medians in gaps, CatBoost and LightGBM categories and gaps as they are.
+counts Poisson or negative binomial; by AIC. TabPFN and TabICL, where their weights are on the machine: 99 quantiles.
+All else is as the authors have it. NGBoost, forests, GLMs and the pretrained ones get one-hot levels and medians in
+gaps, CatBoost and LightGBM categories and gaps as they are.
 
-Exposures: an offset for ours, CatBoost and GLM; for NGBoost, LightGBM and forests, which know none, the log of the
-exposure is one more feature.
+Exposures: an offset for ours, CatBoost and GLM; for the others, which know none, the log of the exposure is one more
+feature.
 
 Scores: means over the test rows, in the units of the data. The CRPS is exact, of quantiles that of the distribution
 with straight lines between them and nothing beyond the outer ones; these have no density, and so no NLL. NLL of
@@ -69,7 +70,7 @@ class LeaderboardExperiment(Experiment):
     datasets : sequence of str
         Folders, "uci", "regression", "positive" and "count", or single sets such as "uci/yacht".
     methods : sequence of str
-        Those whose packages are not installed are left out, and `remarks` says so.
+        Those whose packages or weights are not on the machine are left out, and `remarks` says so.
     n_splits : int
         Of sets outside uci/.
     uci_splits : int
@@ -116,13 +117,12 @@ class LeaderboardExperiment(Experiment):
         named = check_names("data set or folder", datasets, [*FOLDERS, *known] if known else datasets)
         chosen = [one for name in named for one in (_of_folder(name, known) if name in KINDS else [name])]
         wanted = [METHODS[name] for name in check_names("method", methods, METHODS)]
-        self.methods = {method.name: method for method in wanted if not method.missing()}
+        lacking = {method.name: method.lacking() for method in wanted}
+        self.methods = {method.name: method for method in wanted if not lacking[method.name]}
+        left_out = [f"Left out: {reason}" for reason in lacking.values() if reason]
         if not self.methods:
-            raise ValueError(_left_out([method for method in wanted if method.missing()])[0])
-        self.remarks = [
-            *_left_out([method for method in wanted if method.missing()]),
-            *_made_by(list(self.methods.values())),
-        ]
+            raise ValueError("\n".join(left_out))
+        self.remarks = [*left_out, *_made_by(list(self.methods.values()))]
         self._cap, self._data = cap, data
         self._n_splits, self._uci_splits = n_splits, uci_splits
         self._sizes: dict[str, int] = {}
@@ -193,14 +193,6 @@ def _set_of(unit: Unit) -> str:
 
 def _of_folder(folder: str, known: Sequence[str]) -> list[str]:
     return [name for name in known if name.startswith(f"{folder}/")]
-
-
-def _left_out(methods: Sequence[Method]) -> list[str]:
-    """A line for each method whose packages are not installed."""
-    return [
-        f"Left out: {method.name} needs {' and '.join(method.missing())}; pip install 'probmix[bench]' has all peers."
-        for method in methods
-    ]
 
 
 def _made_by(methods: Sequence[Method]) -> list[str]:

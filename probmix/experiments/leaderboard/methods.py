@@ -1,10 +1,12 @@
 """The methods of the board: what each needs, and how it is fitted."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +71,10 @@ class Method:
         "module:function" in this package, or with an absolute module: only what is used is imported.
     packages : sequence of str
         Distributions that it needs besides probmix.
+    install : str
+        What pip installs them by.
+    weights : str
+        The variable of the environment that names its file of weights, for what is pretrained.
     slow : bool
         Whether the sets of uci/ have only their first splits for it.
     weight : float
@@ -78,6 +84,8 @@ class Method:
     name: str
     fit: str
     packages: Sequence[str] = ()
+    install: str = "probmix[bench]"
+    weights: str = ""
     slow: bool = False
     weight: float = 1.0
 
@@ -94,9 +102,14 @@ class Method:
             import_module(package.replace("-", "_"))
         return found
 
-    def missing(self) -> list[str]:
-        """The packages that are not installed."""
-        return [package for package in self.packages if find_spec(package.replace("-", "_")) is None]
+    def lacking(self) -> str:
+        """What it cannot be fitted without, and how to get it; empty where nothing is missing."""
+        packages = [package for package in self.packages if find_spec(package.replace("-", "_")) is None]
+        if packages:
+            return f"{self.name} needs {' and '.join(packages)}: pip install '{self.install}'."
+        if self.weights and not Path(os.environ.get(self.weights, "")).is_file():
+            return f"{self.name} needs its weights, which are not downloaded: {self.weights} names their file."
+        return ""
 
     def versions(self) -> dict[str, str]:
         """What made the results, besides probmix."""
@@ -124,5 +137,7 @@ METHODS = {
         Method("lightgbm-quantiles", ".lightgbm_peer:fit", ["lightgbm"], slow=True),
         Method("quantile-forest", ".forest_peer:fit", ["quantile-forest"], slow=True, weight=0.5),
         Method("glm", ".glm_peer:fit", ["statsmodels"], weight=0.1),
+        Method("tabpfn", ".pretrained_peer:fit_tabpfn", ["tabpfn"], "tabpfn", "PROBMIX_TABPFN", slow=True, weight=20.0),
+        Method("tabicl", ".pretrained_peer:fit_tabicl", ["tabicl"], "tabicl", "PROBMIX_TABICL", slow=True, weight=20.0),
     )
 }

@@ -68,7 +68,8 @@ def settings_of(name: str, time_limit: float | None = None) -> dict[str, str]:
     for kind in KINDS.values():
         parameters = ours(name, kind, 0, time_limit).get_params()
         chosen = {one: value for one, value in parameters.items() if one == "preset" or value != defaults[one]}
-        found[kind] = f"{chosen} {PRESETS[str(parameters['preset'])]}"
+        # what is set by hand says all by itself
+        found[kind] = f"{chosen} {PRESETS.get(name, '')}".strip()
     return found
 
 
