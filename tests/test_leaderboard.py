@@ -99,6 +99,19 @@ def test_differences_to_the_baseline_are_tested_by_wilcoxon_and_holm():
     assert sorted(found[["b", "c"]]) == pytest.approx([2 * smaller, max(2 * smaller, larger)])
 
 
+def test_an_infinite_loss_is_the_last_and_no_accident():
+    random = np.random.default_rng(5)
+    means = pd.DataFrame(random.normal(size=(10, 2)), columns=["a", "b"])
+    means["c"] = means["b"] + 0.5
+    means.loc[3, "c"] = 1e6
+    large = ranking(means, "a")
+    means.loc[3, "c"] = np.inf
+    infinite = ranking(means, "a")
+    assert infinite.ranks.equals(large.ranks)
+    assert infinite.p_baseline["c"] == large.p_baseline["c"] < 1
+    assert np.isfinite(infinite.p_baseline["b"])
+
+
 def test_holm_steps_down():
     # Holm's procedure by hand: 4 * 0.005, 3 * 0.01, then no smaller: 2 * 0.012 -> 0.03, 1 * 0.6
     assert_allclose(holm(np.array([0.6, 0.01, 0.012, 0.005])), [0.6, 0.03, 0.03, 0.02])

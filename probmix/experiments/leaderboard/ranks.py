@@ -12,6 +12,8 @@ from scipy.special import betainc
 from ..summary import critical_difference
 
 SET = ["folder", "dataset"]
+# In place of an infinite loss, which ranks as it does.
+_LARGEST = 1e9
 
 
 def common_means(table: pd.DataFrame, score: str, methods: Sequence[str]) -> pd.DataFrame:
@@ -96,7 +98,8 @@ def _against(means: pd.DataFrame, baseline: str | None) -> "pd.Series[float]":
         return found
     others = [method for method in means.columns if method != baseline]
     # in units of the set, whose scores may be of any size
-    scaled = means.div(means.abs().mean(axis=1).replace(0.0, 1.0), axis=0)
+    sizes = means.replace([np.inf, -np.inf], np.nan).abs().mean(axis=1).fillna(1.0).replace(0.0, 1.0)
+    scaled = means.div(sizes, axis=0).clip(-_LARGEST, _LARGEST)
     raw = np.array([_wilcoxon((scaled[method] - scaled[baseline]).to_numpy()) for method in others])
     found[others] = holm(raw)
     return found
