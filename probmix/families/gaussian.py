@@ -83,7 +83,9 @@ class Gaussian(ExponentialFamily):
 
     def _log_prob(self, eta: Tensor, y: Tensor) -> Tensor:
         mean, variance = _moments(eta)
-        return -HALF_LOG_2PI - 0.5 * variance.log() - 0.5 * (y - mean).square() / variance
+        # as few steps as there can be: this is half of what a small step of training takes
+        peak = torch.rsub(variance.log(), -HALF_LOG_2PI, alpha=0.5)
+        return torch.addcdiv(peak, (y - mean).square(), variance, value=-0.5)
 
     def residual(self, eta: Tensor, y: Tensor) -> Tensor:
         mean, variance = _moments(eta)

@@ -74,11 +74,11 @@ def _beyond(raw: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def floored_log_softmax(logits: Tensor, floor: float) -> Tensor:
-    """Logarithms of shares, (*B, K), of which none is below floor / K, from logits that do not overflow."""
+    """Logarithms of shares, (K, *B), of which none is below floor / K, from logits that do not overflow."""
     # torch's softmax is slow along so short an axis
     shares = logits.exp()
-    shares = shares / shares.sum(-1, keepdim=True)
-    return torch.add(floor / logits.shape[-1], shares, alpha=1 - floor).log()
+    shares = shares / shares.sum(0)
+    return torch.add(floor / len(logits), shares, alpha=1 - floor).log()
 
 
 def inverse_square(raw: Tensor, floor: float, least: float) -> Tensor:

@@ -15,7 +15,7 @@ from .family import Family
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
 from .links import floored_log_softmax, soft_limit, soft_limit_inverse
-from .mixture_gradients import mixture_nll, mixture_pool
+from .mixture_gradients import components, mixture_nll, mixture_pool
 from .tools import first, in_planes, weighted_mean
 
 # Logits of the weights lie within this of zero, and no component has less than this share of an equal weight: one that
@@ -128,9 +128,11 @@ class Mixture(Family):
         return torch.cat([part.to(of_components.dtype) for part in parts], -1)
 
     def constrain(self, raw: Tensor) -> Tensor:
-        logits, of_components = self.split(in_planes(raw))
-        log_weights = floored_log_softmax(soft_limit(logits, _LOGIT_LIMIT), _LEAST_WEIGHT)
-        return self._joined(log_weights, self.base.constrain(of_components))
+        # components and parameters first, in memory too: torch is slow along axes as short as these
+        of_weights, of_components = components(in_planes(raw).movedim(-1, 0), self.n_components)
+        logits = soft_limit(of_weights, _LOGIT_LIMIT)
+        params = self.base.constrain(of_components).movedim(-1, 1).flatten(0, 1)
+        return torch.cat([floored_log_softmax(logits, _LEAST_WEIGHT), params]).movedim(0, -1)
 
     def unconstrain(self, eta: Tensor) -> Tensor:
         log_weights, params = self.split(eta)
@@ -143,7 +145,9 @@ class Mixture(Family):
 
     def distribution(self, eta: Tensor) -> MixtureDistribution:
         log_weights, params = self.split(eta)
-        weights = torch.distributions.Categorical(logits=log_weights, validate_args=False)
+        # side by side in memory again, as torch takes the weights of a mixture
+        logits = log_weights.clone(memory_format=torch.contiguous_format)
+        weights = torch.distributions.Categorical(logits=logits, validate_args=False)
         return MixtureDistribution(weights, self.base.distribution(params), validate_args=False)
 
     def pool_params(self, eta: Tensor, weights: Tensor | None = None) -> Tensor:

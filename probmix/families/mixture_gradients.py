@@ -37,9 +37,15 @@ def mixture_pool(base: ExponentialFamily, n_components: int, eta: Tensor, weight
     for any y: at the centre of the pool the densities do not cancel, as values of A do.
     """
     if weights.requires_grad:
-        return _pooled(base, n_components, eta, weights)[0].to(eta.dtype)
+        return _pooled(base, n_components, *_with_mean(eta, weights))[0].to(eta.dtype)
     pooled: Tensor = _Pool.apply(base, n_components, eta, weights)[0]
     return pooled.to(eta.dtype)
+
+
+def components(values: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
+    """Numbers of the weights and of the components: (K (1 + P), *B) -> (K, *B), (K, *B, P)."""
+    of_components = values.narrow(0, n_components, values.shape[0] - n_components)
+    return values.narrow(0, 0, n_components), of_components.unflatten(0, (n_components, -1)).movedim(1, -1)
 
 
 class _ExpectedNLL(torch.autograd.Function):
@@ -59,8 +65,9 @@ class _ExpectedNLL(torch.autograd.Function):
     def forward(
         base: ExponentialFamily, n_components: int, eta: Tensor, y: Tensor, shares: Tensor | None
     ) -> tuple[Tensor, ...]:
-        nll, *counts = _expected(base, *_against(base, n_components, eta, y), y, shares)
-        return nll.to(eta.dtype), *counts
+        values = _first(_against(eta, y.ndim - base.event_dim))
+        nll, *counts = _expected(base, *components(values, n_components), y, shares)
+        return nll.to(eta.dtype), values, *counts
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -73,10 +80,13 @@ class _ExpectedNLL(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         if gradients[0] is None:
             return None, None, None, None, None
-        eta, y, shares, responsibilities, weights = ctx.saved_tensors
-        log_weights, params = _against(ctx.base, ctx.n_components, eta, y)
-        if torch.is_grad_enabled():
+        eta, y, shares, values, responsibilities, weights = ctx.saved_tensors
+        again = torch.is_grad_enabled()
+        if again:
             # it is to be differentiated further, for which what was found then is a constant
+            values = _first(_against(eta, y.ndim - ctx.base.event_dim))
+        log_weights, params = components(values, ctx.n_components)
+        if again:
             _, responsibilities, weights = _expected(ctx.base, log_weights, params, y, shares)
         of_joint = -gradients[0] * responsibilities
         of_params = ctx.base.residual(params, y).movedim(-1, 0) * of_joint
@@ -93,10 +103,10 @@ class _ExpectedNLL(torch.autograd.Function):
         return None, None, of_eta.movedim(0, -1).reshape(eta.shape).to(eta.dtype), None, None
 
 
-def _against(base: ExponentialFamily, n_components: int, eta: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of weights (K, *B) and parameters (K, *B, P) with as many axes B as there are of targets y."""
-    missing = y.ndim - base.event_dim - (eta.ndim - 1)
-    return _components(n_components, _first(eta.view((1,) * missing + eta.shape) if missing > 0 else eta))
+def _against(eta: Tensor, batch_ndim: int) -> Tensor:
+    """Parameters with as many axes B as targets have."""
+    missing = batch_ndim - (eta.ndim - 1)
+    return eta.view((1,) * missing + eta.shape) if missing > 0 else eta
 
 
 def _first(values: Tensor, axes: int = 1) -> Tensor:
@@ -104,12 +114,6 @@ def _first(values: Tensor, axes: int = 1) -> Tensor:
     last = tuple(range(-1, -1 - axes, -1))
     moved = values.movedim(last, tuple(range(axes)))
     return moved.to(torch.float64, memory_format=torch.contiguous_format, copy=True)
-
-
-def _components(n_components: int, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Numbers of the weights and of the components: (K (1 + P), *B) -> (K, *B), (K, *B, P)."""
-    of_components = values.narrow(0, n_components, len(values) - n_components)
-    return values.narrow(0, 0, n_components), of_components.unflatten(0, (n_components, -1)).movedim(1, -1)
 
 
 def _expected(
@@ -148,45 +152,55 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     @positional
     def forward(base: ExponentialFamily, n_components: int, eta: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
-        return _pooled(base, n_components, eta, weights)
+        points, signed = _with_mean(eta, weights)
+        return *_pooled(base, n_components, points, signed), points, signed
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.base, ctx.n_components, eta, weights = inputs
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(eta, weights, *output)
+        ctx.save_for_backward(eta, weights, *output[1:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[None, None, Tensor | None, None]:
         if gradients[0] is None:
             return None, None, None, None
-        eta, weights, result, shares, y = ctx.saved_tensors
+        eta, weights, shares, y, points, signed = ctx.saved_tensors
         base, n_components = ctx.base, ctx.n_components
         if torch.is_grad_enabled():
-            result, shares, y = _pooled(base, n_components, eta, weights)
-        of_weights, of_pooled = _components(n_components, _first(gradients[0]))
+            points, signed = _with_mean(eta, weights)
+            _, shares, y = _pooled(base, n_components, points, signed)
+        of_weights, of_pooled = components(_first(gradients[0]), n_components)
         of_weights = of_weights - shares * of_weights.sum(0)
-        _, params = _components(n_components, _first(eta, 2))
-        _, pooled = _components(n_components, result.movedim(-1, 0))
-        beyond = base.residual(params, y.unsqueeze(1)) - base.residual(pooled, y).unsqueeze(1)
-        of_params = of_weights.unsqueeze(1) * beyond.movedim(-1, 0) + of_pooled.movedim(-1, 0).unsqueeze(2)
+        residuals = base.residual(components(points, n_components)[1], y.unsqueeze(1)).movedim(-1, 0)
+        count = len(signed)
+        beyond = residuals.narrow(2, 0, count - 1) - residuals.narrow(2, count - 1, 1)
+        of_params = of_weights.unsqueeze(1) * beyond + of_pooled.movedim(-1, 0).unsqueeze(2)
         of_params = of_params.transpose(0, 1).flatten(0, 1)
         of_group = torch.cat([of_weights.unsqueeze(1).expand(-1, *of_params.shape[1:]), of_params])
-        return None, None, (of_group * _first(weights)).movedim((1, 0), (-2, -1)).to(eta.dtype), None
+        of_eta = (of_group * signed.narrow(0, 0, count - 1)).movedim((1, 0), (-2, -1))
+        return None, None, of_eta.to(eta.dtype), None
 
 
-def _pooled(base: ExponentialFamily, n_components: int, eta: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The pool, (*B, K (1 + P)), the weights of its components, and their centres, (K, *B): all float64."""
+def _with_mean(eta: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The group with its mean behind it, (K (1 + P), M + 1, *B), and the weights with -1, (M + 1, *B)."""
     group, of_group = _first(eta, 2), _first(weights)
-    mean = (group * of_group).sum(1)
-    (_, params), (log_weights, pooled) = _components(n_components, group), _components(n_components, mean)
-    y = base.centre(pooled.detach())
-    log_probs = base._log_prob(params, y.unsqueeze(1))
-    log_weights = log_weights + (log_probs * of_group).sum(1) - base._log_prob(pooled, y)
+    mean = (group * of_group).sum(1, keepdim=True)
+    return torch.cat([group, mean], 1), torch.cat([of_group, torch.full_like(of_group.narrow(0, 0, 1), -1)])
+
+
+def _pooled(
+    base: ExponentialFamily, n_components: int, points: Tensor, signed: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The pool, (*B, K (1 + P)), the weights of its components, and their centres, (K, *B)."""
+    last = len(signed) - 1
+    log_weights, params = components(points, n_components)
+    y = base.centre(params.select(1, last).detach())
+    log_weights = log_weights.select(1, last) + (base._log_prob(params, y.unsqueeze(1)) * signed).sum(1)
     log_total, shares = _normalised(log_weights)
-    result = torch.cat([log_weights - log_total, mean.narrow(0, n_components, len(mean) - n_components)])
-    return result.movedim(0, -1), shares, y
+    pooled = points.select(1, last).narrow(0, n_components, len(points) - n_components)
+    return torch.cat([log_weights - log_total, pooled]).movedim(0, -1), shares, y
 
 
-__all__ = ["mixture_nll", "mixture_pool"]
+__all__ = ["components", "mixture_nll", "mixture_pool"]

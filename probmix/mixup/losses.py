@@ -213,8 +213,11 @@ def pooled_rows(family: Family, eta: Tensor, partners: Partners, weights: Tensor
     """Parameters of the log-linear pool of each group of rows: (*L, N, [d,] K), (*L, B, M) -> (*L, B, [d,] K)."""
     if isinstance(family, ExponentialFamily):
         return mix_rows(eta, partners, weights)
-    # one row of each group after the other in memory, as they come
-    points = torch.stack(list(columns(eta, partners, row_dim))).movedim(0, -2)
+    if isinstance(partners, Tensor):
+        points = torch.stack(list(columns(eta, partners, row_dim)), -2)
+    else:
+        # one parameter after the other, as mixtures have them in memory
+        points = torch.stack(list(columns(eta.movedim(-1, 0), partners, row_dim + 1))).movedim((0, 1), (-2, -1))
     return family.pool_params(points, over_targets(weights, points[..., 0]))
 
 
