@@ -39,6 +39,12 @@ def test_each_member_and_column_is_torchs(form, dtype):
             want = want.relu() if form == "plr" else want
             own = found[member, :, 2 + 3 * column : 5 + 3 * column]
             assert torch.allclose(own, want, atol=2e-6 if dtype == torch.float32 else 1e-12)
+    # where nobody asks for a gradient it takes another way, in evaluation and in training
+    given = z.clone()
+    with torch.no_grad():
+        for mode in (module.eval(), module.train()):
+            torch.testing.assert_close(mode(z), found.detach(), rtol=0, atol=2e-6 if dtype == torch.float32 else 1e-12)
+    assert torch.equal(z, given)
 
 
 def test_the_start():

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Literal, get_args
 
 import torch
@@ -136,10 +136,15 @@ class NegativeLogLikelihood(Objective):
         losses = sum_targets(self.family.expected_nll(eta, self.family.point_label(y.unsqueeze(1))), 3).double()
         return _nll_of_mean(losses, 1) + self._log_volume(y, scaler)
 
+    @cached_property
+    def _has_atoms(self) -> bool:
+        """Asked once and not in every epoch: the family makes a density to look at."""
+        return self.family.has_atoms
+
     def _log_volume(self, y: Tensor, scaler: TargetScaler) -> Tensor:
         """What the change to the user's units adds to the NLL of a row, (M, N) or (M, 1); none to a probability."""
         volume = scaler.scale.log()
-        if self.family.has_atoms:
+        if self._has_atoms:
             volume = torch.where(y == 0, torch.zeros_like(volume), volume)
         return sum_targets(volume, 2)
 

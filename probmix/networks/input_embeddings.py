@@ -88,6 +88,19 @@ def _embedded(z: Tensor, frequencies: Tensor, bias: Tensor, weight: Tensor) -> T
     return _beside(z, embedded)
 
 
+def _found(z: Tensor, frequencies: Tensor, bias: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The columns, their waves and what these become, in half of the memory: for who needs no gradient by autograd."""
+    columns = _by_column(z.mT).unsqueeze(1)
+    angular = _by_column(2 * math.pi * frequencies).unsqueeze(-1)
+    waves = angular.new_empty(len(columns), 2 * angular.shape[1], columns.shape[2])
+    cosines, sines = waves.chunk(2, 1)
+    # the angles stand where the cosines come: with less memory it is quicker
+    torch.mul(angular, columns, out=cosines)
+    torch.sin(cosines, out=sines)
+    cosines.cos_()
+    return columns, waves, torch.baddbmm(_by_column(bias), _by_column(weight), waves).relu_()
+
+
 def _by_column(values: Tensor) -> Tensor:
     """Of members and columns, (M, F, ...), with one axis for both."""
     return values.reshape(-1, *values.shape[2:])
@@ -108,15 +121,7 @@ class _Trained(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, frequencies: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
-        columns = _by_column(z.mT).unsqueeze(1)
-        angular = _by_column(2 * math.pi * frequencies).unsqueeze(-1)
-        waves = angular.new_empty(len(columns), 2 * angular.shape[1], columns.shape[2])
-        cosines, sines = waves.chunk(2, 1)
-        # the angles stand where the cosines come: with less memory it is quicker
-        torch.mul(angular, columns, out=cosines)
-        torch.sin(cosines, out=sines)
-        cosines.cos_()
-        embedded = torch.baddbmm(_by_column(bias), _by_column(weight), waves).relu_()
+        columns, waves, embedded = _found(z, frequencies, bias, weight)
         ctx.save_for_backward(z, frequencies, bias, weight, columns, waves, embedded)
         return _beside(z, embedded)
 
@@ -182,7 +187,9 @@ class MemberPeriodic(nn.Module):
             angles = _by_column(2 * math.pi * self.frequencies).unsqueeze(-1) * _by_column(z.mT).unsqueeze(1)
             waves = (angles + _by_column(self.phases).unsqueeze(-1)).cos()
             return _beside(z, torch.baddbmm(_by_column(self.bias), _by_column(self.weight), waves))
-        if self.training and torch.is_grad_enabled():
+        if not torch.is_grad_enabled():
+            return _beside(z, _found(z, self.frequencies, self.bias, self.weight)[2])
+        if self.training:
             trained: Tensor = _Trained.apply(z, self.frequencies, self.bias, self.weight)
             return trained
         return _embedded(z, self.frequencies, self.bias, self.weight)
