@@ -48,6 +48,25 @@ def test_the_loss_of_labels_of_one_and_of_several_points(base, dtype):
         assert torch.allclose(*gradients, rtol=1e-8 if dtype == torch.float64 else 1e-4, atol=1e-6)
 
 
+def test_parameters_and_labels_that_are_broadcast():
+    family, wide = Mixture(Gaussian(), 3), (2, 4, 5)
+    shares = torch.rand(4, 5, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    y = targets(family, 4, 5, 3)
+    for shape in ((), (5,), (4, 1), (4, 5), (2, 4, 5), (2, 1, 5), (2, 1, 1)):
+        eta = params(family, *shape).requires_grad_()
+        each = eta.expand(*wide, -1)
+        for label, of_all in (
+            (Label(y, weights=shares), Label(y.expand(*wide, 3), weights=shares.expand(*wide, 3))),
+            (Label(y, weights=shares[0, 0]), Label(y.expand(*wide, 3), weights=shares[0, 0].expand(*wide, 3))),
+            (Label(y[..., 0]), Label(y[..., 0].expand(wide))),
+        ):
+            found, want = family.expected_nll(eta, label), family.expected_nll(each, of_all)
+            assert torch.allclose(found.expand(wide), want, rtol=1e-12)
+            times = want.numel() / found.numel()
+            gradients = [torch.autograd.grad(one.sum(), eta)[0] for one in (times * found, want)]
+            assert torch.allclose(*gradients, rtol=1e-9)
+
+
 @pytest.mark.parametrize("base", [Gaussian(), Gamma()], ids=lambda base: base.name)
 def test_derivatives_of_the_loss_and_of_the_pool(base):
     family = Mixture(base, 2)
@@ -78,6 +97,10 @@ def test_the_gradient_of_the_pool_is_that_of_its_formula(base):
     want = torch.cat([joint - joint.logsumexp(-1, keepdim=True), pooled.flatten(-2)], -1)
     found = family.pool_params(eta, weights.expand(5, 3))
     assert torch.allclose(found, want, rtol=1e-9)
+    # weights of all, and a group of all, are broadcast
+    assert torch.allclose(family.pool_params(eta, weights), found, rtol=1e-12)
+    of_first = family.pool_params(eta[0], weights.expand(5, 3))
+    assert torch.allclose(of_first, found[:1].expand(5, -1), rtol=1e-12)
     direction = torch.randn(want.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     gradients = [torch.autograd.grad((direction * one).sum(), eta)[0] for one in (found, want)]
     assert torch.allclose(*gradients, rtol=1e-8, atol=1e-10)

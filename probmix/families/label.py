@@ -39,12 +39,6 @@ class Label:
         parts = self.value, self.excess, self.log_base_excess, self.weights
         return any(part is not None and part.requires_grad for part in parts)
 
-    def point_by_point(self, axis: int) -> tuple[Tensor, Tensor]:
-        """The points and their weights with the axis M first, from behind the batch: torch is slow along short ones."""
-        assert self.weights is not None  # the caller has asked
-        values, weights = self.value.movedim(axis, 0), self.weights.movedim(axis, 0)
-        return values.clone(memory_format=torch.contiguous_format), weights.clone(memory_format=torch.contiguous_format)
-
     def split(self, axis: int, sizes: list[int]) -> list["Label"]:
         """The labels of ranges of rows that follow each other along a batch axis."""
         columns = [
@@ -83,8 +77,7 @@ def expectation(loss: Callable[[Tensor, Tensor], Tensor], params: Tensor, label:
     """Expected loss(params, y), (*B, K), (*B,) -> (*B,), of a label that is a point or one of several."""
     if label.weights is None:
         return loss(params, label.value)
-    values, weights = label.point_by_point(params.ndim - 1)
-    return (loss(params, values) * weights).sum(0)
+    return (label.weights * loss(params.unsqueeze(-2), label.value)).sum(-1)
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,14 @@ class Mixture(Family):
             return super().expected_nll(eta, label)
         if label.weights is None:
             return mixture_nll(self.base, self.n_components, eta, label.value)
-        return mixture_nll(self.base, self.n_components, eta, *label.point_by_point(eta.ndim - 1))
+        shape = label.value.shape[: label.value.ndim - self.event_dim]
+        if not shape == label.weights.shape == (*eta.shape[:-1], shape[-1]):
+            # one is broadcast against the other, for which the axis of the points is to be last
+            return super().expected_nll(eta, label)
+        points = (one.movedim(eta.ndim - 1, 0) for one in (label.value, label.weights))
+        return mixture_nll(
+            self.base, self.n_components, eta, *(one.clone(memory_format=torch.contiguous_format) for one in points)
+        )
 
     def pool_labels(self, y: Tensor, weights: Tensor, spread: float = 0.0, pool: str = "log-linear") -> Label:
         base = self.base

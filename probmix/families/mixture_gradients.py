@@ -36,6 +36,9 @@ def mixture_pool(base: ExponentialFamily, n_components: int, eta: Tensor, weight
 
     for any y: at the centre of the pool the densities do not cancel, as values of A do.
     """
+    if weights.shape != eta.shape[:-1]:
+        shape = torch.broadcast_shapes(weights.shape, eta.shape[:-1])
+        eta, weights = eta.expand(*shape, -1), weights.expand(shape)
     if weights.requires_grad:
         return _pooled(base, n_components, *_with_mean(eta, weights))[0].to(eta.dtype)
     pooled: Tensor = _Pool.apply(base, n_components, eta, weights)[0]
