@@ -44,6 +44,8 @@ def test_each_member_and_column_is_torchs(form, dtype):
     with torch.no_grad():
         for mode in (module.eval(), module.train()):
             torch.testing.assert_close(mode(z), found.detach(), rtol=0, atol=2e-6 if dtype == torch.float32 else 1e-12)
+        # which torch's transforms of functions cannot follow
+        torch.testing.assert_close(torch.vmap(module)(torch.stack([z, z]))[1], found.detach())
     assert torch.equal(z, given)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from .._blocks import is_plain
 from .._checks import check_integer, check_real
 from .._names import unknown_name
 from ..random import KeyedRandom
@@ -89,7 +90,7 @@ def _embedded(z: Tensor, frequencies: Tensor, bias: Tensor, weight: Tensor) -> T
 
 
 def _found(z: Tensor, frequencies: Tensor, bias: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The columns, their waves and what these become, in half of the memory: for who needs no gradient by autograd."""
+    """The columns, their waves and what these become, in half of the memory, where torch need not follow."""
     columns = _by_column(z.mT).unsqueeze(1)
     angular = _by_column(2 * math.pi * frequencies).unsqueeze(-1)
     waves = angular.new_empty(len(columns), 2 * angular.shape[1], columns.shape[2])
@@ -187,9 +188,9 @@ class MemberPeriodic(nn.Module):
             angles = _by_column(2 * math.pi * self.frequencies).unsqueeze(-1) * _by_column(z.mT).unsqueeze(1)
             waves = (angles + _by_column(self.phases).unsqueeze(-1)).cos()
             return _beside(z, torch.baddbmm(_by_column(self.bias), _by_column(self.weight), waves))
-        if not torch.is_grad_enabled():
+        if is_plain(z, self.frequencies, self.bias, self.weight):
             return _beside(z, _found(z, self.frequencies, self.bias, self.weight)[2])
-        if self.training:
+        if self.training and torch.is_grad_enabled():
             trained: Tensor = _Trained.apply(z, self.frequencies, self.bias, self.weight)
             return trained
         return _embedded(z, self.frequencies, self.bias, self.weight)

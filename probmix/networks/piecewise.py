@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from .._blocks import is_plain
 from .._checks import check_integer
 from ..random import KeyedRandom
 from .specs import register_spec
@@ -99,7 +100,9 @@ class MemberPiecewiseLinear(nn.Module):
         slope = exists / width.clamp(min=torch.finfo(width.dtype).tiny)
         first, last = exists & (lower == bounds[..., :1]), exists & (upper == bounds[..., -1:])
         shares = (z.mT.contiguous().unsqueeze(-1) - lower).mul_(slope)
-        return shares.clamp(-first.to(shares.dtype), 1 + last.to(shares.dtype))
+        least, largest = -first.to(shares.dtype), 1 + last.to(shares.dtype)
+        # in place where torch can: this is the largest tensor of a step
+        return shares.clamp_(least, largest) if is_plain(shares) else shares.clamp(least, largest)
 
     @torch.no_grad()
     def set_bins_(self, quantiles: Tensor) -> None:
