@@ -52,7 +52,7 @@ def test_patience_counts_the_steps_of_the_batches_there_are():
 
 def test_small_tables_are_trained_as_ever():
     automatic = DensityRegressor(**FAST, preset="plain").fit(X, Y)
-    assert automatic.params_ == {"batch_size": 64, "patience": 30, "n_threads": 1}
+    assert automatic.params_.items() >= {"batch_size": 64, "patience": 30, "n_threads": 1}.items()
     explicit = DensityRegressor(batch_size=64, patience=30, **FAST, preset="plain").fit(X, Y)
     np.testing.assert_array_equal(automatic.predict(X), explicit.predict(X))
 
@@ -60,8 +60,8 @@ def test_small_tables_are_trained_as_ever():
 def test_larger_tables_have_larger_batches():
     X = rng.normal(size=(6_000, 2))
     model = DensityRegressor(**FAST, preset="plain").fit(X, X[:, 0])
-    assert model.params_ == {"batch_size": 256, "patience": 30, "n_threads": 1}
-    assert DensityClassifier(**FAST, preset="plain").fit(X, X[:, 0] > 0).params_ == model.params_
+    assert model.params_.items() >= {"batch_size": 256, "patience": 30, "n_threads": 1}.items()
+    assert DensityClassifier(**FAST, preset="plain").fit(X, X[:, 0] > 0).params_.items() <= model.params_.items()
     (joint,) = fit_together(DensityRegressor(**FAST, preset="plain"), X, X[:, 0], [np.arange(6_000)], [0])
     assert joint.params_ == model.params_
     np.testing.assert_allclose(joint.predict(X), model.predict(X), atol=1e-5)

@@ -304,7 +304,7 @@ def test_tags_say_what_is_taken():
 @pytest.mark.parametrize("kind", [DensityRegressor, DensityClassifier])
 def test_files_keep_columns_bit_for_bit(kind, tmp_path):
     y = Y if kind is DensityRegressor else np.where(np.median(Y) < Y, "dear", "cheap")
-    model = kind(n_members=2, mixup="probmix", categorical_features="from_dtype", **FAST).fit(FRAME, y)
+    model = kind(preset="plain", n_members=2, mixup="probmix", categorical_features="from_dtype", **FAST).fit(FRAME, y)
     model.save(tmp_path / "model")
     loaded = probmix.load(tmp_path / "model")
     other = FRAME.assign(city="Lima", age=None)

@@ -119,7 +119,7 @@ class MyRegressor(DensityRegressor):
 
 def test_a_subclass_is_not_saved_as_what_it_is_not(tmp_path):
     with pytest.raises(TypeError, match=r"^only probmix's own estimators can be saved; got a MyRegressor\. Pickle it"):
-        MyRegressor(**FAST).fit(X, Y).save(tmp_path / "model")
+        MyRegressor(**FAST, preset="plain").fit(X, Y).save(tmp_path / "model")
 
 
 def test_a_foreign_file_is_an_error(tmp_path):

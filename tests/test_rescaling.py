@@ -35,7 +35,7 @@ def pair(family="gaussian", y=Y, x_val=X[:20], y_val=None, cls=DensityRegressor,
     start = () if cls is DensityClassifier else (family,)
     fit = {name: options.pop(name) for name in ("sample_weight", "exposure", "exposure_val") if name in options}
     return [
-        cls(*start, mixup, **(QUICK | options)).fit(X, y, X_val=x_val, y_val=y_val, **fit)
+        cls(*start, mixup, preset="plain", **(QUICK | options)).fit(X, y, X_val=x_val, y_val=y_val, **fit)
         for mixup in (RESCALED, PLAIN)
     ]
 

@@ -1,5 +1,6 @@
 """Stacks of families and mixups: their candidates, their weights, and what they predict."""
 
+import copy
 import pickle
 import re
 import warnings
@@ -313,7 +314,7 @@ def test_the_table_prints_whole_and_names_all(fitted):
     assert "Mixture(base=Gaussian(), n_components=2" in printed
     assert "probmix(clean=0.5)" in printed
     assert list(fitted.stack_.columns) == [
-        "family", "mixup", "weight", "nll", "nll_error", "crps", "crps_error", "seconds",
+        "family", "mixup", "epochs", "weight", "nll", "nll_error", "crps", "crps_error", "seconds",
     ]  # fmt: skip
     # a part of it prints as well
     assert "weight" in repr(fitted.stack_[["family", "weight"]].head(2))
@@ -332,7 +333,7 @@ def test_the_same_seed_gives_the_same_stack():
 
 def test_what_was_chosen_is_said_in_a_line(capsys):
     DensityRegressor(FAMILIES, "erm", **QUICK, verbose=True, preset="plain").fit(X, Y)
-    assert re.fullmatch(r"stack of \d of 2 candidates: \d\.\d\d [\w-]+ \(erm\).*\n", capsys.readouterr().out)
+    assert re.fullmatch(r"stack of \d of 2 candidates: \d\.\d\d [\w-]+ \(erm, 8 epochs\).*\n", capsys.readouterr().out)
 
 
 def test_recalibration_of_a_stack():
@@ -347,6 +348,8 @@ def test_recalibration_of_a_stack():
 
 def test_a_stack_has_no_parameters_of_its_own(fitted):
     frame = pd.DataFrame(NEW, columns=["age", "size"])
+    fitted = copy.copy(fitted)
+    fitted.stack_ = fitted.stack_.assign(weight=1 / 9)
     with pytest.raises(ValueError, match=r"^a stack is a mixture of several densities and has no natural parameters"):
         fitted.predict_natural_params(frame)
     assert fitted.candidates_[0].predict_natural_params(frame).shape[-1] == 2

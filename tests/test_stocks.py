@@ -49,7 +49,7 @@ def test_all_methods_are_trained_alike(data):
         assert parameters["network"] is module.ENCODERS[unit["encoder"]]
         assert parameters["random_state"] == unit["seed"]
         same = {"family": "gaussian", "max_epochs": 7, "batch_size": None, "learning_rate": 5e-4, "weight_decay": 0.0,
-                "patience": None, "n_members": 1, "n_draws": 64, "device": "cpu"}  # fmt: skip
+                "patience": None, "preset": "plain", "n_draws": 64, "device": "cpu"}  # fmt: skip
         assert {name: parameters[name] for name in same} == same
 
 

@@ -168,7 +168,11 @@ ERRORS = {
     "a number": (
         {"validation": 5}, {},
         "`validation` must be 'random', 'folds', 'last', a splitter such as GroupKFold(5), or a list of pairs of row "
-        "numbers; got 5. A splitter is not saved with an estimator: set it again.",
+        "numbers; got 5.",
+    ),
+    "a splitter that was not saved": (
+        {"validation": "lost splitter"}, {},
+        "`validation` was a splitter. A splitter is not saved with an estimator: set it again.",
     ),
     "two words": (
         {"validation": "last"}, {"X_val": np.zeros((2, 3)), "y_val": np.zeros(2)},

@@ -66,7 +66,8 @@ class RecalibratedRegressor(DistributionPredictions, CalibratedEstimator):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.uniform(-1, 1, (300, 1))
     >>> y = X[:, 0] + rng.exponential(size=300)
-    >>> model = RecalibratedRegressor(DensityRegressor(max_epochs=10, random_state=0), random_state=0).fit(X, y)
+    >>> single = DensityRegressor("gaussian", n_members=1, max_epochs=10, random_state=0)
+    >>> model = RecalibratedRegressor(single, random_state=0).fit(X, y)
     >>> model.predict_dist(X[:3]).base.loc.shape
     torch.Size([3])
     >>> model.predict_interval(X[:3], coverage=0.9).shape

@@ -23,6 +23,7 @@ from ..mixup.objectives import objective
 from ..networks import DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec
 from ..random import member_keys
 from ..training import (
+    Epochs,
     Schedule,
     Task,
     TrainingOptions,
@@ -43,15 +44,16 @@ from .checks import (
     check_pool,
     check_real,
     check_seed,
+    check_time_limit,
     warn_beyond_bounds,
 )
-from .endings import warn_of_end
 from .given import Given, check_held_out, in_units_of_exposure
 from .graph_rows import over_training_rows
 from .parts import Parts
 from .persistence import save_estimator
-from .presets import Settings, chosen_by_preset, settings_of
+from .presets import Settings, settings_of
 from .rows import as_tensor, check_row_count, check_rows, learn_columns, shape_of
+from .single_fit import fit_single
 from .stack_fit import fit_stack
 from .stacked import StackedPredictions
 from .validation import check_validation, held_out_data, judged_parts
@@ -82,7 +84,8 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         checkpoint: str | Path | None = None,
         n_draws: int = 64,
         categorical_features: Any = "from_dtype",
-        preset: str = "plain",
+        preset: str = "default",
+        time_limit: float | None = None,
     ) -> None:
         self.mixup = mixup
         self.network = network
@@ -103,6 +106,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         self.n_draws = n_draws
         self.categorical_features = categorical_features
         self.preset = preset
+        self.time_limit = time_limit
 
     @property
     def _settings(self) -> Settings:
@@ -181,10 +185,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
             if self._is_stack:
                 self._take_over_stack(*fit_stack(self, given, held_out, X_unlabelled))
             else:
-                task, parts = self._prepare(given, held_out, X_unlabelled)
-                network, scaler, result = self._train(task)
-                self._take_over(task, parts, network, scaler, result)
-                warn_of_end(result, task.options)
+                fit_single(self, given, held_out, X_unlabelled)
         except BaseException:
             self._forget()
             raise
@@ -196,7 +197,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
 
     def _prepare(self, given: Given, held_out: Given, X_unlabelled: Any = None) -> tuple[Task, Parts | None]:
         """Everything that training needs, checked, and the parts of the rows unless other rows judge."""
-        settings = self._settings
+        settings = self._settings.judged_by(held_out)
         mixup, options = self._check_parameters()
         check_held_out(settings.validation, given, held_out)
         X: Any = as_numpy(given.X)
@@ -225,6 +226,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
                 raise ValueError("`exposure` and `exposure_val`: pass both or none with `X_val`.")
 
         self.seed_ = check_seed(self.random_state)
+        settings = settings if judges is not None else settings.for_rows(rows)
         keys = member_keys(self.seed_, settings.n_members)
         if judges is not None:
             data, parts = held_out_data(rows, judges, len(keys), self._strata), None
@@ -236,13 +238,15 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
             data = replace(data, unlabelled=Unlabelled(x=as_tensor(further)))
         mixup = over_training_rows(mixup, rows, data.rows)
         data, self.log_exposure_unit_ = in_units_of_exposure(data)
-        options = self._resolved(options, data.train_rows.shape[1])
+        options = self._resolved(options, settings, data.train_rows.shape[1])
         return Task(goal, data, mixup, options, keys), parts
 
-    def _resolved(self, options: TrainingOptions, rows: int) -> TrainingOptions:
-        """The options with what "auto" stands for, for so many training rows of a member."""
+    def _resolved(self, options: TrainingOptions, settings: Settings, rows: int) -> TrainingOptions:
+        """The options with what follows the size, for so many training rows of a member."""
         if self.batch_size == "auto":
             options = replace(options, batch_size=batch_size_for(rows))
+        if isinstance(settings.max_epochs, Epochs):
+            options = replace(options, max_epochs=settings.max_epochs.of(rows, options.batch_size))
         if self.patience == "auto":
             patience = None if options.ends_at_zero else patience_for(rows, options.batch_size)
             options = replace(options, patience=patience)
@@ -279,7 +283,12 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         self.scaler_ = scaler
         self.validation_curve_ = result.validation_curve
         self.best_epoch_, self.n_epochs_, self.mixup_until_ = result.best_epoch, result.n_epochs, result.mixup_until
-        self.params_ = chosen_by_preset(self, self._settings) | {
+        chosen = self._settings.chosen()
+        if "n_members" in chosen:
+            chosen |= {"n_members": len(task.keys)}
+        if "max_epochs" in chosen or task.options.max_epochs != self.max_epochs:
+            chosen |= {"max_epochs": task.options.max_epochs}
+        self.params_ = chosen | {
             "batch_size": task.options.batch_size,
             "patience": task.options.patience,
             "n_threads": result.n_threads,
@@ -318,7 +327,8 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         check_pool(self.pool)
         check_integer("n_draws", self.n_draws, 1)
         check_network(self.network, self.hidden_layer_sizes)
-        check_integer("max_epochs", settings.max_epochs, 1)
+        if not isinstance(settings.max_epochs, Epochs):
+            check_integer("max_epochs", settings.max_epochs, 1)
         check_automatic("batch_size", self.batch_size)
         mixup = as_mixup(settings.mixup)
         check_composition(settings.network, mixup)
@@ -333,8 +343,13 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         check_real("validation_fraction", self.validation_fraction, 0.0, 1.0)
         if self.checkpoint is not None and self.random_state is None:
             raise ValueError("`checkpoint` needs a fixed `random_state`: another seed is another run. Pass an integer.")
+        if check_time_limit(self.time_limit) is not None and self.checkpoint is not None:
+            raise ValueError(
+                "`checkpoint` keeps a run that goes on with the same number of epochs, which with a `time_limit` "
+                "is another in every fit. Leave out either."
+            )
         options = TrainingOptions(
-            max_epochs=settings.max_epochs,
+            max_epochs=settings.max_epochs.most if isinstance(settings.max_epochs, Epochs) else settings.max_epochs,
             batch_size=None if isinstance(self.batch_size, str) else self.batch_size,
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,

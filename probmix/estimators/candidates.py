@@ -1,6 +1,6 @@
 """The candidates of a stack: which they are, what "auto" stands for, and what they are called."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,31 @@ from ..mixup.presets import preset_names
 # Rows as they are, and ProbMix with a clean share, whose labels are both of the observed ones with their weights.
 AUTO_MIXUPS: tuple[str | Mixup, ...] = ("erm", Mixup(at="output", label_pool="linear", clean=0.5))
 
-_REAL = ("gaussian", "student-t", "gaussian-mixture", "histogram")
+
+@dataclass(frozen=True)
+class BySupport:
+    """Names of families for each kind of targets, the first of which is taken where nothing is compared."""
+
+    real: tuple[str, ...]
+    positive: tuple[str, ...]
+    totals: tuple[str, ...]
+    shares: tuple[str, ...]
+    counts: tuple[str, ...]
+    counts_with_zeros: tuple[str, ...]
+    binary: tuple[str, ...] = ("bernoulli",)
+
+
 _POSITIVE = ("gamma", "lognormal", "gamma-mixture", "lognormal-mixture")
-_TOTALS = ("tweedie", *(f"zero-adjusted-{name}" for name in _POSITIVE))
-_SHARES = ("beta", "beta-mixture", "gaussian-mixture", "histogram")
 _COUNTS = ("poisson", "negative-binomial", "poisson-mixture")
+# What "auto" stands for.
+AUTO_FAMILIES = BySupport(
+    real=("gaussian", "student-t", "gaussian-mixture", "histogram"),
+    positive=_POSITIVE,
+    totals=("tweedie", *(f"zero-adjusted-{name}" for name in _POSITIVE)),
+    shares=("beta", "beta-mixture", "gaussian-mixture", "histogram"),
+    counts=_COUNTS,
+    counts_with_zeros=(*_COUNTS, "zero-inflated-poisson"),
+)
 # Whole numbers are amounts in whole units, not counts, where all are large and far from zero, or where their variance
 # is so small a share of the mean that families of counts, whose variance is the mean at least, are too wide for them.
 _LARGE, _FAR, _NARROW = 1000, 0.01, 0.5
@@ -29,7 +49,7 @@ _DECADE = 10
 
 def is_several(value: object) -> bool:
     """Whether a parameter names candidates, in place of the one thing."""
-    return isinstance(value, list | tuple) or (isinstance(value, str) and value == "auto")
+    return isinstance(value, list | tuple | BySupport) or (isinstance(value, str) and value == "auto")
 
 
 def mixups_of(value: Any) -> list[str | Mixup]:
@@ -54,9 +74,9 @@ def families_of(value: Any, y: NDArray[np.float64] | None, weight: Tensor | None
     ValueError
         For an empty list, and for an unknown name.
     """
-    if isinstance(value, str) and value == "auto":
+    if is_by_support(value):
         # a family that takes any numbers says what is wrong with targets that are none
-        return ["gaussian"] if y is None else list(suitable(y, weight, exposed))
+        return ["gaussian"] if y is None else list(suitable(y, weight, exposed, _lists(value)))
     several = _listed("family", value)
     for one in several:
         get(one)
@@ -70,8 +90,19 @@ def _listed(name: str, value: Any) -> list[Any]:
     return several
 
 
-def suitable(y: NDArray[np.float64], weight: Tensor | None = None, exposed: bool = False) -> tuple[str, ...]:
-    """What "auto" stands for: names of families by the support of the targets.
+def is_by_support(value: object) -> bool:
+    """Whether families are chosen by the support of the targets."""
+    return isinstance(value, BySupport) or (isinstance(value, str) and value == "auto")
+
+
+def _lists(value: object) -> BySupport:
+    return value if isinstance(value, BySupport) else AUTO_FAMILIES
+
+
+def suitable(
+    y: NDArray[np.float64], weight: Tensor | None = None, exposed: bool = False, lists: BySupport = AUTO_FAMILIES
+) -> tuple[str, ...]:
+    """Names of families by the support of the targets.
 
     Those are left out that have no exposure where there is one, and that cannot follow the targets,
     `Family.beyond_bounds`.
@@ -82,6 +113,8 @@ def suitable(y: NDArray[np.float64], weight: Tensor | None = None, exposed: bool
     weight : Tensor, (n,), optional
     exposed : bool
         Whether there are exposures.
+    lists : BySupport
+        What there is for each kind of targets.
 
     Raises
     ------
@@ -91,7 +124,7 @@ def suitable(y: NDArray[np.float64], weight: Tensor | None = None, exposed: bool
     targets = torch.tensor(y)
     if weight is not None:
         targets, weight = targets[weight > 0], weight[weight > 0]
-    names = _by_support(targets.numpy().reshape(-1), exposed)
+    names: tuple[str, ...] = getattr(lists, _kind(targets.numpy().reshape(-1), exposed))
     if exposed:
         names = tuple(name for name in names if _has_exposure(name))
         if not names:
@@ -104,22 +137,23 @@ def suitable(y: NDArray[np.float64], weight: Tensor | None = None, exposed: bool
     return tuple(following) or names
 
 
-def _by_support(y: NDArray[np.float64], exposed: bool) -> tuple[str, ...]:
+def _kind(y: NDArray[np.float64], exposed: bool) -> str:
+    """The field of `BySupport` that targets belong to."""
     low, high = (y.min(), y.max()) if len(y) else (-1.0, 1.0)
     if low < 0:
-        return _REAL
+        return "real"
     is_whole = bool((y == np.floor(y)).all())
     if is_whole and high <= 1 and not exposed:
-        return ("bernoulli",)
+        return "binary"
     if is_whole and (exposed or _are_counts(y)):
-        return (*_COUNTS, "zero-inflated-poisson") if low == 0 else _COUNTS
+        return "counts_with_zeros" if low == 0 else "counts"
     if low == 0:
-        return _REAL if high <= 1 and (y == 1).any() else _TOTALS
+        return "real" if high <= 1 and (y == 1).any() else "totals"
     if exposed:
-        return _TOTALS
+        return "totals"
     if high < 1:
-        return _SHARES
-    return _REAL if high < _DECADE * low else _POSITIVE
+        return "shares"
+    return "real" if high < _DECADE * low else "positive"
 
 
 def _are_counts(y: NDArray[np.float64]) -> bool:
@@ -160,6 +194,30 @@ def mixup_label(mixup: str | Mixup) -> str:
     nearest = min(differing, key=lambda name: (len(differing[name]), len(name)))
     changes = ", ".join(f"{name}={value!r}" for name, value in differing[nearest].items())
     return f"{nearest}({changes})" if changes else nearest
+
+
+def network_label(network: Any) -> str:
+    """What a network is called: a specification by its name and what is not as usual in it.
+
+    Examples
+    --------
+    >>> from probmix.networks import MLP, Periodic
+    >>> network_label(MLP(embedding=Periodic()))
+    'MLP(embedding=Periodic())'
+    """
+    return _told_in_short(network) if is_dataclass(network) else type(network).__name__
+
+
+def _told_in_short(value: Any) -> str:
+    if isinstance(value, tuple):
+        parts = [_told_in_short(one) for one in value]
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+    if not is_dataclass(value):
+        return repr(value)
+    changes = [
+        f"{one.name}={_told_in_short(own)}" for one in fields(value) if (own := getattr(value, one.name)) != one.default
+    ]
+    return f"{type(value).__name__}({', '.join(changes)})"
 
 
 def _changes(base: Mixup, mixup: Mixup) -> dict[str, Any]:

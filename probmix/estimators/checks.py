@@ -31,6 +31,14 @@ def check_automatic(name: str, value: object) -> None:
     check_integer(name, value, 1)
 
 
+def check_time_limit(limit: object) -> float | None:
+    """Seconds that a fit may take, or None; raises unless they are positive."""
+    if limit is None:
+        return None
+    check_real("time_limit", limit, 0.0, open_low=True)
+    return float(limit)  # type: ignore[arg-type]
+
+
 def check_layer_sizes(sizes: object) -> tuple[int, ...]:
     """The hidden layer sizes as a tuple."""
     return check_sizes("hidden_layer_sizes", sizes)
@@ -93,7 +101,7 @@ def warn_beyond_bounds(family: Family, y: Tensor, weight: Tensor | None) -> None
         warnings.warn(
             f"the family {family.name!r} cannot follow the targets: they have {found}. Another family may.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 

@@ -73,7 +73,9 @@ def _estimator(
             for number, own in enumerate(header["candidates"])
         ]
         stack = _CLASSES[header["class"]](**{"network": network} | params)
-        stack._take_over_stack(candidates, pd.DataFrame(header["stack"]))
+        stack._take_over_stack(
+            candidates, *(pd.DataFrame(header.get(name, header["stack"])) for name in ("stack", "search"))
+        )
         return stack
     spec = spec_of(header)
     fitted_with = network if spec is None else spec

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -30,8 +31,8 @@ from .out_of_fold import OutOfFold
 from .validation import LOST_SPLITTER
 
 # Those of the second format hold neither a clip of the inputs nor bounds of the head, those of the third no columns,
-# for there were none.
-_FORMAT, _BEFORE = "probmix-4", ("probmix-2", "probmix-3")
+# for there were none, and those of the fourth no preset.
+_FORMAT, _BEFORE = "probmix-5", ("probmix-2", "probmix-3", "probmix-4")
 # Of safetensors it is 100 MB, in which quotation marks count twice.
 _LARGEST_HEADER = 95_000_000
 _FITTED = (
@@ -126,7 +127,8 @@ def _contents_of_stack(estimator: Any) -> tuple[dict[str, Any], dict[str, Tensor
     header: dict[str, Any] = {
         "class": type(estimator).__name__,
         "params": _plain_params(estimator),
-        "stack": {name: column.tolist() for name, column in estimator.stack_.items()},
+        "stack": _plain_table(estimator.stack_),
+        "search": _plain_table(estimator.search_),
         "candidates": [],
     }
     tensors: dict[str, Tensor] = {}
@@ -136,6 +138,10 @@ def _contents_of_stack(estimator: Any) -> tuple[dict[str, Any], dict[str, Tensor
         # candidates may share memory, which tensors of a file do not
         tensors |= {f"candidate.{number}.{name}": tensor.clone() for name, tensor in found.items()}
     return header, tensors
+
+
+def _plain_table(table: pd.DataFrame) -> dict[str, list[Any]]:
+    return {str(name): column.tolist() for name, column in table.items()}
 
 
 def _plain_params(estimator: FittedEstimator) -> dict[str, Any]:

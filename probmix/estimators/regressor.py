@@ -41,6 +41,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     Parameters
     ----------
     family : str or Family, a list of these, or "auto", optional
+        Unset it is chosen among several that suit the targets, see Notes.
         "gaussian" for real targets, "student-t" for those with outliers; "gamma", "lognormal", "inverse-gaussian" or
         "exponential" for positive ones, "zero-adjusted-gamma", "zero-adjusted-lognormal" or "tweedie" where zeros are
         among them; "poisson" and "negative-binomial" for counts, "zero-inflated-poisson", "hurdle-poisson" and the same
@@ -52,7 +53,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         The name of a preset, such as "erm", "mixup", "manifold-mixup", "probmix", "m-probmix" or "local-probmix", or a
         `Mixup`; see `probmix.mixup.preset`. Of a list each is a candidate of a stack, with each family; "auto" stands
         for "erm" and for ProbMix with linear labels and a clean share of one half.
-    network : NetworkSpec, nn.Module or callable, optional
+    network : NetworkSpec, nn.Module or callable, or a list of specifications, optional
         A built-in network by its specification, such as ``probmix.networks.MLP((256, 128), "silu", dropout=0.1)``; None
         is that of the preset. Or a network of your own: rows (N, ...) to features (N, d); the head is put on.
         X may then have more than two dimensions. Every member starts from the weights of a module, which itself is left
@@ -60,7 +61,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         scaled inside: by column, by the last axis of (time, channels), or the first of (channels, height, width).
         Members are called as one by `torch.vmap`, or with a warning one by one where it cannot follow.
     hidden_layer_sizes : sequence of int, optional
-        Of the network of the preset, where `network` is unset; empty for a linear model. A specification has its own.
+        Of the networks of the preset, where `network` is unset; empty for a linear model. A specification has its own.
     n_members : int, optional
         Number of networks in the ensemble; each has a validation part of its own. They are trained as one.
     pool : {"linear", "log-linear"}
@@ -112,9 +113,11 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         Which columns of X are categories, as in scikit-learn's `HistGradientBoostingRegressor`. By their dtype it is
         those of text, categories and other objects, and truth values with gaps. With None, or a list of names, numbers
         or marks, all others must hold numbers, truth values or times.
-    preset : {"plain"}
-        What unset parameters stand for. "plain" is one network as in the papers: a perceptron of two layers without
-        embeddings for "gaussian" with "probmix", a constant learning rate of 0.005, and a fifth of the rows that judge.
+    preset : {"default", "fast", "best", "plain"}
+        What unset parameters stand for; see Notes.
+    time_limit : float, optional
+        Seconds that a fit may take, about: there are fewer epochs, and fewer candidates, where all would take longer.
+        Results then depend on the speed of the machine.
 
     Attributes
     ----------
@@ -148,10 +151,13 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         Of a stack: each a fitted estimator of its own. A stack has `seed_`, `oof_log_prob_` and what follows in common
         with them, and none of the others.
     stack_ : DataFrame
-        Of a stack: a line of each candidate, in the order of `candidates_`. Its family and mixup; its weight in the
-        prediction, zero if it is dropped; mean NLL and CRPS of the rows that judge, with the standard errors of the
-        paired differences to the best candidate, zero for the best itself; and the seconds of its training. Of more
-        than 5,000 rows the CRPS is that of as many, evenly spaced in the order of y.
+        Of a stack: a line of each candidate, in the order of `candidates_`. Its family, mixup, epochs, and network
+        where there are several; its weight in the prediction, zero if it is dropped; mean NLL and CRPS of the rows that
+        judge, with the standard errors of the paired differences to the best candidate, zero for the best itself; and
+        the seconds of its training. Of more than 5,000 rows the CRPS is that of as many, evenly spaced in the order of
+        y.
+    search_ : DataFrame
+        Of a stack: a line of all that was trained, with the loss of the rows that judge at the best epochs.
     columns_ : Columns or None
         What the fit has learned of the columns of X: levels, medians, dates; None for rows that are no table.
     n_features_in_ : int
@@ -160,6 +166,25 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
 
     Notes
     -----
+    **Presets** say what unset parameters stand for.
+
+    - "default", the best for its time, compares families that suit the targets, each with one network that has periodic
+      and piecewise linear embeddings of numbers side by side. Members are eight, on folds, or as many as there are
+      different rows or groups. The learning rate falls from 0.005 to zero. All candidates are trained for a quarter of
+      the epochs, and the best for all of them, if that pays. The epochs are those of 1,200 steps, at least 60 (20 above
+      65,536 rows) and at most 400. ProbMix with the labels of both rows is half of the loss, and rows as they are the
+      other half; families that have no pool in closed form take "erm". The families are "gaussian-mixture" of real
+      targets; "lognormal-mixture" and "gaussian-mixture" of positive ones, and the zero-adjusted form of the first with
+      that of "gamma-mixture" where zeros are among them; "beta-mixture" and "gaussian-mixture" between 0 and 1;
+      "negative-binomial" and "poisson-mixture" of counts; "bernoulli" of 0 and 1. With one `family` that is set the fit
+      is no stack: one network, for a quarter of the epochs or all of them.
+    - "fast": four members for 250 steps.
+    - "best" compares more families, wider networks, and "erm" beside ProbMix: of all candidates that are trained for a
+      sixteenth of the epochs six are for a quarter, and three to the end and stacked. It takes ten times as long; see
+      `time_limit`.
+    - "plain" is one network as in the papers: "gaussian" with "probmix", no embeddings, a learning rate of 0.005, and a
+      fifth of the rows that judges it.
+
     A **stack** is the linear pool of several candidates, all families with all mixups, which are trained and judged by
     the same rows, whatever `validation` says: each row that judges is scored by the members that it judges, pooled. The
     weights maximise the mean log density of these rows, with ``loss="crps"`` they minimise the mean CRPS; a candidate
@@ -191,8 +216,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.uniform(-1, 1, (200, 1))
     >>> y = rng.poisson(np.exp(1 + X[:, 0]))
-    >>> model = DensityRegressor("poisson", max_epochs=20, random_state=0).fit(X, y)
-    >>> model.predict_dist(X[:3]).rate.shape
+    >>> model = DensityRegressor(max_epochs=20, random_state=0).fit(X, y)
+    >>> model.predict_dist(X[:3]).mean.shape
     torch.Size([3])
     >>> model.predict_interval(X[:3], coverage=0.9).shape
     (3, 2)
@@ -226,7 +251,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         n_draws: int = 64,
         loss: str = "nll",
         categorical_features: Any = "from_dtype",
-        preset: str = "plain",
+        preset: str = "default",
+        time_limit: float | None = None,
     ) -> None:
         super().__init__(
             mixup=mixup,
@@ -248,6 +274,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
             n_draws=n_draws,
             categorical_features=categorical_features,
             preset=preset,
+            time_limit=time_limit,
         )
         self.family: Any = family
         self.loss = loss

@@ -1,7 +1,5 @@
 """Fitting a stack: every candidate on the same rows, then the weights, from what each says of rows that judge it."""
 
-import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,25 @@ from torch import Tensor
 from .._given import checked_weights
 from .._numbers import as_numpy
 from ..families import Family
-from ..training import DivergenceError, Task
-from .candidates import families_of, family_label, mixup_label, mixups_of
-from .checks import check_seed
+from ..training import Task
+from .candidates import families_of, family_label, is_by_support, is_several, mixup_label, mixups_of, network_label
+from .checks import check_seed, check_time_limit
 from .endings import warn_of_end
 from .given import Given
+from .presets import Settings
+from .search import Clock, Search, search_table, train_all, train_best
 from .stack_weighing import Candidate, weighed
 
 
-def fit_stack(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) -> tuple[list[Any], pd.DataFrame]:
-    """Fit all candidates of an estimator, and weigh them.
+def fit_stack(
+    estimator: Any, given: Given, held_out: Given, X_unlabelled: Any
+) -> tuple[list[Any], pd.DataFrame, pd.DataFrame]:
+    """Fit the candidates of an estimator, and weigh them.
 
     Parameters
     ----------
     estimator : DensityRegressor or DensityClassifier
-        Whose `family` or `mixup` names several.
+        Whose `family`, `mixup` or `network` names several, itself or by its preset.
     given, held_out, X_unlabelled
         As `fit` was given them.
 
@@ -39,27 +41,32 @@ def fit_stack(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
         Fitted; without those whose training diverged.
     table : DataFrame
         A line of each: what it is, its weight, scores by the rows that judge, and seconds.
+    runs : DataFrame
+        A line of all that was trained.
     """
+    clock = Clock(check_time_limit(estimator.time_limit))
     candidates = _prepared(estimator, given, held_out, X_unlabelled)
+    search = _search(estimator._settings, len(candidates))
     if not candidates[0].task.validates:
         raise ValueError(
             "the candidates of a stack are weighed by rows that judge them and do not train them, and there are none "
             f"with validation_fraction={estimator.validation_fraction}. Raise it, or pass `X_val` and `y_val`."
         )
     _check_one_measure(candidates)
-    fitted, is_whole = _trained(candidates)
-    table = weighed(fitted, estimator._loss)
-    for one, weight in zip(fitted, table["weight"], strict=True):
+    if search is None and not clock.is_limited:
+        runs = train_all(candidates)
+        stacked = runs.done
+    else:
+        runs, stacked = train_best(candidates, search or Search(), clock)
+    table = weighed(stacked, estimator._loss)
+    for one, weight in zip(stacked, table["weight"], strict=True):
         assert one.result is not None
         if weight > 0 or one.result.interrupted:
             warn_of_end(one.result, one.task.options, f"{one.label}: ", stacklevel=5)
-    if is_whole:
-        for one in candidates:
-            if (path := one.task.options.checkpoint) is not None:
-                path.unlink(missing_ok=True)
+    runs.forget_files()
     if estimator.verbose:
-        print(_told(table))
-    return [one.estimator for one in fitted], table
+        print(_told(table, len(candidates)))
+    return [one.estimator for one in stacked], table, search_table(runs)
 
 
 # -- before any work ---------------------------------------------------------------------------------------------------
@@ -69,20 +76,24 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
     """All candidates with their tasks, whose rows are the same."""
     params = estimator.get_params(deep=False)
     chosen = estimator._settings
-    mixups = mixups_of(chosen.mixup)
     families: list[str | Family | None] = [None]
     if "family" in params:
-        automatic = isinstance(chosen.family, str) and chosen.family == "auto"
-        y, weight = _support(estimator, given) if automatic else (None, None)
+        y, weight = _support(estimator, given) if is_by_support(chosen.family) else (None, None)
         families = [*families_of(chosen.family, y, weight, given.exposure is not None)]
     settings: list[dict[str, Any]] = [
-        {"mixup": mixup} | ({} if family is None else {"family": family}) for family in families for mixup in mixups
+        {"mixup": mixup} | network | ({} if family is None else {"family": family})
+        for family in families
+        for mixup in mixups_of(chosen.mixup_for(family))
+        for network in _networks(chosen.network)
     ]
     type(estimator)(**params | settings[0])._check_parameters()
     seed = check_seed(estimator.random_state)
     candidates: list[Candidate] = []
     errors: list[ValueError] = []
+    built: list[dict[str, Any]] = []
     for number, own in enumerate(settings):
+        if candidates and _as_built(own, candidates[0]) in built:
+            continue
         one = type(estimator)(**params | own | {"random_state": seed, "checkpoint": _checkpoint(params, number)})
         try:
             task, parts = one._prepare(given, held_out, X_unlabelled)
@@ -93,11 +104,26 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
             task, parts = _on_the_rows_of(candidates[0], task), candidates[0].parts
         task = replace(task, options=replace(task.options, keeps_checkpoint=True))
         candidates.append(Candidate(one, _label(own), task, parts))
+        built.append(_as_built(own, candidates[0]))
     if errors:
         # what none of them can do is no matter of the candidate
         alike = not candidates and len({str(error.__cause__) for error in errors}) == 1
         raise errors[0].__cause__ if alike and errors[0].__cause__ is not None else errors[0]
     return candidates
+
+
+def _as_built(own: dict[str, Any], first: Candidate) -> dict[str, Any]:
+    """What a candidate comes to for these rows: without numbers there is nothing to embed."""
+    columns = first.estimator.columns_
+    network: Any = own.get("network")
+    if columns is None or columns.layout.n_numbers or getattr(network, "embedding", None) is None:
+        return own
+    return own | {"network": replace(network, embedding=None)}
+
+
+def _networks(network: Any) -> list[dict[str, Any]]:
+    """What candidates have for a network of their own, if there are several."""
+    return [{"network": one, "hidden_layer_sizes": None} for one in network] if is_several(network) else [{}]
 
 
 def _support(estimator: Any, given: Given) -> tuple[NDArray[np.float64] | None, Tensor | None]:
@@ -118,7 +144,8 @@ def _checkpoint(params: dict[str, Any], number: int) -> Path | None:
 
 def _label(own: dict[str, Any]) -> str:
     family = f"{family_label(own['family'])!r} with " if "family" in own else ""
-    return f"candidate {family}mixup {mixup_label(own['mixup'])!r}"
+    network = f" and network {network_label(own['network'])}" if "network" in own else ""
+    return f"candidate {family}mixup {mixup_label(own['mixup'])!r}{network}"
 
 
 def _named(error: ValueError, own: dict[str, Any]) -> ValueError:
@@ -154,50 +181,21 @@ def _check_one_measure(candidates: list[Candidate]) -> None:
         )
 
 
-# -- training ----------------------------------------------------------------------------------------------------------
+def _search(settings: Settings, count: int) -> Search | None:
+    """How candidates are trained: what the preset lists is searched, and what the user lists is all trained."""
+    lists = [name for name in ("family", "mixup", "network") if is_several(getattr(settings, name))]
+    if settings.search is None or settings.unset & set(lists):
+        return settings.search
+    if "max_epochs" not in settings.unset:
+        return None
+    return replace(settings.search, kept=(count,) * len(settings.search.kept))
 
 
-def _trained(candidates: list[Candidate]) -> tuple[list[Candidate], bool]:
-    """Those that have been fitted, all but those that diverged, and whether the turn of all has come, by Ctrl-C not."""
-    fitted: list[Candidate] = []
-    failure: DivergenceError | None = None
-    for number, one in enumerate(candidates):
-        start = time.perf_counter()
-        try:
-            network, scaler, one.result = one.estimator._train(one.task)
-        except DivergenceError as error:
-            failure = error
-            warnings.warn(f"{one.label} is left out of the stack: {error}", UserWarning, stacklevel=5)
-            continue
-        except KeyboardInterrupt:
-            if not fitted:
-                raise
-            _warn_of_rest(candidates[number:])
-            return fitted, False
-        one.estimator._take_over(one.task, one.parts, network, scaler, one.result)
-        one.seconds = time.perf_counter() - start
-        fitted.append(one)
-        if one.result.interrupted:
-            _warn_of_rest(candidates[number + 1 :])
-            return fitted, False
-    if not fitted:
-        assert failure is not None  # there is a candidate, and each is fitted or has failed
-        raise failure
-    return fitted, True
+# -- what was chosen ---------------------------------------------------------------------------------------------------
 
 
-def _warn_of_rest(rest: list[Candidate]) -> None:
-    if rest:
-        labels = ", ".join(one.label for one in rest)
-        warnings.warn(
-            f"training was interrupted, and the stack is without the candidates that had not begun: {labels}.",
-            UserWarning,
-            stacklevel=6,
-        )
-
-
-def _told(table: pd.DataFrame) -> str:
+def _told(table: pd.DataFrame, count: int) -> str:
     """What was chosen, in a line."""
     used = table[table["weight"] > 0].sort_values("weight", ascending=False)
-    parts = [f"{one.weight:.2f} {one.family} ({one.mixup})" for one in used.itertuples()]
-    return f"stack of {len(used)} of {len(table)} candidates: {', '.join(parts)}"
+    parts = [f"{one.weight:.2f} {one.family} ({one.mixup}, {one.epochs} epochs)" for one in used.itertuples()]
+    return f"stack of {len(used)} of {max(count, len(table))} candidates: {', '.join(parts)}"

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
 from ..distributions.scoring import marginal_crps
+from ..networks import NetworkSpec
 from ..stacking import crps_gram, crps_weights, stack_weights
 from ..training import Rows, Task, TrainingResult
-from .candidates import family_label, mixup_label
+from .candidates import family_label, mixup_label, network_label
 from .parts import Parts
 
 Array = NDArray[np.float64]
@@ -68,19 +69,28 @@ def weighed(fitted: list[Candidate], loss: str) -> pd.DataFrame:
     mean, error = _means(np.hstack(scores), total)
     classes = isinstance(distributions[0], Categorical)
     names = ("brier", "brier_error") if classes else ("crps", "crps_error")
-    estimators = [one.estimator for one in fitted]
-    return pd.DataFrame(
-        {
-            "family": [family_label(getattr(one, "family", one.family_.name)) for one in estimators],
-            "mixup": [mixup_label(one.mixup) for one in estimators],
-            "weight": crps_weights(gram / total.sum()) if loss == "crps" else stack_weights(log_prob, weight),
-            "nll": nll,
-            "nll_error": nll_error,
-            names[0]: mean,
-            names[1]: error,
-            "seconds": [one.seconds for one in fitted],
-        }
-    )
+    columns = {
+        "epochs": [one.task.options.max_epochs for one in fitted],
+        "weight": crps_weights(gram / total.sum()) if loss == "crps" else stack_weights(log_prob, weight),
+        "nll": nll,
+        "nll_error": nll_error,
+        names[0]: mean,
+        names[1]: error,
+        "seconds": [one.seconds for one in fitted],
+    }
+    return pd.DataFrame([described(one.estimator) for one in fitted]).join(pd.DataFrame(columns))
+
+
+def described(estimator: Any) -> dict[str, str]:
+    """What a candidate is called: its family and mixup, and its network where these differ."""
+    settings = estimator._settings
+    told = {
+        "family": family_label(getattr(estimator, "family", None) or estimator.family_.name),
+        "mixup": mixup_label(settings.mixup),
+    }
+    if isinstance(estimator.network, NetworkSpec):
+        told["network"] = network_label(estimator.network)
+    return told
 
 
 def _judged(

@@ -28,23 +28,28 @@ class StackedPredictions(OutOfFoldPredictions):
     mixup: Any
     candidates_: list[Any]
     stack_: pd.DataFrame
+    search_: pd.DataFrame
 
     @property
     def _is_stack(self) -> bool:
         """Whether a fit is to be one of several candidates."""
         settings = settings_of(self)
-        return is_several(settings.mixup) or ("family" in vars(self) and is_several(settings.family))
+        several = is_several(settings.mixup) or is_several(settings.network)
+        return several or ("family" in vars(self) and is_several(settings.family))
 
     @property
     def _is_fitted_stack(self) -> bool:
         return "candidates_" in vars(self)
 
-    def _take_over_stack(self, candidates: list[Any], table: pd.DataFrame) -> None:
-        """Become the stack of fitted candidates with the weights of a table, whose lines they are."""
-        self.candidates_, self.stack_ = candidates, StackTable(table)
+    def _take_over_stack(self, candidates: list[Any], table: pd.DataFrame, runs: pd.DataFrame) -> None:
+        """Become the stack of fitted candidates with the weights of a table, whose lines they are, of all runs."""
+        self.candidates_, self.stack_, self.search_ = candidates, StackTable(table), StackTable(runs)
         for name in _SHARED:
             if name in vars(candidates[0]):
                 setattr(self, name, getattr(candidates[0], name))
+        # what differs between them the tables say
+        told = {"family", "mixup", "network", "max_epochs"}
+        self.params_ = {name: value for name, value in candidates[-1].params_.items() if name not in told}
 
     def _used(self) -> tuple[NDArray[np.float64], list[Any]]:
         """Weights and candidates of the mixture, by the settings of the stack, such as `n_draws`, as they are now."""
@@ -67,12 +72,16 @@ class StackedPredictions(OutOfFoldPredictions):
         return _mixture(weights, [one._pooled(one._params_of(*rows)) for one in used])
 
     def _natural_params(self, X: Any, exposure: Any = None) -> Tensor:
-        if self._is_fitted_stack:
-            raise ValueError(
-                "a stack is a mixture of several densities and has no natural parameters of its own. Take those of a "
-                "candidate, `candidates_[k].predict_natural_params`, or `predict_dist`."
-            )
-        return super()._natural_params(X, exposure)
+        if not self._is_fitted_stack:
+            return super()._natural_params(X, exposure)
+        used = self._used()[1]
+        if len(used) == 1:
+            params: Tensor = used[0]._natural_params(X, exposure)
+            return params
+        raise ValueError(
+            "a stack is a mixture of several densities and has no natural parameters of its own. Take those of a "
+            "candidate, `candidates_[k].predict_natural_params`, or `predict_dist`."
+        )
 
     @property
     def oof_log_prob_(self) -> NDArray[np.float64]:

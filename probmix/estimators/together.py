@@ -69,7 +69,8 @@ def fit_together(
     >>> from probmix import DensityRegressor, fit_together
     >>> X = np.linspace(-1, 1, 60)[:, None]
     >>> folds = list(KFold(3).split(X))
-    >>> fits = fit_together(DensityRegressor(max_epochs=5), X, X[:, 0], [train for train, _ in folds], range(3))
+    >>> model = DensityRegressor("gaussian", max_epochs=5)
+    >>> fits = fit_together(model, X, X[:, 0], [train for train, _ in folds], range(3))
     >>> [fit.score(X[test], X[test, 0]).__class__.__name__ for fit, (_, test) in zip(fits, folds)]
     ['float', 'float', 'float']
     """

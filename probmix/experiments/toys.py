@@ -80,7 +80,7 @@ class ToyExperiment(Experiment):
 
     def estimator(self) -> DensityRegressor | DensityClassifier:
         """The unfitted estimator, with the network and the rate of the paper, but for its mixup and its seed."""
-        return self.model(hidden_layer_sizes=(128, 64), **schedule(self.settings, learning_rate=0.01))
+        return self.model(preset="plain", hidden_layer_sizes=(128, 64), **schedule(self.settings, learning_rate=0.01))
 
     def units(self) -> list[Unit]:
         """In the order of the tables; what is tested of a fit is one job."""

@@ -1,5 +1,6 @@
 """Networks with a member axis, and encoders to build on."""
 
+from .concatenated import Concatenated
 from .density import DensityNetwork
 from .embedding import EmbeddingKind, GaussianEmbedding
 from .input_embeddings import Periodic
@@ -16,6 +17,7 @@ __all__ = [
     "EMBEDDING",
     "MLP",
     "ColumnLayout",
+    "Concatenated",
     "DensityNetwork",
     "EmbeddingKind",
     "GaussianEmbedding",

@@ -42,7 +42,7 @@ class LoneMember(nn.Module):
     >>> from probmix import DensityRegressor
     >>> from probmix.networks.alone import LoneMember
     >>> X = torch.linspace(-1, 1, 40).unsqueeze(1)
-    >>> model = DensityRegressor(max_epochs=2, n_members=3, random_state=0).fit(X, X.squeeze(1))
+    >>> model = DensityRegressor("gaussian", max_epochs=2, n_members=3, random_state=0).fit(X, X.squeeze(1))
     >>> member = LoneMember(model.network_, 2)
     >>> bool(torch.allclose(member(member.standardize(X)), model.network_(X)[2]))
     True

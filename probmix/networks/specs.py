@@ -274,7 +274,8 @@ class SharedMLP(NetworkSpec):
     >>> from probmix import DensityRegressor
     >>> from probmix.networks import SharedMLP
     >>> X = np.linspace(-1, 1, 40)[:, None]
-    >>> model = DensityRegressor(network=SharedMLP((16,), k=4), max_epochs=2, random_state=0).fit(X, X[:, 0])
+    >>> network = SharedMLP((16,), k=4)
+    >>> model = DensityRegressor("gaussian", network=network, n_members=1, max_epochs=2, random_state=0).fit(X, X[:, 0])
     >>> model.predict_natural_params(X).shape
     torch.Size([4, 40, 2])
     """

@@ -2,7 +2,7 @@
 
 from .data import TrainingData
 from .loop import DivergenceError, train
-from .options import TrainingOptions, TrainingResult, batch_size_for, patience_for
+from .options import Epochs, TrainingOptions, TrainingResult, batch_size_for, patience_for
 from .rows import Rows, Unlabelled
 from .schedules import Constant, Cosine, CosLog4, FlatThenCosine, Schedule
 from .task import Task
@@ -12,6 +12,7 @@ __all__ = [
     "CosLog4",
     "Cosine",
     "DivergenceError",
+    "Epochs",
     "FlatThenCosine",
     "Rows",
     "Schedule",

@@ -29,6 +29,30 @@ def patience_for(rows: int, batch_size: int | None) -> int:
 
 
 @dataclass(frozen=True)
+class Epochs:
+    """A number of epochs that follows the size: as many as have so many steps, within bounds.
+
+    Attributes
+    ----------
+    steps : int
+    fewest, fewest_of_many : int
+        Up to 65,536 training rows of a member, and above.
+    most : int
+    """
+
+    steps: int
+    fewest: int
+    fewest_of_many: int
+    most: int
+
+    def of(self, rows: int, batch_size: int | None) -> int:
+        """The number for so many training rows of a member."""
+        steps = -(-rows // (batch_size or rows))
+        fewest = self.fewest if rows <= _BATCHES[-1][0] else self.fewest_of_many
+        return min(max(-(-self.steps // steps), fewest), self.most)
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
     """Settings of the optimiser and of early stopping.
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch.distributions import Distribution
 
-from ...estimators.presets import PRESETS
 from .sets import Kind, Rows
 
 # Of the training rows: they choose rounds, heads and leaves of a peer, which is then fitted again to all rows.
@@ -122,15 +121,12 @@ class Method:
         return found
 
 
-_PRESETS = (
-    Method("fast", ".ours:fit_fast", weight=0.5),
-    Method("default", ".ours:fit_default", weight=5.0),
-    Method("best", ".ours:fit_best", slow=True, weight=20.0),
-)
 METHODS = {
     method.name: method
     for method in (
-        *(one for one in _PRESETS if one.name in PRESETS or one.name == "default"),
+        Method("fast", ".ours:fit_fast", weight=0.5),
+        Method("default", ".ours:fit_default", weight=5.0),
+        Method("best", ".ours:fit_best", slow=True, weight=20.0),
         Method("plain-ensemble", ".ours:fit_plain_ensemble", weight=3.0),
         Method("ngboost", ".ngboost_peer:fit", ["ngboost"], weight=5.0),
         Method("catboost", ".catboost_peer:fit", ["catboost"]),

@@ -9,9 +9,7 @@ from torch.distributions import Distribution
 
 from ...estimators import DensityRegressor
 from ...estimators.presets import PRESETS
-from ...families import Gaussian, LogNormal, Mixture, Poisson
-from ...mixup import BetaWeights, Mixup
-from ...networks import MLP, Periodic
+from ...networks import MLP
 from ...training import Cosine
 from .methods import Fitted, Training
 from .sets import KINDS, Kind
@@ -20,11 +18,6 @@ _PLAIN: dict[Kind, list[str]] = {
     "real": ["gaussian"],
     "positive": ["gaussian", "lognormal", "gamma"],
     "count": ["poisson", "negative-binomial"],
-}
-_MIXTURES: dict[Kind, list[Any]] = {
-    "real": [Mixture(Gaussian(), 5)],
-    "positive": [Mixture(Gaussian(), 5), Mixture(LogNormal(), 5)],
-    "count": [Mixture(Poisson(), 5), "negative-binomial"],
 }
 _SHARED: dict[str, Any] = {
     "preset": "plain",
@@ -52,13 +45,9 @@ def ours(name: str, kind: Kind, seed: int, time_limit: float | None = None) -> D
     if name == "plain-ensemble":
         families: Any = _PLAIN[kind] if len(_PLAIN[kind]) > 1 else _PLAIN[kind][0]
         return DensityRegressor(families, "erm", network=MLP((128, 64)), n_members=5, **_SHARED, **fixed)
-    if name in PRESETS:
-        if name == "best" and time_limit is not None:
-            fixed["time_limit"] = time_limit
-        return DensityRegressor(preset=name, **fixed)
-    mixup = Mixup(at="output", weights=BetaWeights(0.2), label_pool="linear", clean=0.5)
-    network = MLP((128, 64), embedding=Periodic())
-    return DensityRegressor(_MIXTURES[kind], mixup, network=network, n_members=8, **_SHARED, **fixed)
+    if name == "best" and time_limit is not None:
+        fixed["time_limit"] = time_limit
+    return DensityRegressor(preset=name, **fixed)
 
 
 def settings_of(name: str, time_limit: float | None = None) -> dict[str, str]:

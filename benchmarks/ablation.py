@@ -1,0 +1,152 @@
+"""What each ingredient of the default is worth: one out, or another in, at a time, paired over many data sets.
+
+    python benchmarks/ablation.py --data DATA --out out/ablation [--sets regression,positive,count] [--cap 1000]
+        [--epochs 60] [--variants default,erm]
+
+Nothing here sees a test row of the board: of each set, of at most `cap` rows, the training rows of the board's first
+split are split again, four fifths to fit and one fifth to judge. The preset "default" is fitted as it is, but for at
+most so many epochs, and with one change at a time. Every line of ``results.csv`` is a set and a variant; lines that are
+there are not computed again. The table has for each variant the mean over sets of the difference of its NLL to that of
+the default, positive where the default is better, its standard error over sets, the median, on how many sets the
+default is better, and the mean of the relative difference of the CRPS. (Calibrated labels are for exponential families,
+and mixtures are none.)
+"""
+
+import argparse
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from common import names
+from sklearn.model_selection import train_test_split
+
+from probmix import DensityRegressor
+from probmix.experiments.leaderboard.sets import Rows, kind_of, known_sets, load_rows, split_rows
+from probmix.mixup import Mixup
+from probmix.networks import MLP, Periodic, PiecewiseLinear, SharedMLP
+from probmix.scores import crps
+
+_ONE_DENSITY = {"real": ["gaussian"], "positive": ["lognormal", "gaussian"], "count": ["negative-binomial", "poisson"]}
+_HISTOGRAM = {
+    "real": ["gaussian-mixture", "histogram"],
+    "positive": ["lognormal-mixture", "gaussian-mixture", "histogram"],
+}
+
+
+def _probmix(**changes: Any) -> dict[str, Any]:
+    return {"mixup": Mixup(**{"at": "output", "label_pool": "linear", "clean": 0.5} | changes)}
+
+
+def changes(variant: str, kind: str) -> dict[str, Any] | None:
+    """The parameters that a variant sets, for real, positive or count targets; None where it is the default."""
+    both = (MLP((128, 64), embedding=Periodic()), MLP((128, 64), embedding=PiecewiseLinear()))
+    variants: dict[str, dict[str, Any] | None] = {
+        "default": {},
+        "one member": {"n_members": 1},
+        "four members": {"n_members": 4},
+        "random parts": {"validation": "random"},
+        "no embeddings": {"network": [MLP((128, 64))]},
+        "periodic": {"network": [both[0]]},
+        "piecewise": {"network": [both[1]]},
+        "constant rate": {"learning_rate": 5e-3},
+        "one density": {"family": _ONE_DENSITY[kind]},
+        "histogram too": {"family": _HISTOGRAM[kind]} if kind in _HISTOGRAM else None,
+        "erm": {"mixup": "erm"},
+        "erm too": {"mixup": [_probmix()["mixup"], "erm"]},
+        "no clean share": _probmix(clean=0.0),
+        "M-ProbMix": _probmix(at="embedding"),
+        "shared weights": {"network": [SharedMLP(one.sizes, k=4, embedding=one.embedding) for one in both]},
+        "weight decay": {"weight_decay": 0.05},
+        "dropout": {"network": [MLP(one.sizes, dropout=0.1, embedding=one.embedding) for one in both]},
+    }
+    return variants[variant]
+
+
+VARIANTS = (
+    "default", "erm", "periodic", "piecewise", "no embeddings", "one density", "one member", "random parts",
+    "constant rate", "no clean share", "erm too", "histogram too", "M-ProbMix", "four members",
+    "weight decay", "dropout", "shared weights",
+)  # fmt: skip
+
+
+def line(variant: str, name: str, rows: Rows, epochs: int, seed: int) -> dict[str, Any] | None:
+    """Scores of a variant on a set."""
+    own = changes(variant, kind_of(name))
+    if own is None:
+        return None
+    training, _ = split_rows(name, rows, 0)
+    fitted, judging = train_test_split(np.arange(len(training.y)), test_size=0.2, random_state=1000 + seed)
+    fit, judge = training.take(fitted), training.take(judging)
+    start = time.process_time()
+    with warnings.catch_warnings():
+        # of members that learned nothing, and of rows far out
+        warnings.simplefilter("ignore")
+        model = DensityRegressor(**own, max_epochs=epochs, random_state=seed, device="cpu")
+        model.fit(fit.X, fit.y, exposure=fit.exposure)
+        nll = -model.log_prob(judge.X, judge.y, exposure=judge.exposure)
+        distribution = model.predict_dist(judge.X, exposure=judge.exposure)
+        scores = crps(distribution, judge.y).numpy()
+    return {
+        "nll": nll.mean(),
+        "crps": scores.mean(),
+        "worst_nll": nll.max(),
+        "seconds": time.process_time() - start,
+    }
+
+
+def table_of(done: pd.DataFrame) -> pd.DataFrame:
+    """A line for each variant."""
+    by_set = done.pivot_table(index=["set", "seed"], columns="variant", values=["nll", "crps"])
+    rows = []
+    for variant in [one for one in VARIANTS if one in set(done["variant"]) and one != "default"]:
+        difference = (by_set["nll"][variant] - by_set["nll"]["default"]).dropna()
+        relative = (by_set["crps"][variant] / by_set["crps"]["default"] - 1).dropna()
+        rows.append(
+            {
+                "variant": variant,
+                "sets": len(difference),
+                "nll": difference.mean(),
+                "se": difference.sem(),
+                "median": difference.median(),
+                "default better": int((difference > 0).sum()),
+                "crps, %": 100 * relative.mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("PROBMIX_DATA"))
+    parser.add_argument("--out", type=Path, default=Path("out/ablation"))
+    parser.add_argument("--sets", type=names, default=["regression", "positive", "count"])
+    parser.add_argument("--variants", type=names, default=list(VARIANTS))
+    parser.add_argument("--cap", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--seeds", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "results.csv"
+    done = pd.read_csv(path).to_dict("records") if path.exists() else []
+    known = [one for one in known_sets(options.data) if one in options.sets or one.split("/")[0] in options.sets]
+    for seed in range(options.seeds):
+        for variant in options.variants:
+            for name in known:
+                settings = {"set": name, "variant": variant, "seed": seed, "cap": options.cap, "epochs": options.epochs}
+                if any(settings.items() <= one.items() for one in done):
+                    continue
+                scores = line(variant, name, load_rows(name, options.cap, options.data), options.epochs, seed)
+                if scores is not None:
+                    done.append(settings | scores)
+                    pd.DataFrame(done).to_csv(path, index=False)
+    print(table_of(pd.DataFrame(done)).round(4).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

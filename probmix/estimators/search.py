@@ -1,0 +1,279 @@
+"""Training the candidates of a stack: all of them, or by successive halving, within a time if there is one."""
+
+import copy
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..training import DivergenceError, Task
+from .stack_weighing import Candidate, described
+
+# By how much a round must lower the loss for another one: in nats, or as a share of the CRPS.
+_WORTH = 0.005
+
+
+@dataclass(frozen=True)
+class Search:
+    """Successive halving: all candidates are trained for a share of the epochs, the best of them for a larger one.
+
+    A run of few epochs is a whole one, at whose end the learning rate has come down, and not the beginning of a longer
+    one: some tables are learned in few steps, and what comes after is noise. So the search ends when more epochs have
+    made the best candidate hardly better, by less than 0.005 nats or half a percent of the CRPS; and the runs of the
+    round with the best of all are stacked. Short runs beside long ones are not: a member by itself, by which weights
+    are told, looks better after a short run, and the pool of all is better after a long one.
+
+    Attributes
+    ----------
+    shares : tuple of float
+        Of the epochs, in each round.
+    kept : tuple of int
+        How many candidates there are in each round after the first.
+
+    References
+    ----------
+    Jamieson & Talwalkar (2016), Non-stochastic Best Arm Identification and Hyperparameter Optimization, AISTATS.
+    """
+
+    shares: tuple[float, ...] = (1.0,)
+    kept: tuple[int, ...] = ()
+
+    def rounds(self, n_candidates: int, max_epochs: int) -> list[tuple[int, int]]:
+        """Epochs and the number of candidates of each round; of rounds with equal epochs there is one."""
+        rounds: dict[int, int] = {}
+        for share, size in zip(self.shares, (n_candidates, *self.kept), strict=True):
+            rounds.setdefault(max(1, round(share * max_epochs)), min(size, n_candidates))
+        return list(rounds.items())
+
+
+class Clock:
+    """How many epochs there is time for.
+
+    Parameters
+    ----------
+    limit : float or None
+        Seconds, from when the clock is made.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self._end = None if limit is None else time.perf_counter() + limit
+        self._paces: dict[int, float] = {}
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit."""
+        return self._end is not None
+
+    def note(self, number: int, epochs: int, seconds: float) -> None:
+        """What epochs of a candidate took."""
+        self._paces[number] = seconds / max(1, epochs)
+
+    def epochs(self, number: int, planned: int, share: float = 1.0) -> int:
+        """How many of the planned epochs of a candidate there is time for, in its share of what is left."""
+        if self._end is None or not self._paces:
+            return planned
+        pace = self._paces.get(number, sum(self._paces.values()) / len(self._paces))
+        return max(0, min(planned, int(share * (self._end - time.perf_counter()) / max(pace, 1e-9))))
+
+
+class Runs:
+    """Candidates that are trained one after the other.
+
+    Attributes
+    ----------
+    done : list of Candidate
+        In the order in which they were trained, without those that diverged.
+    whole : bool
+        Whether all had their turn; by Ctrl-C not.
+    """
+
+    def __init__(self) -> None:
+        self.done: list[Candidate] = []
+        self.whole = True
+        self._failure: DivergenceError | None = None
+
+    def train(self, one: Candidate, rest: Sequence[Candidate] = ()) -> bool:
+        """Train a candidate; gives whether there is a run of it. Those that follow are named if it ends the training.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user ended the training before there was anything.
+        """
+        start = time.perf_counter()
+        try:
+            network, scaler, one.result = one.estimator._train(one.task)
+        except DivergenceError as error:
+            self._failure = error
+            warnings.warn(f"{one.label} is left out of the stack: {error}", UserWarning, stacklevel=6)
+            return False
+        except KeyboardInterrupt:
+            if not self.done:
+                raise
+            self._end([one, *rest])
+            return False
+        one.estimator._take_over(one.task, one.parts, network, scaler, one.result)
+        one.seconds = time.perf_counter() - start
+        self.done.append(one)
+        if one.result.interrupted:
+            self._end(rest)
+        return True
+
+    def forget_files(self) -> None:
+        """Remove what was kept of the runs, unless they are to go on."""
+        if self.whole:
+            for one in self.done:
+                if (path := one.task.options.checkpoint) is not None:
+                    path.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Raise what went wrong if there is no run."""
+        if not self.done:
+            assert self._failure is not None  # there is a candidate, and each is fitted or has failed
+            raise self._failure
+
+    def _end(self, rest: Sequence[Candidate]) -> None:
+        self.whole = False
+        if rest:
+            labels = ", ".join(one.label for one in rest)
+            warnings.warn(
+                f"training was interrupted, and the stack is without the candidates that had not begun: {labels}.",
+                UserWarning,
+                stacklevel=7,
+            )
+
+
+def train_all(candidates: Sequence[Candidate]) -> Runs:
+    """Train every candidate for all of its epochs.
+
+    Raises
+    ------
+    DivergenceError
+        If all of them diverged.
+    """
+    runs = Runs()
+    for number, one in enumerate(candidates):
+        runs.train(one, candidates[number + 1 :])
+        if not runs.whole:
+            break
+    runs.check()
+    return runs
+
+
+def train_best(candidates: Sequence[Candidate], search: Search, clock: Clock) -> tuple[Runs, list[Candidate]]:
+    """Train candidates by a search, each once in every round that it is in.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        On the same rows. They are left as they are.
+    search : Search
+    clock : Clock
+
+    Returns
+    -------
+    runs : Runs
+        Of all rounds.
+    stacked : list of Candidate
+        The runs of the round with the best of all.
+
+    Raises
+    ------
+    DivergenceError
+        If all diverged in the first round.
+    """
+    if clock.is_limited:
+        measure_pace(candidates[0].estimator, candidates[0].task, clock)
+    runs, files, before = Runs(), count(), np.inf
+    stacked: list[Candidate] = []
+    rounds = _affordable(len(candidates), candidates[0].task.options.max_epochs, search, clock)
+    field = list(range(rounds[0][1]))
+    for stage, (epochs, size) in enumerate(rounds):
+        ahead = sum(most * min(others, len(field)) for most, others in rounds[stage:])
+        scores: dict[int, float] = {}
+        begun = len(runs.done)
+        for place, number in enumerate(field[:size]):
+            affordable = clock.epochs(number, epochs, epochs / (ahead - place * epochs))
+            if not affordable and runs.done:
+                continue
+            run = _run(candidates[number], max(1, affordable), next(files))
+            if runs.train(run):
+                clock.note(number, run.task.options.max_epochs, run.seconds)
+                scores[number] = loss_of(run)
+            if not runs.whole:
+                break
+        if not scores:
+            break
+        field = sorted(scores, key=lambda number: scores[number])
+        if (best := scores[field[0]]) < before or not stacked:
+            stacked = runs.done[begun:]
+        if not runs.whole or not _is_better(best, before, candidates[0]):
+            break
+        before = best
+    runs.check()
+    return runs, stacked
+
+
+def _affordable(n_candidates: int, max_epochs: int, search: Search, clock: Clock) -> list[tuple[int, int]]:
+    """The rounds with as many candidates as there is time for, in at least half of the epochs that they should have."""
+    for size in range(n_candidates, 1, -1):
+        rounds = search.rounds(size, max_epochs)
+        work = sum(epochs * others for epochs, others in rounds)
+        if clock.epochs(0, work) >= work / 2:
+            return rounds
+    return search.rounds(1, max_epochs)
+
+
+def search_table(runs: Runs) -> pd.DataFrame:
+    """A line of each run: what it is, its epochs, the loss of rows that judge it at its best epochs, and seconds."""
+    lines = [
+        {
+            **described(run.estimator),
+            "epochs": run.task.options.max_epochs,
+            "loss": loss_of(run),
+            "seconds": run.seconds,
+        }
+        for run in runs.done
+    ]
+    return pd.DataFrame(lines)
+
+
+def measure_pace(estimator: Any, task: Task, clock: Clock) -> None:
+    """Note what an epoch takes, from runs of one and of three that are then forgotten."""
+    seconds = []
+    for epochs in (1, 3):
+        start = time.perf_counter()
+        options = replace(task.options, max_epochs=epochs, checkpoint=None, verbose=False)
+        estimator._train(replace(task, options=options))
+        seconds.append(time.perf_counter() - start)
+    # their difference, since the first has the start of a run in it as well
+    clock.note(-1, 2, max(seconds[1] - seconds[0], seconds[1] / 10))
+
+
+def _run(one: Candidate, epochs: int, number: int) -> Candidate:
+    """A candidate that is trained for so many epochs, with a file of its own if there is one."""
+    estimator, options = copy.copy(one.estimator), replace(one.task.options, max_epochs=epochs)
+    estimator.max_epochs = epochs
+    if options.checkpoint is not None:
+        file = options.checkpoint.with_name(f"{options.checkpoint.name}.{number}")
+        options = replace(options, checkpoint=file, keeps_checkpoint=True)
+    return Candidate(estimator, one.label, replace(one.task, options=options), one.parts)
+
+
+def _is_better(loss: float, before: float, one: Candidate) -> bool:
+    """Whether more epochs made a difference that is worth still more of them."""
+    # log scores have no zero, and their differences no unit
+    scale = 1.0 if one.estimator._loss == "nll" else before
+    return loss < before - _WORTH * scale
+
+
+def loss_of(run: Candidate) -> float:
+    """Mean loss of the rows that judge, each member at its best epoch."""
+    assert run.result is not None
+    curve = run.result.validation_curve
+    return float(np.min(curve, axis=0, initial=np.inf, where=np.isfinite(curve)).mean())

@@ -1,0 +1,350 @@
+"""Presets: what unset parameters become, and the search that they train by."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import probmix
+from probmix import DensityClassifier, DensityRegressor
+from probmix.estimators.presets import PRESETS, settings_of
+from probmix.estimators.search import Clock, Search
+from probmix.mixup import Mixup
+from probmix.networks import MLP, Concatenated, Periodic, PiecewiseLinear
+from probmix.training import Cosine, Epochs
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-1, 1, (48, 2))
+REAL = X[:, 0] + 0.1 * RNG.normal(size=48)
+POSITIVE = np.exp(3 * REAL)
+COUNTS = RNG.poisson(np.exp(1 + X[:, 0])).astype(float)
+SMALL = {"hidden_layer_sizes": (8,), "random_state": 0}
+
+
+def equal(first, second):
+    np.testing.assert_array_equal(first.predict(X), second.predict(X))
+    np.testing.assert_array_equal(first.log_prob(X, REAL), second.log_prob(X, REAL))
+
+
+# -- what unset parameters become --------------------------------------------------------------------------------------
+
+
+def test_parameters_that_are_set_stay_and_others_follow_the_preset():
+    model = DensityRegressor("gaussian", n_members=3, max_epochs=2, **SMALL).fit(X, REAL)
+    assert model.params_["validation"] == "folds"
+    assert model.params_["learning_rate"] == Cosine(5e-3)
+    assert model.params_["network"] == MLP((8,), embedding=Concatenated((Periodic(), PiecewiseLinear())))
+    assert model.params_["mixup"] == Mixup(at="output", label_pool="linear", clean=0.5)
+    assert not {"family", "n_members", "max_epochs"} & model.params_.keys()
+    assert (model.n_members_, len(model.validation_curve_)) == (3, 2)
+    assert model.get_params()["validation"] is None
+    with_names = DensityRegressor(
+        "gaussian", model.params_["mixup"], model.params_["network"], n_members=3, max_epochs=2, random_state=0,
+        learning_rate=model.params_["learning_rate"], weight_decay=model.params_["weight_decay"], validation="folds",
+    ).fit(X, REAL)  # fmt: skip
+    equal(model, with_names)
+
+
+def test_the_plain_preset_is_one_network():
+    model = DensityRegressor(preset="plain", max_epochs=2, **SMALL).fit(X, REAL)
+    assert (model.family_.name, model.n_members_) == ("gaussian", 1)
+    assert (model.params_["mixup"], model.params_["learning_rate"], model.params_["patience"]) == ("probmix", 5e-3, 30)
+    assert model.params_["network"] == MLP((8,))
+
+
+@pytest.mark.parametrize("preset", ["fastest", None, 3])
+def test_unknown_presets_are_refused(preset):
+    with pytest.raises(ValueError, match="preset"):
+        DensityRegressor(preset=preset).fit(X, REAL)
+
+
+@pytest.mark.parametrize(
+    ("y", "family"),
+    [
+        (REAL, "gaussian-mixture"),
+        (COUNTS, "negative-binomial"),
+        ((REAL > 0).astype(float), "bernoulli"),
+        (1 / (1 + np.exp(-REAL)), "beta-mixture"),
+        (np.maximum(0, REAL) * 5, "zero-adjusted-lognormal-mixture"),
+    ],
+    ids=["real", "counts", "binary", "shares", "totals"],
+)
+def test_the_default_chooses_among_families_that_suit_the_targets(y, family):
+    model = DensityRegressor(max_epochs=2, **SMALL).fit(X, y)
+    assert family in set(model.search_["family"])
+    assert np.isfinite(model.log_prob(X, y)).all()
+    assert model.params_["n_members"] == 8
+    assert model.oof_log_prob_.shape == (48,)
+
+
+def test_mixups_of_a_preset_are_for_families_with_a_pool_in_closed_form():
+    assert settings_of(DensityRegressor("negative-binomial")).mixup == "erm"
+    assert settings_of(DensityRegressor("negative-binomial", "probmix")).mixup == "probmix"
+    assert settings_of(DensityRegressor("gamma")).mixup == PRESETS["default"].mixup
+
+
+def test_there_are_no_more_folds_than_different_rows_or_groups():
+    few = DensityRegressor("gaussian", max_epochs=1, **SMALL).fit(X[:5], REAL[:5])
+    assert (few.n_members_, few.params_["n_members"]) == (5, 5)
+    doubled = DensityRegressor("gaussian", max_epochs=1, **SMALL).fit(np.repeat(X[:5], 4, 0), np.repeat(REAL[:5], 4))
+    assert doubled.n_members_ == 5
+    weighted = DensityRegressor("gaussian", max_epochs=1, **SMALL).fit(X, REAL, sample_weight=np.arange(48) < 3)
+    assert weighted.n_members_ == 3
+    grouped = DensityRegressor("gaussian", max_epochs=1, **SMALL).fit(X, REAL, groups=np.arange(48) % 4)
+    assert grouped.n_members_ == 4
+    with pytest.raises(ValueError, match="'folds', one for each of 6 members; got 5 different"):
+        DensityRegressor("gaussian", n_members=6, max_epochs=1, **SMALL).fit(X[:5], REAL[:5])
+
+
+def test_one_member_is_judged_by_rows_drawn_at_random():
+    model = DensityRegressor("gaussian", n_members=1, max_epochs=2, **SMALL).fit(X, REAL)
+    assert model.params_["validation"] == "random"
+    assert model.n_members_ == 1
+
+
+def test_rows_held_out_judge_whatever_the_preset_says():
+    model = DensityRegressor("gaussian", max_epochs=2, **SMALL).fit(X[:40], REAL[:40], X_val=X[40:], y_val=REAL[40:])
+    assert model.n_members_ == 8
+    assert not hasattr(model, "oof_log_prob_")
+    with pytest.raises(ValueError, match="validation='folds'"):
+        DensityRegressor("gaussian", validation="folds").fit(X[:40], REAL[:40], X_val=X[40:], y_val=REAL[40:])
+
+
+def test_a_splitter_in_place_of_folds():
+    model = DensityRegressor("gaussian", max_epochs=2, validation=KFold(4), **SMALL).fit(X, REAL)
+    assert model.n_members_ == 8
+    assert np.isfinite(model.oof_log_prob_).all()
+
+
+def test_epochs_follow_the_size():
+    rule = Epochs(steps=3000, fewest=60, fewest_of_many=20, most=400)
+    sizes = ((270, 64), (900, 64), (8_750, 256), (60_000, 512), (875_000, 1024))
+    assert [rule.of(*size) for size in sizes] == [400, 200, 86, 60, 20]
+    assert rule.of(900, None) == 400
+
+
+# -- the search --------------------------------------------------------------------------------------------------------
+
+
+def test_rounds_of_a_search():
+    search = Search(shares=(1 / 16, 1 / 4, 1), kept=(2, 1))
+    assert search.rounds(5, 160) == [(10, 5), (40, 2), (160, 1)]
+    assert search.rounds(1, 160) == [(10, 1), (40, 1), (160, 1)]
+    # with few epochs rounds are alike
+    assert search.rounds(5, 4) == [(1, 5), (4, 1)]
+    assert search.rounds(5, 1) == [(1, 5)]
+    assert Search().rounds(3, 7) == [(7, 3)]
+
+
+def test_a_search_goes_on_with_the_best_and_stacks_its_best_round():
+    model = DensityRegressor(max_epochs=32, **SMALL).fit(X, POSITIVE)
+    runs = model.search_
+    # two families, and then the better one
+    assert list(runs["epochs"]) == [8, 8, 32]
+    assert runs["family"][2] == runs["family"][runs["loss"][:2].idxmin()]
+    assert set(model.stack_["epochs"]) == {runs["epochs"][runs["loss"].idxmin()]}
+    assert model.stack_["weight"].sum() == pytest.approx(1)
+    # a run is a fit of its own, with so many epochs
+    for run in model.candidates_:
+        alone = clone(run).fit(X, POSITIVE)
+        np.testing.assert_array_equal(alone.predict(X), run.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("losses", "trained", "stacked"),
+    [
+        ({4: 1.0, 16: 0.998, 64: 0.5}, {4, 16}, 16),  # hardly better
+        ({4: 1.0, 16: 1.1, 64: 0.5}, {4, 16}, 4),
+        ({4: 1.0, 16: 0.9, 64: 0.8}, {4, 16, 64}, 64),
+        ({4: 1.0, 16: 0.9, 64: 0.95}, {4, 16, 64}, 16),
+    ],
+)
+def test_a_search_ends_when_more_epochs_make_no_difference(losses, trained, stacked, monkeypatch):
+    rounds = Search(shares=(1 / 16, 1 / 4, 1), kept=(1, 1))
+    monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], search=rounds, n_members=2))
+    monkeypatch.setattr("probmix.estimators.search.loss_of", lambda run: losses[run.task.options.max_epochs])
+    model = DensityRegressor(max_epochs=64, **SMALL).fit(X, REAL)
+    assert set(model.search_["epochs"]) == trained
+    assert set(model.stack_["epochs"]) == {stacked}
+
+
+def test_one_family_takes_the_best_run():
+    model = DensityRegressor("gaussian", preset="default", hidden_layer_sizes=(8,), random_state=0).fit(X, REAL)
+    epochs = model.params_["max_epochs"]
+    assert epochs in (100, 400)
+    alone = DensityRegressor("gaussian", max_epochs=epochs, **SMALL).fit(X, REAL)
+    equal(model, alone)
+    assert model.network_.n_members == 8
+    assert model.predict_natural_params(X).shape == (8, 48, 2)
+
+
+def test_the_same_seed_gives_the_same_result():
+    first, second = (DensityRegressor(max_epochs=8, **SMALL).fit(X, POSITIVE) for _ in range(2))
+    np.testing.assert_array_equal(first.log_prob(X, POSITIVE), second.log_prob(X, POSITIVE))
+    assert list(first.search_["loss"]) == list(second.search_["loss"])
+
+
+def test_the_line_of_what_was_chosen(capsys):
+    DensityRegressor(max_epochs=4, verbose=True, **SMALL).fit(X, POSITIVE)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("stack of ")
+    assert "epochs)" in line
+
+
+def test_best_searches_families_mixups_and_networks():
+    model = DensityRegressor(preset="best", max_epochs=2, n_members=2, random_state=0).fit(X, REAL)
+    first = model.search_[model.search_["epochs"] == 1]
+    lists = PRESETS["best"]
+    assert set(first["family"]) == set(lists.family.real)
+    assert first["network"].nunique() == len(lists.network)
+    assert first["mixup"].nunique() == len(lists.mixup)
+    assert (model.search_["epochs"] == 2).sum() == 3
+    assert np.isfinite(model.log_prob(X, REAL)).all()
+
+
+def test_without_numbers_embeddings_are_no_candidates():
+    frame = pd.DataFrame({"make": np.where(X[:, 0] > 0, "saab", "volvo"), "kind": np.where(X[:, 1] > 0, "a", "b")})
+    model = DensityRegressor(preset="best", max_epochs=1, n_members=2, random_state=0).fit(frame, REAL)
+    # two sizes, each without an embedding
+    assert len(model.search_) == len(model.search_["family"].unique()) * 2 * len(PRESETS["best"].mixup) - 2
+
+
+def test_networks_can_be_listed():
+    model = DensityRegressor(
+        "gaussian", "erm", network=[MLP((8,)), MLP((4, 4))], n_members=2, max_epochs=3, random_state=0
+    ).fit(X, REAL)
+    assert list(model.stack_["network"]) == ["MLP(sizes=(8,))", "MLP(sizes=(4, 4))"]
+    assert [one.network_.spec for one in model.candidates_] == [MLP((8,)), MLP((4, 4))]
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_divides_the_time_that_is_left(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("probmix.estimators.search.time.perf_counter", lambda: now[0])
+    clock = Clock(20.0)
+    assert clock.epochs(0, 50) == 50  # nothing is known
+    clock.note(0, 10, 5.0)
+    assert [clock.epochs(0, 50), clock.epochs(0, 30), clock.epochs(0, 50, share=0.5)] == [40, 30, 20]
+    clock.note(1, 10, 10.0)
+    # of a candidate that was not trained the pace is the mean
+    assert [clock.epochs(1, 50), clock.epochs(2, 50)] == [20, 26]
+    now[0] = 125.0
+    assert clock.epochs(0, 50) == 0
+    assert Clock(None).epochs(0, 50) == 50
+
+
+@pytest.mark.parametrize("family", [None, "gaussian", ["gaussian", "student-t"]])
+def test_with_little_time_there_are_few_epochs(family):
+    model = DensityRegressor(family, time_limit=0.01, **SMALL).fit(X, REAL)
+    if family == "gaussian":
+        assert model.params_["max_epochs"] == 1
+    else:
+        assert set(model.search_["epochs"]) == {1}
+        assert len(model.search_) == 1
+    assert np.isfinite(model.log_prob(X, REAL)).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"time_limit": 0}, "`time_limit` must be"),
+        ({"time_limit": "1h"}, "`time_limit` must be"),
+        ({"time_limit": 5, "checkpoint": "a"}, "which with a `time_limit` is another in every fit. Leave out either."),
+    ],
+)
+def test_times_that_are_refused(changes, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        DensityRegressor("gaussian", **changes, **SMALL).fit(X, REAL)
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("family", "n_runs"), [(None, 3), ("gaussian", 2)])
+def test_a_search_that_was_killed_goes_on(family, n_runs, tmp_path, monkeypatch):
+    def model():
+        return DensityRegressor(family, max_epochs=None, checkpoint=tmp_path / "run", **SMALL)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(PRESETS, "default", small_default())
+        whole = DensityRegressor(family, **SMALL).fit(X, POSITIVE)
+        trained = DensityRegressor._train
+        calls = []
+
+        def train(self, task):
+            calls.append(task.options.max_epochs)
+            if len(calls) == n_runs:
+                raise RuntimeError("killed")
+            return trained(self, task)
+
+        with patch.context() as killed:
+            killed.setattr(DensityRegressor, "_train", train)
+            with pytest.raises(RuntimeError, match="killed"):
+                model().fit(X, POSITIVE)
+        assert len(list(tmp_path.iterdir())) == n_runs - 1
+        again = model().fit(X, POSITIVE)
+        assert not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(again.predict(X), whole.predict(X))
+
+
+def small_default():
+    default = PRESETS["default"]
+    return replace(default, max_epochs=Epochs(steps=64, fewest=1, fewest_of_many=1, most=64), n_members=2)
+
+
+@pytest.mark.parametrize("family", [None, "gaussian"])
+def test_saved_models_predict_the_same(family, tmp_path):
+    model = DensityRegressor(family, max_epochs=4, **SMALL).fit(X, POSITIVE)
+    model.save(tmp_path / "model")
+    again = probmix.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.log_prob(X, POSITIVE), model.log_prob(X, POSITIVE))
+    assert again.get_params() == model.get_params()
+    assert again.params_ == model.params_
+    if family is None:
+        assert again.search_.equals(model.search_)
+
+
+def test_a_stack_of_which_one_is_used_has_its_natural_parameters():
+    model = DensityRegressor(preset="fast", max_epochs=1, **SMALL).fit(X, REAL)
+    assert list(model.stack_["weight"]) == [1.0]
+    np.testing.assert_array_equal(model.predict_natural_params(X), model.candidates_[0].predict_natural_params(X))
+
+
+def test_classifiers_have_presets():
+    classes = (REAL > 0).astype(int)
+    model = DensityClassifier(max_epochs=3, **SMALL).fit(X, classes)
+    assert model.params_["network"] == MLP((8,), embedding=Concatenated((Periodic(), PiecewiseLinear())))
+    assert (model.n_members_, model.params_["validation"]) == (8, "folds")
+    best = DensityClassifier(preset="best", max_epochs=2, n_members=2, random_state=0).fit(X, classes)
+    assert set(best.search_["mixup"]) == set(best.search_["mixup"][:6])
+    assert best.predict_proba(X).shape == (48, 2)
+
+
+def test_no_rows_judge_without_a_validation_fraction():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model = DensityRegressor(
+            "gaussian", validation="random", validation_fraction=0, max_epochs=2, n_members=2, **SMALL
+        ).fit(X, REAL)
+    assert model.validation_curve_.shape[1] == 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@parametrize_with_checks(
+    [
+        DensityRegressor(preset="fast", max_epochs=3, hidden_layer_sizes=(8,), random_state=0),
+        DensityClassifier(max_epochs=30, hidden_layer_sizes=(8,), n_members=2, learning_rate=0.05, random_state=0),
+    ]
+)
+def test_scikit_learns_contract(estimator, check):
+    check(estimator)
