@@ -171,9 +171,17 @@ def test_a_search_ends_when_more_epochs_make_no_difference(losses, trained, stac
     rounds = Search(shares=(1 / 16, 1 / 4, 1), kept=(1, 1))
     monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], search=rounds, n_members=2))
     monkeypatch.setattr("probmix.estimators.search.loss_of", lambda run: losses[run.task.options.max_epochs])
+    monkeypatch.setattr("probmix.estimators.search.was_best_early", lambda run: False)
     model = DensityRegressor(max_epochs=64, **SMALL).fit(X, REAL)
     assert set(model.search_["epochs"]) == trained
     assert set(model.stack_["epochs"]) == {stacked}
+
+
+def test_a_search_ends_where_members_are_best_early():
+    noise = np.random.default_rng(1).normal(size=48)
+    model = DensityRegressor("gaussian", **SMALL).fit(X, noise)
+    assert model.params_["max_epochs"] == 100
+    assert model.best_epoch_.mean() < 60
 
 
 def test_one_family_takes_the_best_run():

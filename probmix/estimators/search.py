@@ -16,6 +16,8 @@ from .stack_weighing import Candidate, described
 
 # By how much a round must lower the loss for another one: in nats, or as a share of the CRPS.
 _WORTH = 0.005
+# Where members were best before such a share of their epochs, on the mean, more epochs are of no use.
+_EARLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,10 @@ class Search:
 
     A run of few epochs is a whole one, at whose end the learning rate has come down, and not the beginning of a longer
     one: some tables are learned in few steps, and what comes after is noise. So the search ends when more epochs have
-    made the best candidate hardly better, by less than 0.005 nats or half a percent of the CRPS; and the runs of the
-    round with the best of all are stacked. Short runs beside long ones are not: a member by itself, by which weights
-    are told, looks better after a short run, and the pool of all is better after a long one.
+    made the best candidate hardly better, by less than 0.005 nats or half a percent of the CRPS, or where its members
+    were best before 60 % of the epochs, on the mean, and what followed was noise. The runs of the round with the best
+    of all are stacked. Short runs beside long ones are not: a member by itself, by which weights are told, looks better
+    after a short run, and the pool of all is better after a long one.
 
     Attributes
     ----------
@@ -212,7 +215,8 @@ def train_best(candidates: Sequence[Candidate], search: Search, clock: Clock) ->
         field = sorted(scores, key=lambda number: scores[number])
         if (best := scores[field[0]]) < before or not stacked:
             stacked = runs.done[begun:]
-        if not runs.whole or not _is_better(best, before, candidates[0]):
+        leading = runs.done[begun + list(scores).index(field[0])]
+        if not runs.whole or not _is_better(best, before, leading) or was_best_early(leading):
             break
         before = best
     runs.check()
@@ -270,6 +274,12 @@ def _is_better(loss: float, before: float, one: Candidate) -> bool:
     # log scores have no zero, and their differences no unit
     scale = 1.0 if one.estimator._loss == "nll" else before
     return loss < before - _WORTH * scale
+
+
+def was_best_early(run: Candidate) -> bool:
+    """Whether members had learned what there is long before the end."""
+    assert run.result is not None
+    return bool(run.result.best_epoch.mean() < _EARLY * run.task.options.max_epochs)
 
 
 def loss_of(run: Candidate) -> float:
