@@ -64,7 +64,7 @@ def main(data: Path, rows: int) -> dict[str, float]:
     print(model.stack_)
     distribution = model.predict_dist(X.iloc[test], exposure=weight)
     nll = -model.log_prob(X.iloc[test], y[test], exposure=weight).mean()
-    print(f"NLL {nll:.4f}; 90 % intervals cover {coverage(distribution, y[test], 0.9):.3f}")
+    print(f"NLL {nll:.4f}; 90 % intervals cover {float(coverage(distribution, y[test], 0.9).mean()):.3f}")
     return deviance
 
 

@@ -113,15 +113,10 @@ def test_one_member_is_judged_by_rows_drawn_at_random():
 def test_rows_held_out_judge_whatever_the_preset_says():
     model = DensityRegressor("gaussian", max_epochs=2, **SMALL).fit(X[:40], REAL[:40], X_val=X[40:], y_val=REAL[40:])
     assert model.n_members_ == 8
+    assert "validation" not in model.params_
     assert not hasattr(model, "oof_log_prob_")
     with pytest.raises(ValueError, match="validation='folds'"):
         DensityRegressor("gaussian", validation="folds").fit(X[:40], REAL[:40], X_val=X[40:], y_val=REAL[40:])
-
-
-def test_a_splitter_in_place_of_folds():
-    model = DensityRegressor("gaussian", max_epochs=2, validation=KFold(4), **SMALL).fit(X, REAL)
-    assert model.n_members_ == 8
-    assert np.isfinite(model.oof_log_prob_).all()
 
 
 def test_epochs_follow_the_size():
@@ -233,6 +228,58 @@ def test_networks_can_be_listed():
     assert [one.network_.spec for one in model.candidates_] == [MLP((8,)), MLP((4, 4))]
 
 
+def test_what_is_wrong_with_a_list_of_networks_is_said_before_any_work():
+    for listed in ([], [MLP], [MLP((8,)), lambda shape: None]):
+        with pytest.raises(TypeError, match="a list of networks must hold specifications"):
+            DensityRegressor("gaussian", network=listed).fit(X, REAL)
+    with pytest.raises(ValueError, match="`hidden_layer_sizes` are those of the network that is built without"):
+        DensityRegressor("gaussian", network=[MLP((8,))], hidden_layer_sizes=(4,)).fit(X, REAL)
+
+
+def test_lists_of_networks_are_saved(tmp_path):
+    model = DensityRegressor("gaussian", network=[MLP((4,)), MLP((8,))], max_epochs=2, n_members=2, random_state=0)
+    model.fit(X, REAL).save(tmp_path / "model")
+    again = probmix.load(tmp_path / "model")
+    assert list(again.network) == [MLP((4,)), MLP((8,))]
+    np.testing.assert_array_equal(clone(again).fit(X, REAL).predict(X), model.predict(X))
+
+
+def test_totals_with_exposures_have_a_default():
+    totals, exposure = np.maximum(0, REAL) * 5, RNG.uniform(0.5, 2, 48)
+    model = DensityRegressor(max_epochs=2, **SMALL).fit(X, totals, exposure=exposure)
+    assert set(model.search_["family"]) == {"tweedie"}
+
+
+def test_rows_of_weight_zero_have_no_say_in_the_family():
+    weight = (REAL > 0).astype(float)
+    model = DensityRegressor(max_epochs=2, **SMALL).fit(X, REAL, sample_weight=weight)
+    alone = DensityRegressor(max_epochs=2, **SMALL).fit(X[REAL > 0], REAL[REAL > 0])
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+def test_families_that_are_not_named_can_do_what_is_asked():
+    model = DensityRegressor(pool="log-linear", max_epochs=2, **SMALL).fit(X, COUNTS)
+    assert set(model.search_["family"]) == {"poisson-mixture"}
+
+
+def test_subclasses_need_not_take_all_parameters():
+    class Mine(DensityRegressor):
+        def __init__(self, max_epochs=2, random_state=0):
+            super().__init__(max_epochs=max_epochs, random_state=random_state, hidden_layer_sizes=(8,))
+
+    np.testing.assert_array_equal(
+        Mine().fit(X, REAL).predict(X), DensityRegressor(max_epochs=2, **SMALL).fit(X, REAL).predict(X)
+    )
+
+
+def test_members_follow_a_splitter_and_epochs_are_set_for_fits_together():
+    model = DensityRegressor("gaussian", validation=KFold(5), max_epochs=2, **SMALL).fit(X, REAL)
+    assert model.params_["n_members"] == 5
+    assert np.isfinite(model.oof_log_prob_).all()
+    with pytest.raises(ValueError, match=r"trains all fits for one number of epochs.*Set `max_epochs`"):
+        probmix.fit_together(DensityRegressor("gaussian"), X, REAL, [np.arange(40)], [0])
+
+
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
@@ -253,7 +300,12 @@ def test_a_clock_divides_the_time_that_is_left(monkeypatch):
 
 @pytest.mark.parametrize("family", [None, "gaussian", ["gaussian", "student-t"]])
 def test_with_little_time_there_are_few_epochs(family):
-    model = DensityRegressor(family, time_limit=0.01, **SMALL).fit(X, REAL)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = DensityRegressor(family, time_limit=0.01, **SMALL).fit(X, REAL)
+    late = [str(one.message) for one in caught if "time_limit" in str(one.message)]
+    # of candidates that the user has not named nothing is said
+    assert len(late) == isinstance(family, list)
     if family == "gaussian":
         assert model.params_["max_epochs"] == 1
     else:

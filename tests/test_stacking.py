@@ -430,7 +430,7 @@ def test_what_is_no_stack_is_an_error_before_any_work(monkeypatch, params, y, me
 
 
 def test_an_exposure_of_what_is_no_count_is_an_error():
-    with pytest.raises(ValueError, match=r"^`family` is 'auto', and no family of such targets has an exposure"):
+    with pytest.raises(ValueError, match=r"^`family` is not named, and none that suits the targets has an exposure"):
         DensityRegressor("auto", **QUICK, preset="plain").fit(X, Y, exposure=np.ones(90))
 
 

@@ -63,7 +63,7 @@ def test_auto_with_exposures_are_families_that_have_one():
     assert suitable(np.array([0.0, 1.0]), exposed=True) == (*COUNTS, "zero-inflated-poisson")
     assert suitable(np.array([0.0, 5.5, 2.0]), exposed=True) == ("tweedie",)
     assert suitable(np.array([1.0, 5.5, 2.0]), exposed=True) == ("tweedie",)
-    with pytest.raises(ValueError, match=r"^`family` is 'auto', and no family of such targets has an exposure"):
+    with pytest.raises(ValueError, match=r"^`family` is not named, and none that suits the targets has an exposure"):
         suitable(np.array([-1.0, 5.5]), exposed=True)
 
 

@@ -216,7 +216,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         family = family.for_targets(rows.y, rows.weight)
         goal = objective(self._loss, family)
         goal.check(mixup)
-        family.check_targets(rows.y)
+        family.check_targets(rows.counted_targets())
         warn_beyond_bounds(family, rows.y, rows.weight)
         judges = None
         if held_out.X is not None:
@@ -284,6 +284,9 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         self.validation_curve_ = result.validation_curve
         self.best_epoch_, self.n_epochs_, self.mixup_until_ = result.best_epoch, result.n_epochs, result.mixup_until
         chosen = self._settings.chosen()
+        if parts is None:
+            # other rows than those of the fit judge
+            chosen.pop("validation", None)
         if "n_members" in chosen:
             chosen |= {"n_members": len(task.keys)}
         if "max_epochs" in chosen or task.options.max_epochs != self.max_epochs:

@@ -129,8 +129,8 @@ def suitable(
         names = tuple(name for name in names if _has_exposure(name))
         if not names:
             raise ValueError(
-                "`family` is 'auto', and no family of such targets has an exposure, which belongs to counts and totals "
-                "that are not negative. Divide y by the exposure and pass it as `sample_weight`."
+                "`family` is not named, and none that suits the targets has an exposure, which belongs to counts and "
+                "totals that are not negative. Divide y by the exposure and pass it as `sample_weight`."
             )
     of_cells = None if weight is None else weight.reshape(-1, *(1,) * (y.ndim - 1))
     following = (name for name in names if not get(name).for_targets(targets, weight).beyond_bounds(targets, of_cells))

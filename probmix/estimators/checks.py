@@ -53,10 +53,16 @@ def check_network(network: object, hidden_layer_sizes: Sequence[int] | None = No
         raise TypeError(f"`network` is the class {network.__name__}; pass a specification, {network.__name__}().")
     if hidden_layer_sizes is not None:
         check_layer_sizes(hidden_layer_sizes)
-    if isinstance(network, NetworkSpec):
+    is_list = isinstance(network, list | tuple)
+    if isinstance(network, list | tuple) and not (network and all(isinstance(one, NetworkSpec) for one in network)):
+        raise TypeError(
+            "a list of networks must hold specifications such as MLP((64, 64)), at least one; got "
+            f"{network!r}. Of networks of your own pass one."
+        )
+    if is_list or isinstance(network, NetworkSpec):
         if hidden_layer_sizes is not None:
             raise ValueError(
-                f"`hidden_layer_sizes` are those of the network that is built without `network`; got "
+                "`hidden_layer_sizes` are those of the network that is built without `network`; got "
                 f"{tuple(hidden_layer_sizes)} beside network={network!r}. Say the sizes there, and leave them out here."
             )
     elif network is not None and not callable(network):

@@ -27,7 +27,7 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
         `Mixup`; see `probmix.mixup.preset`. Several are the candidates of a stack, as in `DensityRegressor`.
     network, hidden_layer_sizes, n_members, pool, max_epochs, batch_size, learning_rate, weight_decay, \
     validation, validation_fraction, patience, device, random_state, verbose, checkpoint, n_draws, \
-    categorical_features, preset
+    categorical_features, preset, time_limit
         As in `DensityRegressor`.
 
     Attributes
@@ -37,7 +37,7 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     family_, mixup_, network_, seed_, validation_curve_, best_epoch_, oof_log_prob_, columns_, n_features_in_, \
     feature_names_in_
         As in `DensityRegressor`.
-    candidates_, stack_
+    params_, candidates_, stack_, search_
         As there; in place of the CRPS there is the Brier score, :math:`\sum_k (p_k - 1[y = k])^2`.
 
     Examples

@@ -154,7 +154,12 @@ def _plain_params(estimator: FittedEstimator) -> dict[str, Any]:
         params["family"] = [canonical_name(one) if isinstance(one, str) else one for one in family]
     elif isinstance(family, str) and family != "auto":
         params["family"] = canonical_name(family)
-    return {name: _encode(name, value) for name, value in params.items() if name != "network" or is_spec(value)}
+    return {name: _encode(name, value) for name, value in params.items() if name != "network" or _is_known(value)}
+
+
+def _is_known(network: Any) -> bool:
+    """Whether a file can say which network it is: a specification, or several."""
+    return all(map(is_spec, network)) if isinstance(network, list | tuple) else is_spec(network)
 
 
 def _plain_validation(validation: Any) -> Any:

@@ -96,7 +96,7 @@ _POSITIVE = ("lognormal-mixture", "gaussian-mixture")
 _DEFAULT_FAMILIES = BySupport(
     real=("gaussian-mixture",),
     positive=_POSITIVE,
-    totals=("zero-adjusted-lognormal-mixture", "zero-adjusted-gamma-mixture"),
+    totals=("zero-adjusted-lognormal-mixture", "zero-adjusted-gamma-mixture", "tweedie"),
     shares=("beta-mixture", "gaussian-mixture"),
     counts=("negative-binomial", "poisson-mixture"),
     counts_with_zeros=("negative-binomial", "poisson-mixture"),
@@ -171,12 +171,20 @@ def settings_of(estimator: Any) -> Settings:
     if given.get("n_members") == 1 and "validation" not in given and settings.validation == "folds":
         # of one member there are no folds
         settings = replace(settings, validation="random")
+    splits = _number_of_splits(given.get("validation"))
+    if "n_members" not in given and settings.n_members > 1 and splits > 1:
+        settings = replace(settings, n_members=splits)
     if estimator.network is None and estimator.hidden_layer_sizes is not None:
         settings = replace(settings, network=_with_sizes(settings.network, estimator.hidden_layer_sizes))
     settings = replace(settings, **given, unset=frozenset(names) - given.keys())
     if "family" in given and not is_several(given["family"]):
         settings = replace(settings, mixup=settings.mixup_for(given["family"]))
     return settings
+
+
+def _number_of_splits(validation: Any) -> int:
+    """How many members a splitter has rows for; 0 if it does not say."""
+    return len(validation) if isinstance(validation, list | tuple) else int(getattr(validation, "n_splits", 0))
 
 
 def _with_sizes(network: Any, sizes: Sequence[int]) -> NetworkSpec | list[NetworkSpec]:

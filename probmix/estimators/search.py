@@ -100,8 +100,10 @@ class Runs:
         self.whole = True
         self._failure: DivergenceError | None = None
 
-    def train(self, one: Candidate, rest: Sequence[Candidate] = ()) -> bool:
-        """Train a candidate; gives whether there is a run of it. Those that follow are named if it ends the training.
+    def train(self, one: Candidate, rest: Sequence[Candidate] = (), again: bool = False) -> bool:
+        """Train a candidate; gives whether there is a run of it.
+
+        If the user ends the training, it and those that follow are named, unless there have been runs of them.
 
         Raises
         ------
@@ -118,7 +120,7 @@ class Runs:
         except KeyboardInterrupt:
             if not self.done:
                 raise
-            self._end([one, *rest])
+            self._end([] if again else [one, *rest])
             return False
         one.estimator._take_over(one.task, one.parts, network, scaler, one.result)
         one.seconds = time.perf_counter() - start
@@ -205,7 +207,8 @@ def train_best(candidates: Sequence[Candidate], search: Search, clock: Clock) ->
             if not affordable and runs.done:
                 continue
             run = _run(candidates[number], max(1, affordable), next(files))
-            if runs.train(run):
+            rest = [] if stage else [candidates[other] for other in field[place + 1 :]]
+            if runs.train(run, rest, again=stage > 0):
                 clock.note(number, run.task.options.max_epochs, run.seconds)
                 scores[number] = loss_of(run)
             if not runs.whole:
@@ -253,7 +256,11 @@ def measure_pace(estimator: Any, task: Task, clock: Clock) -> None:
     for epochs in (1, 3):
         start = time.perf_counter()
         options = replace(task.options, max_epochs=epochs, checkpoint=None, verbose=False)
-        estimator._train(replace(task, options=options))
+        try:
+            estimator._train(replace(task, options=options))
+        except DivergenceError:
+            # the run itself says so
+            return
         seconds.append(time.perf_counter() - start)
     # their difference, since the first has the start of a run in it as well
     clock.note(-1, 2, max(seconds[1] - seconds[0], seconds[1] / 10))

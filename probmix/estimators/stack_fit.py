@@ -1,5 +1,7 @@
 """Fitting a stack: every candidate on the same rows, then the weights, from what each says of rows that judge it."""
 
+import copy
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,14 @@ from torch import Tensor
 
 from .._given import checked_weights
 from .._numbers import as_numpy
-from ..families import Family
+from ..families import Family, get
 from ..training import Task
 from .candidates import families_of, family_label, is_by_support, is_several, mixup_label, mixups_of, network_label
-from .checks import check_seed, check_time_limit
+from .checks import check_network, check_seed, check_time_limit
 from .endings import warn_of_end
 from .given import Given
 from .presets import Settings
-from .search import Clock, Search, search_table, train_all, train_best
+from .search import Clock, Runs, Search, search_table, train_all, train_best
 from .stack_weighing import Candidate, weighed
 
 
@@ -58,6 +60,8 @@ def fit_stack(
         stacked = runs.done
     else:
         runs, stacked = train_best(candidates, search or Search(), clock)
+        if clock.is_limited and not _listed_by_preset(estimator._settings):
+            _warn_of_late(candidates, runs)
     table = weighed(stacked, estimator._loss)
     for one, weight in zip(stacked, table["weight"], strict=True):
         assert one.result is not None
@@ -74,19 +78,22 @@ def fit_stack(
 
 def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) -> list[Candidate]:
     """All candidates with their tasks, whose rows are the same."""
-    params = estimator.get_params(deep=False)
     chosen = estimator._settings
     families: list[str | Family | None] = [None]
-    if "family" in params:
+    if hasattr(estimator, "family"):
         y, weight = _support(estimator, given) if is_by_support(chosen.family) else (None, None)
         families = [*families_of(chosen.family, y, weight, given.exposure is not None)]
+        if is_by_support(chosen.family) and estimator.pool == "log-linear":
+            # what the user has not named should do what the user asks for
+            families = [one for one in families if one is None or get(one).pools_log_linearly] or families
     settings: list[dict[str, Any]] = [
         {"mixup": mixup} | network | ({} if family is None else {"family": family})
         for family in families
         for mixup in mixups_of(chosen.mixup_for(family))
         for network in _networks(chosen.network)
     ]
-    type(estimator)(**params | settings[0])._check_parameters()
+    check_network(estimator.network, estimator.hidden_layer_sizes)
+    _with(estimator, settings[0])._check_parameters()
     seed = check_seed(estimator.random_state)
     candidates: list[Candidate] = []
     errors: list[ValueError] = []
@@ -94,7 +101,7 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
     for number, own in enumerate(settings):
         if candidates and _as_built(own, candidates[0]) in built:
             continue
-        one = type(estimator)(**params | own | {"random_state": seed, "checkpoint": _checkpoint(params, number)})
+        one = _with(estimator, own | {"random_state": seed, "checkpoint": _checkpoint(estimator, number)})
         try:
             task, parts = one._prepare(given, held_out, X_unlabelled)
         except ValueError as error:
@@ -110,6 +117,14 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
         alike = not candidates and len({str(error.__cause__) for error in errors}) == 1
         raise errors[0].__cause__ if alike and errors[0].__cause__ is not None else errors[0]
     return candidates
+
+
+def _with(estimator: Any, changes: dict[str, Any]) -> Any:
+    """An unfitted copy with other parameters, whatever a subclass lets be passed to it."""
+    copied = copy.copy(estimator)
+    for name, value in changes.items():
+        setattr(copied, name, value)
+    return copied
 
 
 def _as_built(own: dict[str, Any], first: Candidate) -> dict[str, Any]:
@@ -136,10 +151,9 @@ def _support(estimator: Any, given: Given) -> tuple[NDArray[np.float64] | None, 
     return y, weight
 
 
-def _checkpoint(params: dict[str, Any], number: int) -> Path | None:
+def _checkpoint(estimator: Any, number: int) -> Path | None:
     """The file of a candidate, beside that of the stack."""
-    path = params["checkpoint"]
-    return None if path is None else Path(f"{path}.{number}")
+    return None if estimator.checkpoint is None else Path(f"{estimator.checkpoint}.{number}")
 
 
 def _label(own: dict[str, Any]) -> str:
@@ -181,10 +195,24 @@ def _check_one_measure(candidates: list[Candidate]) -> None:
         )
 
 
+def _warn_of_late(candidates: list[Candidate], runs: Runs) -> None:
+    """Warn of candidates that the user has named and that there was no time for."""
+    begun = {one.label for one in runs.done}
+    if late := [one.label for one in candidates if one.label not in begun]:
+        warnings.warn(
+            f"`time_limit` left no time for {', '.join(late)}. Raise it, or list fewer.", UserWarning, stacklevel=5
+        )
+
+
+def _listed_by_preset(settings: Settings) -> bool:
+    """Whether the candidates, or some, come from a list of the preset."""
+    lists = {name for name in ("family", "mixup", "network") if is_several(getattr(settings, name))}
+    return bool(settings.unset & lists)
+
+
 def _search(settings: Settings, count: int) -> Search | None:
     """How candidates are trained: what the preset lists is searched, and what the user lists is all trained."""
-    lists = [name for name in ("family", "mixup", "network") if is_several(getattr(settings, name))]
-    if settings.search is None or settings.unset & set(lists):
+    if settings.search is None or _listed_by_preset(settings):
         return settings.search
     if "max_epochs" not in settings.unset:
         return None

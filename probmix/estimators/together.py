@@ -59,8 +59,8 @@ def fit_together(
     Raises
     ------
     ValueError
-        If there are not as many seeds as splits, or the estimator has a `checkpoint` or a graph of partners, which are
-        those of a single fit.
+        If there are not as many seeds as splits, if the number of epochs is not set, or if the estimator has a
+        `checkpoint` or a graph of partners, which are those of a single fit.
 
     Examples
     --------
@@ -81,7 +81,13 @@ def fit_together(
     if estimator._is_stack:
         raise ValueError(
             "`fit_together` trains networks of one family and one mixup as one; got several of either. Fit the stack "
-            "for each split, or the candidates one after the other."
+            "for each split, or the candidates one after the other; or name the `family` that a preset would choose."
+        )
+    settings = estimator._settings
+    if estimator.time_limit is not None or (settings.search is not None and "max_epochs" in settings.unset):
+        raise ValueError(
+            "`fit_together` trains all fits for one number of epochs, which neither a `time_limit` nor a search of the "
+            f"preset {estimator.preset!r} can choose for each. Set `max_epochs`, and leave out `time_limit`."
         )
     if isinstance(as_mixup(estimator._settings.mixup).partners, GraphPartners):
         raise ValueError(

@@ -87,6 +87,13 @@ class Rows(Columns):
     weight: Tensor | None = field(default=None, metadata=_may_lack(absent=1.0, tells_apart=False))
     log_exposure: Tensor | None = field(default=None, metadata=_may_lack())
 
+    def counted_targets(self) -> Tensor:
+        """Targets in their order, in the place of those that have no weight the first that has."""
+        if self.weight is None or not bool((self.weight > 0).any()):
+            return self.y
+        counts = (self.weight > 0).view(-1, *(1,) * (self.y.ndim - 1))
+        return torch.where(counts, self.y, self.y[int((self.weight > 0).int().argmax())])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unlabelled(Columns):
