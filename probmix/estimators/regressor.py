@@ -67,6 +67,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     pool : {"linear", "log-linear"}
         How members are pooled: a mixture, or the mean of the natural parameters.
     max_epochs : int, optional
+        Of the longest run: a search of a preset has shorter ones, and may end with one.
     batch_size : int, "auto" or None
         None for full batches. "auto" is 64 up to 1,024 training rows of a member, 128 up to 4,096, 256 up to 16,384,
         512 up to 65,536, and 1,024 above; see `params_`.
@@ -181,7 +182,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     - "fast": four members for 250 steps.
     - "best" compares more families, wider networks, and "erm" beside ProbMix: of all candidates that are trained for a
       sixteenth of the epochs six are for a quarter, and three to the end and stacked. It takes ten times as long; see
-      `time_limit`.
+      `time_limit`. Families or mixups that you list are searched in the same way, and not all of them are stacked.
     - "plain" is one network as in the papers: "gaussian" with "probmix", no embeddings, a learning rate of 0.005, and a
       fifth of the rows that judges it.
 
