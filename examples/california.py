@@ -12,16 +12,17 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from probmix import DensityRegressor, datasets
 from probmix.experiments.leaderboard import lightgbm_peer
 from probmix.experiments.leaderboard.methods import Training
 from probmix.experiments.leaderboard.sets import Rows, split_rows
-from probmix.scores import coverage, crps
+from probmix.scores import evaluate
 
 
-def main(data: Path, rows: int) -> dict[str, float]:
-    """Print and give the mean CRPS in dollars."""
+def main(data: Path, rows: int) -> pd.DataFrame:
+    """Print and give the scores, in dollars."""
     blocks = datasets.load("regression/california_housing", data, as_is=True)
     used = np.random.RandomState(0).permutation(len(blocks.y))[:rows]
     table = Rows(blocks.X, blocks.y.astype(float)).take(used)
@@ -29,14 +30,12 @@ def main(data: Path, rows: int) -> dict[str, float]:
 
     model = DensityRegressor(random_state=0).fit(train.X, train.y)
     trees = lightgbm_peer.fit(Training(train, "real", seed=0))
-    predicted = {"probmix": model.predict_dist(test.X), "LightGBM": trees.predict(test.X, None)}
-    found = {name: float(crps(one, test.y).mean()) for name, one in predicted.items()}
-    for name, score in found.items():
-        inside = float(coverage(predicted[name], test.y, 0.9).mean())
-        print(f"{name:9} CRPS {score:8,.0f} dollars; 90 % intervals cover {inside:.3f}")
+    predicted = {"probmix": model, "LightGBM": trees.predict(test.X, None)}
+    table = evaluate(predicted, test.X, test.y, scores=["crps", "coverage90"])
+    print(table)
     print(f"NLL {-model.score(test.X, test.y):.3f}")
     print(model.stack_)
-    return found
+    return table
 
 
 if __name__ == "__main__":

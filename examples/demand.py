@@ -16,11 +16,11 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from torch.distributions import Poisson
 
 from probmix import DensityRegressor, datasets
-from probmix.scores import coverage, crps
+from probmix.scores import evaluate
 
 
-def main(data: Path) -> dict[str, float]:
-    """Print and give the mean CRPS in bicycles."""
+def main(data: Path) -> pd.DataFrame:
+    """Print and give the scores, in bicycles."""
     hours = datasets.load("count/bike_hour", data, as_is=True)
     X, y = hours.X, hours.y.astype(float)
     cut = int(0.8 * len(y))
@@ -30,16 +30,14 @@ def main(data: Path) -> dict[str, float]:
     trees = HistGradientBoostingRegressor(loss="poisson", random_state=0).fit(frame[:cut], y[:cut])
 
     predicted = {
-        "probmix": model.predict_dist(X[cut:]),
+        "probmix": model,
         "Poisson trees": Poisson(torch.tensor(trees.predict(frame[cut:]))),
     }
-    found = {name: float(crps(one, y[cut:]).mean()) for name, one in predicted.items()}
-    for name, score in found.items():
-        inside = float(coverage(predicted[name], y[cut:], 0.9).mean())
-        print(f"{name:14} CRPS {score:6.2f} bicycles; 90 % intervals cover {inside:.3f}")
+    table = evaluate(predicted, X[cut:], y[cut:], scores=["crps", "coverage90"])
+    print(table)
     print(f"NLL {-model.score(X[cut:], y[cut:]):.3f}")
     print(model.stack_)
-    return found
+    return table
 
 
 if __name__ == "__main__":

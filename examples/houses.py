@@ -11,23 +11,23 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import train_test_split
 
 from probmix import DensityRegressor, datasets
 from probmix.distributions import QuantileFunction
-from probmix.scores import coverage, crps
+from probmix.scores import evaluate
 
 LEVELS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
-def main(data: Path) -> dict[str, float]:
-    """Print and give the mean CRPS in dollars."""
+def main(data: Path) -> pd.DataFrame:
+    """Print and give the scores, in dollars."""
     houses = datasets.load("positive/ames_housing", data, as_is=True)
     X_train, X_test, y_train, y_test = train_test_split(houses.X, houses.y.astype(float), test_size=0.2, random_state=0)
     model = DensityRegressor(random_state=0).fit(X_train, y_train)
-    density = model.predict_dist(X_test)
 
     frame = houses.X.astype(dict.fromkeys(houses.X.select_dtypes(exclude="number"), "category"))
     trees = [
@@ -37,15 +37,13 @@ def main(data: Path) -> dict[str, float]:
         for level in LEVELS
     ]
     quantiles = np.sort(np.column_stack([one.predict(frame.loc[X_test.index]) for one in trees]), axis=1)
-    predicted = {"probmix": density, "eleven quantiles": QuantileFunction(torch.tensor(quantiles), LEVELS)}
+    predicted = {"probmix": model, "eleven quantiles": QuantileFunction(torch.tensor(quantiles), LEVELS)}
 
-    found = {name: float(crps(one, y_test).mean()) for name, one in predicted.items()}
-    for name, score in found.items():
-        inside = float(coverage(predicted[name], y_test, 0.9).mean())
-        print(f"{name:17} CRPS {score:8,.0f} dollars; 90 % intervals cover {inside:.3f}")
+    table = evaluate(predicted, X_test, y_test, scores=["crps", "coverage90"])
+    print(table)
     print(f"NLL {-model.score(X_test, y_test):.3f}")
     print(model.stack_)
-    return found
+    return table
 
 
 if __name__ == "__main__":

@@ -23,32 +23,23 @@ from ..mixup.objectives import objective
 from ..networks import DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec
 from ..random import member_keys
 from ..training import (
-    Epochs,
     Schedule,
     Task,
-    TrainingOptions,
     TrainingResult,
     Unlabelled,
-    batch_size_for,
-    patience_for,
     train,
 )
 from ..training.rescaling import rescaling_of
-from ..training.schedules import check_rate
-from .building import build_network, check_composition
+from .building import build_network
 from .checks import (
-    check_automatic,
     check_device,
-    check_integer,
-    check_network,
     check_pool,
-    check_real,
     check_seed,
-    check_time_limit,
     warn_beyond_bounds,
 )
 from .given import Given, check_held_out, in_units_of_exposure
 from .graph_rows import over_training_rows
+from .parameters import checked_parameters, options_for
 from .parts import Parts
 from .persistence import save_estimator
 from .presets import Settings, settings_of
@@ -56,7 +47,7 @@ from .rows import as_tensor, check_row_count, check_rows, learn_columns, shape_o
 from .single_fit import fit_single
 from .stack_fit import fit_stack
 from .stacked import StackedPredictions
-from .validation import check_validation, held_out_data, judged_parts
+from .validation import held_out_data, judged_parts
 
 
 class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
@@ -198,7 +189,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
     def _prepare(self, given: Given, held_out: Given, X_unlabelled: Any = None) -> tuple[Task, Parts | None]:
         """Everything that training needs, checked, and the parts of the rows unless other rows judge."""
         settings = self._settings.judged_by(held_out)
-        mixup, options = self._check_parameters()
+        mixup, options = checked_parameters(self)
         check_held_out(settings.validation, given, held_out)
         X: Any = as_numpy(given.X)
         if isinstance(settings.network, NetworkSpec) and len(shape_of(X)) > 2:
@@ -238,19 +229,8 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
             data = replace(data, unlabelled=Unlabelled(x=as_tensor(further)))
         mixup = over_training_rows(mixup, rows, data.rows)
         data, self.log_exposure_unit_ = in_units_of_exposure(data)
-        options = self._resolved(options, settings, data.train_rows.shape[1])
+        options = options_for(options, self, settings, data.train_rows.shape[1])
         return Task(goal, data, mixup, options, keys), parts
-
-    def _resolved(self, options: TrainingOptions, settings: Settings, rows: int) -> TrainingOptions:
-        """The options with what follows the size, for so many training rows of a member."""
-        if self.batch_size == "auto":
-            options = replace(options, batch_size=batch_size_for(rows))
-        if isinstance(settings.max_epochs, Epochs):
-            options = replace(options, max_epochs=settings.max_epochs.of(rows, options.batch_size))
-        if self.patience == "auto":
-            patience = None if options.ends_at_zero else patience_for(rows, options.batch_size)
-            options = replace(options, patience=patience)
-        return options
 
     @property
     def _loss(self) -> str:
@@ -323,45 +303,6 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
     def _strata(self, y: Tensor) -> Tensor | None:
         """Classes that have their share of the validation rows each; raises if there is just one."""
         return None
-
-    def _check_parameters(self) -> tuple[Mixup, TrainingOptions]:
-        settings = self._settings
-        check_integer("n_members", settings.n_members, 1)
-        check_pool(self.pool)
-        check_integer("n_draws", self.n_draws, 1)
-        check_network(self.network, self.hidden_layer_sizes)
-        if not isinstance(settings.max_epochs, Epochs):
-            check_integer("max_epochs", settings.max_epochs, 1)
-        check_automatic("batch_size", self.batch_size)
-        mixup = as_mixup(settings.mixup)
-        check_composition(settings.network, mixup)
-        if mixup.at is not None and self.batch_size == 1:
-            raise ValueError(
-                "`batch_size` must be at least 2 for rows to be mixed; got 1. Use mixup='erm' for single rows."
-            )
-        check_automatic("patience", self.patience)
-        check_rate("learning_rate", settings.learning_rate, open_low=True)
-        check_rate("weight_decay", settings.weight_decay)
-        check_validation(settings.validation, settings.n_members)
-        check_real("validation_fraction", self.validation_fraction, 0.0, 1.0)
-        if self.checkpoint is not None and self.random_state is None:
-            raise ValueError("`checkpoint` needs a fixed `random_state`: another seed is another run. Pass an integer.")
-        if check_time_limit(self.time_limit) is not None and self.checkpoint is not None:
-            raise ValueError(
-                "`checkpoint` keeps a run that goes on with the same number of epochs, which with a `time_limit` "
-                "is another in every fit. Leave out either."
-            )
-        options = TrainingOptions(
-            max_epochs=settings.max_epochs.most if isinstance(settings.max_epochs, Epochs) else settings.max_epochs,
-            batch_size=None if isinstance(self.batch_size, str) else self.batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            patience=None if isinstance(self.patience, str) else self.patience,
-            verbose=bool(self.verbose),
-            checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
-        )
-        check_device(self.device)
-        return mixup, options
 
     # -- bookkeeping ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,12 +32,12 @@ def check_automatic(name: str, value: object) -> None:
     check_integer(name, value, 1)
 
 
-def check_time_limit(limit: object) -> float | None:
+def check_time_limit(limit: Any) -> float | None:
     """Seconds that a fit may take, or None; raises unless they are positive."""
     if limit is None:
         return None
     check_real("time_limit", limit, 0.0, open_low=True)
-    return float(limit)  # type: ignore[arg-type]
+    return float(limit)
 
 
 def check_layer_sizes(sizes: object) -> tuple[int, ...]:
@@ -53,13 +54,12 @@ def check_network(network: object, hidden_layer_sizes: Sequence[int] | None = No
         raise TypeError(f"`network` is the class {network.__name__}; pass a specification, {network.__name__}().")
     if hidden_layer_sizes is not None:
         check_layer_sizes(hidden_layer_sizes)
-    is_list = isinstance(network, list | tuple)
     if isinstance(network, list | tuple) and not (network and all(isinstance(one, NetworkSpec) for one in network)):
         raise TypeError(
             "a list of networks must hold specifications such as MLP((64, 64)), at least one; got "
             f"{network!r}. Of networks of your own pass one."
         )
-    if is_list or isinstance(network, NetworkSpec):
+    if isinstance(network, NetworkSpec | list | tuple):
         if hidden_layer_sizes is not None:
             raise ValueError(
                 "`hidden_layer_sizes` are those of the network that is built without `network`; got "

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-
 from .._names import unknown_name
 from ..families import Family, canonical_name, get
 from ..mixup import BetaWeights, Mixup
@@ -85,8 +83,9 @@ def _different(rows: Rows, enough: int) -> int:
         rows = rows.take(rows.weight.numpy().nonzero()[0])
     if rows.group is not None:
         return len(rows.group.unique())
-    # most often so many values of y differ
-    if len(torch.unique(rows.y[: 100 * enough])) >= enough:
+    # most often so many values of the first target differ
+    first = rows.y[: 100 * enough].reshape(min(len(rows), 100 * enough), -1)[:, 0]
+    if len(first.unique()) >= enough:
         return enough
     return len(canonical_rows(rows)[0])
 

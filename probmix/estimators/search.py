@@ -1,11 +1,11 @@
 """Training the candidates of a stack: all of them, or by successive halving, within a time if there is one."""
 
 import copy
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ class Clock:
     """
 
     def __init__(self, limit: float | None) -> None:
-        self._end = None if limit is None else time.perf_counter() + limit
+        self._end = None if limit is None else perf_counter() + limit
         self._paces: dict[int, float] = {}
 
     @property
@@ -81,7 +81,7 @@ class Clock:
         if self._end is None or not self._paces:
             return planned
         pace = self._paces.get(number, sum(self._paces.values()) / len(self._paces))
-        return max(0, min(planned, int(share * (self._end - time.perf_counter()) / max(pace, 1e-9))))
+        return max(0, min(planned, int(share * (self._end - perf_counter()) / max(pace, 1e-9))))
 
 
 class Runs:
@@ -110,7 +110,7 @@ class Runs:
         KeyboardInterrupt
             If the user ended the training before there was anything.
         """
-        start = time.perf_counter()
+        start = perf_counter()
         try:
             network, scaler, one.result = one.estimator._train(one.task)
         except DivergenceError as error:
@@ -123,7 +123,7 @@ class Runs:
             self._end([] if again else [one, *rest])
             return False
         one.estimator._take_over(one.task, one.parts, network, scaler, one.result)
-        one.seconds = time.perf_counter() - start
+        one.seconds = perf_counter() - start
         self.done.append(one)
         if one.result.interrupted:
             self._end(rest)
@@ -254,26 +254,34 @@ def measure_pace(estimator: Any, task: Task, clock: Clock) -> None:
     """Note what an epoch takes, from runs of one and of three that are then forgotten."""
     seconds = []
     for epochs in (1, 3):
-        start = time.perf_counter()
+        start = perf_counter()
         options = replace(task.options, max_epochs=epochs, checkpoint=None, verbose=False)
         try:
             estimator._train(replace(task, options=options))
         except DivergenceError:
             # the run itself says so
             return
-        seconds.append(time.perf_counter() - start)
+        seconds.append(perf_counter() - start)
     # their difference, since the first has the start of a run in it as well
     clock.note(-1, 2, max(seconds[1] - seconds[0], seconds[1] / 10))
 
 
 def _run(one: Candidate, epochs: int, number: int) -> Candidate:
     """A candidate that is trained for so many epochs, with a file of its own if there is one."""
-    estimator, options = copy.copy(one.estimator), replace(one.task.options, max_epochs=epochs)
-    estimator.max_epochs = epochs
+    options = replace(one.task.options, max_epochs=epochs)
     if options.checkpoint is not None:
         file = options.checkpoint.with_name(f"{options.checkpoint.name}.{number}")
         options = replace(options, checkpoint=file, keeps_checkpoint=True)
+    estimator = with_parameters(one.estimator, max_epochs=epochs)
     return Candidate(estimator, one.label, replace(one.task, options=options), one.parts)
+
+
+def with_parameters(estimator: Any, **changes: Any) -> Any:
+    """A copy with other parameters, whatever a subclass lets be passed to it."""
+    copied = copy.copy(estimator)
+    for name, value in changes.items():
+        setattr(copied, name, value)
+    return copied
 
 
 def _is_better(loss: float, before: float, one: Candidate) -> bool:

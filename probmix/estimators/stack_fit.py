@@ -1,6 +1,5 @@
 """Fitting a stack: every candidate on the same rows, then the weights, from what each says of rows that judge it."""
 
-import copy
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,9 @@ from .candidates import families_of, family_label, is_by_support, is_several, mi
 from .checks import check_network, check_seed, check_time_limit
 from .endings import warn_of_end
 from .given import Given
+from .parameters import checked_parameters
 from .presets import Settings
-from .search import Clock, Runs, Search, search_table, train_all, train_best
+from .search import Clock, Runs, Search, search_table, train_all, train_best, with_parameters
 from .stack_weighing import Candidate, weighed
 
 
@@ -93,7 +93,7 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
         for network in _networks(chosen.network)
     ]
     check_network(estimator.network, estimator.hidden_layer_sizes)
-    _with(estimator, settings[0])._check_parameters()
+    checked_parameters(with_parameters(estimator, **settings[0]))
     seed = check_seed(estimator.random_state)
     candidates: list[Candidate] = []
     errors: list[ValueError] = []
@@ -101,7 +101,8 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
     for number, own in enumerate(settings):
         if candidates and _as_built(own, candidates[0]) in built:
             continue
-        one = _with(estimator, own | {"random_state": seed, "checkpoint": _checkpoint(estimator, number)})
+        kept = {"random_state": seed, "checkpoint": _checkpoint(estimator, number)}
+        one = with_parameters(estimator, **own, **kept)
         try:
             task, parts = one._prepare(given, held_out, X_unlabelled)
         except ValueError as error:
@@ -117,14 +118,6 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
         alike = not candidates and len({str(error.__cause__) for error in errors}) == 1
         raise errors[0].__cause__ if alike and errors[0].__cause__ is not None else errors[0]
     return candidates
-
-
-def _with(estimator: Any, changes: dict[str, Any]) -> Any:
-    """An unfitted copy with other parameters, whatever a subclass lets be passed to it."""
-    copied = copy.copy(estimator)
-    for name, value in changes.items():
-        setattr(copied, name, value)
-    return copied
 
 
 def _as_built(own: dict[str, Any], first: Candidate) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..random import KeyedRandom
 from .specs import EmbeddingSpec, register_spec
+from .trunk import BinnedEmbedding, NumberEmbedding
 
 
 @register_spec
@@ -60,9 +61,10 @@ class MemberConcatenated(nn.Module):
     def __init__(self, spec: Concatenated, n_members: int, n_numbers: int) -> None:
         super().__init__()
         self.parts = nn.ModuleList(one.build(n_members, n_numbers) for one in spec.parts)
-        self._has_bins = [one.n_bins > 0 for one in spec.parts]
-        built: Any = self.parts
-        self.out_features = sum(one.out_features for one in built)
+        self.out_features = sum(one.out_features for one in self._built())
+
+    def _built(self) -> list[NumberEmbedding]:
+        return [one for one in self.parts if isinstance(one, NumberEmbedding)]
 
     def forward(self, z: Tensor) -> Tensor:
         """One after the other."""
@@ -70,14 +72,14 @@ class MemberConcatenated(nn.Module):
 
     def set_bins_(self, quantiles: Tensor) -> None:
         """Tell those that have bins, (M, n_bins + 1, F)."""
-        for one, has_bins in zip(self.parts, self._has_bins, strict=True):
-            if has_bins:
-                one.set_bins_(quantiles)  # type: ignore[operator]
+        for one in self._built():
+            if isinstance(one, BinnedEmbedding):
+                one.set_bins_(quantiles)
 
     def initialize_(self, random: KeyedRandom) -> None:
         """Draw the weights of each."""
-        for one in self.parts:
-            one.initialize_(random)  # type: ignore[operator]
+        for one in self._built():
+            one.initialize_(random)
 
 
 __all__ = ["Concatenated", "MemberConcatenated"]
