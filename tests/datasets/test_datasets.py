@@ -249,7 +249,7 @@ def test_what_is_no_data_set_with_a_target_has_no_name(folder, name):
 
 @pytest.fixture
 def real_data():
-    folder = Path(os.environ.get("PROBMIX_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    folder = Path(os.environ.get("PROBMIX_DATA") or Path(__file__).parents[3] / "shared" / "data")
     if not folder.is_dir():
         pytest.skip("the real data sets are not here: set PROBMIX_DATA to their folder")
     return folder

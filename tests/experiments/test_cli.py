@@ -268,5 +268,5 @@ def test_help_states_the_protocol_and_the_script_is_declared():
         assert " ".join(module.PROTOCOL.split()).replace("- ", "-") in shown.replace("- ", "-")
         assert name in invoke("reproduce", "--help").stdout
     assert "version" in invoke("--version").stdout
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert project["scripts"]["probmix"] == "probmix.cli:main"

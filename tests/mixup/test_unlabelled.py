@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 from mixup_cases import FixedWeights, generator
-from test_training import Killed
 from torch.distributions import kl_divergence
-from training_cases import MEMBERS, OPTIONS, make_data, run
+from training_cases import MEMBERS, OPTIONS, Killed, make_data, run
 
 import probmix
 from probmix import DensityClassifier, DensityRegressor, GaussianEmbedding, NaturalHead, families, log_linear_pool

@@ -93,7 +93,7 @@ def test_text_that_is_no_time_is_an_error(folder):
 
 
 def test_the_real_files_load():
-    folder = Path(os.environ.get("PROBMIX_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    folder = Path(os.environ.get("PROBMIX_DATA") or Path(__file__).parents[3] / "shared" / "data")
     if not folder.is_dir():
         pytest.skip("the real data sets are not here: set PROBMIX_DATA to their folder")
     stocks = datasets.load_series("series/stocks_2019_2020", folder)

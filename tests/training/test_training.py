@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_cases import FEATURES, MEMBERS, OPTIONS, N, make_data, run, task_of
+from training_cases import FEATURES, MEMBERS, OPTIONS, Killed, N, make_data, run, task_of
 
 from probmix import families
 from probmix.fusion import fuse_at
@@ -234,10 +234,6 @@ def test_uniform_partners_stay_in_their_batch_and_every_row_is_one(batch_size):
             shifts.update(term.groups.partners)
         assert set(sizes) == ({70} if batch_size is None else {14})
     assert shifts == set(range(14)) if batch_size else len(shifts) > 25
-
-
-class Killed(BaseException):
-    """What a user's Ctrl-C is to a run."""
 
 
 @pytest.mark.parametrize("mixup", ["erm", "local-probmix", Mixup(until="validation")])

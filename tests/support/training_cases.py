@@ -13,6 +13,10 @@ N, FEATURES, MEMBERS = 90, 3, 4
 OPTIONS = TrainingOptions(max_epochs=12, batch_size=16, patience=4)
 
 
+class Killed(BaseException):
+    """What a user's Ctrl-C is to a run."""
+
+
 def rows_of(x, y, **columns):
     """Rows from arrays."""
     return Rows(**{name: torch.as_tensor(values) for name, values in {"x": x, "y": y, **columns}.items()})

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 GPU = torch.device("cuda", 0)
 CPU = torch.device("cpu")
-PACKAGE = str(Path(__file__).parents[1] / "probmix")
+PACKAGE = str(Path(__file__).parents[2] / "probmix")
 
 # Python asks these of a tensor's numbers: on a GPU the host waits until they are there.
 WAITS = {

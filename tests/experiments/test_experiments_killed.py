@@ -15,7 +15,7 @@ HANGS = 1800
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are started by forking")
 def test_twenty_kills_lose_nothing_but_the_unfinished(tmp_path):
-    program = Path(__file__).with_name("killed_runs.py")
+    program = Path(__file__).parents[1] / "support" / "killed_runs.py"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, program, tmp_path, str(KILLS)],
