@@ -4,12 +4,14 @@ from .bands import PredictiveBandDisplay
 from .comparison import ScoreComparisonDisplay
 from .coverage import CoverageDisplay
 from .fusion import FusionDisplay
+from .intervals import IntervalDisplay
 from .pit import PITHistogramDisplay
 from .reliability import ReliabilityDisplay
 
 __all__ = [
     "CoverageDisplay",
     "FusionDisplay",
+    "IntervalDisplay",
     "PITHistogramDisplay",
     "PredictiveBandDisplay",
     "ReliabilityDisplay",

@@ -33,10 +33,17 @@ def predicted_number(estimator: Any, X: Any, exposure: Any = None) -> Distributi
     """
     check_exposure_is_given(estimator, exposure)
     distribution = predicted_distribution(estimator, X, **({} if exposure is None else {"exposure": exposure}))
-    if hasattr(estimator, "classes_") or isinstance(innermost(distribution), Categorical):
+    if hasattr(estimator, "classes_"):
         raise TypeError(f"a display shows the distribution of a number; {estimator!r} predicts classes.")
+    check_is_number(distribution, repr(estimator))
     check_single_target(distribution)
     return distribution
+
+
+def check_is_number(distribution: Distribution, whose: str) -> None:
+    """Raise for a distribution of classes, which `whose` predicts."""
+    if isinstance(innermost(distribution), Categorical):
+        raise TypeError(f"a display shows the distribution of a number; {whose} predicts classes.")
 
 
 def check_single_target(distribution: Distribution) -> None:
