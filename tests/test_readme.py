@@ -1,16 +1,14 @@
-"""What the README and the guides in docs show runs, in the order in which it is shown, and their table is true."""
+"""What the README and the pages of docs show runs, in the order in which it is shown, and their tables are true."""
 
 import os
 import re
 import sys
-import warnings
 from pathlib import Path
 from types import ModuleType
 
 import matplotlib as mpl
 import pytest
 import torch
-from sklearn.exceptions import ConvergenceWarning
 
 from probmix import families, mixup
 from probmix.families import ExponentialFamily
@@ -18,12 +16,30 @@ from probmix.mixup import preset, preset_names
 
 README = Path(__file__).parents[1] / "README.md"
 DOCS = README.parent / "docs"
+FAMILIES = DOCS / "families.md"  # has the table of families
+MIXING = DOCS / "mixup.md"  # has the table of presets
+SCORES = DOCS / "evaluation.md"
+
+FOLDERS = [DOCS, DOCS / "start", DOCS / "guide", DOCS / "results"]
+PAGES = [README, *(page for folder in FOLDERS for page in sorted(folder.glob("*.md")))]
+NEEDS_DATA = "% needs: PROBMIX_DATA"  # on top of a page whose blocks read the folder of data sets
+
+
+def name_of(page):
+    return page.relative_to(README.parent).as_posix()
+
+
+def code_blocks(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def run_blocks(page, monkeypatch):
     """All code of a page, in one namespace: that of a module, for classes are pickled by its name."""
     pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.setitem(mpl.rcParams, "backend", "agg")
+    # a page that registers something does so for itself
+    monkeypatch.setattr("probmix.families.registry._FAMILIES", dict(families.registry._FAMILIES))
+    monkeypatch.setattr("probmix.mixup.registry._PARTS", dict(mixup.registry._PARTS))
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in code_blocks(page):
@@ -32,47 +48,26 @@ def run_blocks(page, monkeypatch):
     return vars(module)
 
 
-def code_blocks(page):
-    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
-
-
-def test_the_readme_runs(monkeypatch):
-    assert len(code_blocks(README)) == 10
-    namespace = run_blocks(README, monkeypatch)
+def check_readme(namespace):
     assert namespace["search"].best_score_ < 0
 
 
-def test_the_guide_to_evaluation_runs(monkeypatch):
-    assert len(code_blocks(DOCS / "evaluation.md")) == 7
-    namespace = run_blocks(DOCS / "evaluation.md", monkeypatch)
+def check_scores(namespace):
     assert set(namespace["table"].attrs["missing"]) == {("nll", "draws"), ("nll", "quantiles")}
 
 
-def test_the_guide_to_families_runs(monkeypatch):
-    assert len(code_blocks(DOCS / "families.md")) == 4
-    monkeypatch.setattr("probmix.families.registry._FAMILIES", dict(families.registry._FAMILIES))
-    namespace = run_blocks(DOCS / "families.md", monkeypatch)
+def check_families(namespace):
     assert "fixed-weibull" in families.names()
     # the routed exposure reaches the score: without it, a year is taken for every policy
     search, rates = namespace["search"], namespace["rates"]
     assert search.best_score_ > rates.score(namespace["X"][:1000], namespace["claims"], exposure=[1.0] * 1000) + 0.05
 
 
-def test_the_guide_to_mixup_runs(monkeypatch):
-    assert len(code_blocks(DOCS / "mixup.md")) == 7
-    monkeypatch.setattr("probmix.mixup.registry._PARTS", dict(mixup.registry._PARTS))
-    namespace = run_blocks(DOCS / "mixup.md", monkeypatch)
+def check_mixing(namespace):
     assert namespace["by_name"].mixup == "c-probmix"
 
 
-@pytest.mark.skipif("PROBMIX_DATA" not in os.environ, reason="needs the folder of data sets, PROBMIX_DATA")
-def test_the_guide_to_tables_runs(monkeypatch):
-    assert len(code_blocks(DOCS / "tables.md")) == 5
-    monkeypatch.setitem(mpl.rcParams, "backend", "agg")
-    with warnings.catch_warnings():
-        # few epochs, so that it is quick
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        namespace = run_blocks(DOCS / "tables.md", monkeypatch)
+def check_tables(namespace):
     assert len(namespace["houses"].X.columns) == 73
     layout = namespace["model"].columns_.layout
     assert dict(zip(layout.names, layout.kinds, strict=True))["Mas_Vnr_Type"] == "level"
@@ -80,9 +75,31 @@ def test_the_guide_to_tables_runs(monkeypatch):
     assert namespace["stack"].stack_["weight"].sum() == pytest.approx(1)
 
 
+# what the namespace of a page says when its blocks have run, where that is more than that they run
+CHECKS = {
+    README: check_readme,
+    SCORES: check_scores,
+    FAMILIES: check_families,
+    MIXING: check_mixing,
+    DOCS / "tables.md": check_tables,
+}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(page)], ids=name_of)
+def test_the_code_of_a_page_runs(page, monkeypatch):
+    if NEEDS_DATA in page.read_text().splitlines()[:3] and "PROBMIX_DATA" not in os.environ:
+        pytest.skip("needs the folder of data sets, PROBMIX_DATA")
+    namespace = run_blocks(page, monkeypatch)
+    CHECKS.get(page, lambda namespace: None)(namespace)
+
+
+@pytest.mark.parametrize("page", CHECKS, ids=name_of)
+def test_a_page_that_is_checked_has_code(page):
+    assert code_blocks(page)
+
+
 def test_the_table_of_mixup_is_true():
-    text = (DOCS / "mixup.md").read_text()
-    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    rows = [line.split("|")[1:3] for line in MIXING.read_text().splitlines() if line.startswith("| `")]
     presets = [(re.findall(r"`([\w-]+)`", names), fields) for names, fields in rows if "=" not in names]
     assert sorted(name for names, _ in presets for name in names) == preset_names()
     for names, fields in presets:
@@ -93,7 +110,7 @@ def test_the_table_of_mixup_is_true():
 
 
 def test_the_table_of_families_is_true():
-    lines = re.findall(r"^\| `([\w-]+)` \|(.*)\|$", (DOCS / "families.md").read_text(), flags=re.MULTILINE)
+    lines = re.findall(r"^\| `([\w-]+)` \|(.*)\|$", FAMILIES.read_text(), flags=re.MULTILINE)
     table = {name: [cell.strip() for cell in cells.split("|")] for name, cells in lines}
     assert sorted(table) == families.names()
     options = {"categorical": {"num_classes": 3}, "multivariate-gaussian": {"num_targets": 2}}
@@ -111,7 +128,7 @@ def test_the_table_of_families_is_true():
         assert family.is_discrete == (targets in ("counts", "classes", "0 and 1")), name
 
 
-@pytest.mark.parametrize("page", [README, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target
