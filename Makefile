@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test lint types unit docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/python examples/demo.py --out out
@@ -22,6 +22,14 @@ types: $(VENV)/ready
 unit: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
 
+# warnings are errors; the gallery is run, with real tables where their folder lies beside the repository
+ifneq ($(wildcard ../shared/data),)
+docs: export PROBMIX_DATA ?= $(abspath ../shared/data)
+endif
+docs: $(VENV)/docs-ready
+	OMP_NUM_THREADS=$(JOBS) $(BIN)/sphinx-build -W --keep-going -q -j $(JOBS) docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 # torch comes first and alone: left to the resolver, a range can pull in gigabytes of another build
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,5 +37,11 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# what only the documentation needs, so that tests do without
+$(VENV)/docs-ready: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
 clean:
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf docs/_build docs/_static/made docs/api/generated docs/gallery
