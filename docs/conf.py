@@ -36,8 +36,8 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_templates", "**/GALLERY_HEADER.rst", "gallery/**.ipynb", "gallery/**.py"]
 templates_path = ["_templates"]
 
-# References. Every explicit one must resolve. A name in single backticks is a link where a page of the API has it, and code
-# where none has: docstrings write parameters, attributes and names of other libraries like this too.
+# References. Every explicit one must resolve. A name in single backticks is a link where a page of the API has it, and
+# code where none has: docstrings write parameters, attributes and names of other libraries like this too.
 nitpicky = True
 nitpick_ignore_regex = [("py:obj", ".*"), ("py:class", r"collections\.abc\..*")]
 default_role = "py:obj"

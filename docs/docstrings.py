@@ -16,7 +16,7 @@ def mend(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[
 
 
 def _joined(lines: list[str]) -> list[str]:
-    """A backslash at the end of a line continues it; Python itself joins such lines unless a docstring is a raw string."""
+    """A backslash at the end of a line continues it, as Python has it for strings that are not raw."""
     joined: list[str] = []
     for line in lines:
         if joined and joined[-1].endswith(", \\"):
