@@ -1,6 +1,5 @@
 """Transformers of targets, of scikit-learn or of the user's, as monotone maps."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ import torch
 from sklearn.preprocessing import FunctionTransformer, PowerTransformer, QuantileTransformer
 from torch.distributions import Distribution
 
+from .._told import warn
 from ..distributions import icdf
 from ..distributions.parts import device_of, widen
 from ..distributions.transformed import MonotoneMap, Transformed
@@ -111,11 +111,7 @@ def _tell_what_is_cut(made: Transformed) -> None:
         )
         if least == 0:
             raise ValueError(f"{words}: nothing is left. Take a family that stays inside, or another transform.")
-        warnings.warn(
-            f"{words}. It is cut off, and the rest scaled up. Take a family that stays inside, or another transform.",
-            UserWarning,
-            stacklevel=2,
-        )
+        warn(f"{words}. It is cut off, and the rest scaled up. Take a family that stays inside, or another transform.")
 
 
 def _as_column(function: Function, values: Array) -> Array:

@@ -1,6 +1,5 @@
 """What a fit learns of the columns of X, and X as the columns that an estimator stores."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from .._told import warn
 from ..networks.layout import ColumnLayout
 from .dates import DateColumn
 from .encoders import Encoder
@@ -197,12 +197,11 @@ class Columns:
                 "input."
             )
         if names is not None:
-            warnings.warn(f"{table.called} has feature names, but that of the fit had none", stacklevel=3)
+            warn(f"{table.called} has feature names, but that of the fit had none")
         elif known is not None:
-            warnings.warn(
+            warn(
                 f"{table.called} does not have valid feature names, but that of the fit had; its columns are taken in "
-                "their order",
-                stacklevel=3,
+                "their order"
             )
         return range(table.n_columns)
 

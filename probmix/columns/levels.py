@@ -1,11 +1,11 @@
 """Columns of levels, as codes."""
 
-import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 
+from .._told import warn
 from .encoders import Stored
 from .kinds import MIXED, TEXT, in_words, kind_of
 from .spelling import spells_date, spells_number
@@ -103,11 +103,10 @@ class LevelColumn:
         if is_strange.any():
             row = int(is_strange.argmax())
             what = keys[codes[row]].split(":", 1)[1]
-            warnings.warn(
+            warn(
                 f"{column.label} of `{column.called}` holds levels that the fit has not seen, in {is_strange.sum()} of "
                 f"{len(codes)} rows, such as {what!r} at row {row}: they are taken for the most frequent level, "
-                f"{self.levels[self.unknown].split(':', 1)[1]!r}.",
-                stacklevel=2,
+                f"{self.levels[self.unknown].split(':', 1)[1]!r}."
             )
 
     def state(self) -> dict[str, Any]:
@@ -143,10 +142,9 @@ def _ask(column: Column, levels: list[str]) -> None:
     if column.holds == MIXED:
         odd = TEXT if TEXT in column.kinds else min(column.kinds)
         row, cell = column.first(lambda one: kind_of(type(one)) == odd)
-        warnings.warn(
+        warn(
             f"{column.label} of `{column.called}` mixes {' and '.join(sorted(column.kinds))}, such as {in_words(cell)} "
-            f"at row {row}; all are taken for levels. Write gaps as None or NaN, or make it a category.",
-            stacklevel=2,
+            f"at row {row}; all are taken for levels. Write gaps as None or NaN, or make it a category."
         )
     if column.holds != TEXT or len(levels) <= _LARGEST_ONE_HOT:
         return
@@ -156,8 +154,7 @@ def _ask(column: Column, levels: list[str]) -> None:
         (spells_date, "dates", "pandas.to_datetime with their format"),
     ):
         if all(map(spells, texts)):
-            warnings.warn(
+            warn(
                 f"{column.label} of `{column.called}` is text that spells {what}, such as {texts[0]!r}; it is taken "
-                f"for {len(levels)} levels. It becomes {what} by {mend}; make it a category to keep the levels.",
-                stacklevel=2,
+                f"for {len(levels)} levels. It becomes {what} by {mend}; make it a category to keep the levels."
             )

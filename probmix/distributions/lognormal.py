@@ -44,8 +44,11 @@ def lognormal_log_prob(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 @cdf.register
 def _(distribution: torch.distributions.LogNormal, y: Tensor) -> Tensor:
-    z = (y.double().clamp(min=0).log() - distribution.loc.double()) / distribution.scale.double()
-    below = ndtr(z)
+    y = y.double()
+    inside = y > 0
+    # the logarithm of any y will do outside, where that of zero would leave no gradient
+    z = (torch.where(inside, y, 1.0).log() - distribution.loc.double()) / distribution.scale.double()
+    below = torch.where(inside, ndtr(z), torch.zeros_like(y))
     return below.to(distribution.loc.dtype)
 
 

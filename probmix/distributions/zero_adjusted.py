@@ -5,7 +5,7 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import MixtureSameFamily, constraints
 from torch.nn.functional import logsigmoid
 
 from .._special import ndtr
@@ -18,7 +18,15 @@ from .parts import widen
 from .point_masses import atoms
 from .pools import pooled
 from .quadrature import CUTS, cuts
-from .scoring import marginal_crps, marginal_crps_with_bound, marginal_nll
+from .scoring import (
+    generic_crps,
+    generic_crps_with_bound,
+    marginal_crps,
+    marginal_crps_with_bound,
+    marginal_nll,
+    mixture_crps,
+    mixture_crps_with_bound,
+)
 
 
 class ZeroAdjusted(Gated):
@@ -157,6 +165,21 @@ def _(distribution: ZeroAdjusted, y: Tensor) -> Tensor:
 @marginal_crps_with_bound.register
 def _(distribution: ZeroAdjusted, y: Tensor) -> tuple[Tensor, Tensor]:
     return crps_with_zeros_and_bound(distribution.base_dist, *_gate(distribution), y)
+
+
+@mixture_crps.register
+def _(component: ZeroAdjusted, mixture: MixtureSameFamily, y: Tensor) -> Tensor:
+    if mixture.event_shape:
+        # each coordinate would have weights of its own
+        return generic_crps(mixture, y)
+    return marginal_crps(pooled(component, mixture.mixture_distribution.probs), y)
+
+
+@mixture_crps_with_bound.register
+def _(component: ZeroAdjusted, mixture: MixtureSameFamily, y: Tensor) -> tuple[Tensor, Tensor]:
+    if mixture.event_shape:
+        return generic_crps_with_bound(mixture, y)
+    return marginal_crps_with_bound(pooled(component, mixture.mixture_distribution.probs), y)
 
 
 def _gate(distribution: ZeroAdjusted) -> tuple[Tensor, Tensor]:

@@ -172,6 +172,8 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
 
     def _fit(self, given: Given, held_out: Given, X_unlabelled: Any) -> Self:
         self._forget()
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError("`fit` needs gradients, and torch.inference_mode() has none; call it outside.")
         try:
             if self._is_stack:
                 self._take_over_stack(*fit_stack(self, given, held_out, X_unlabelled))

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..families import Family, canonical_name, get
+from ..families import Categorical, Family, canonical_name, get
 from ..mixup import Mixup, as_mixup, preset
 from ..mixup.presets import preset_names
 
@@ -79,8 +79,15 @@ def families_of(value: Any, y: NDArray[np.float64] | None, weight: Tensor | None
         return ["gaussian"] if y is None else list(suitable(y, weight, exposed, _lists(value)))
     several = _listed("family", value)
     for one in several:
+        refuse_classes(one)
         get(one)
     return several
+
+
+def refuse_classes(family: object) -> None:
+    """Refuse the categorical family, which needs to know how many classes there are, for numbers."""
+    if isinstance(family, Categorical) or (isinstance(family, str) and canonical_name(family) == "categorical"):
+        raise ValueError("the categorical family is for classes; use DensityClassifier.")
 
 
 def _listed(name: str, value: Any) -> list[Any]:

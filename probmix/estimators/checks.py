@@ -1,6 +1,5 @@
 """Checks of an estimator's parameters: what, the rule, what came."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from .._checks import check_real as check_real
 from .._checks import check_seed as check_seed
 from .._names import unknown_name
 from .._numbers import as_numbers
+from .._told import warn
 from ..families import Family
 from ..networks import NetworkSpec
 from ..networks.specs import check_sizes
@@ -104,11 +104,7 @@ def warn_beyond_bounds(family: Family, y: Tensor, weight: Tensor | None) -> None
     if weight is not None:
         y, weight = y[weight > 0], weight[weight > 0].reshape(-1, *(1,) * (y.ndim - 1))
     for found in family.beyond_bounds(y, weight):
-        warnings.warn(
-            f"the family {family.name!r} cannot follow the targets: they have {found}. Another family may.",
-            UserWarning,
-            stacklevel=6,
-        )
+        warn(f"the family {family.name!r} cannot follow the targets: they have {found}. Another family may.")
 
 
 def check_device(device: str | torch.device) -> torch.device:

@@ -1,10 +1,9 @@
 """A word about rows for which nothing was there to learn from."""
 
-import warnings
-
 import numpy as np
 from numpy.typing import NDArray
 
+from .._told import warn
 from ..columns import Columns
 from ..networks import MemberNetwork
 
@@ -45,11 +44,9 @@ def warn_far_out(x: NDArray[np.float64], network: MemberNetwork, columns: Column
     label = f"column {layout.sources[column]}" + (f", {layout.names[column]!r}," if columns.feature_names else "")
     place = candidates[row]
     value, least, largest = (columns.in_words(column, one) for one in (x[place, column], low[column], high[column]))
-    warnings.warn(
+    warn(
         f"{far.sum()} of {len(x)} rows of X lie far outside the training range, which no network has learned anything "
         f"about; the farthest is row {place}: {label} has {value}, in training it was from "
         f"{least} to {largest}. Their predictions are those of rows at the edge of the training data. "
-        "Check the units of these rows, or drop them.",
-        UserWarning,
-        stacklevel=2,
+        "Check the units of these rows, or drop them."
     )

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from .._numbers import as_numbers, cells_named, check_size, finite_numbers
 from .._predictions import NumberPredictions
-from ..families import Categorical, Family, canonical_name, get
+from ..families import Family, get
 from ..mixup import Mixup
 from ..networks import NetworkLike, NetworkSpec
 from ..training import Schedule
 from .base import DensityEstimator
+from .candidates import refuse_classes
 from .given import Given
 
 
@@ -350,8 +351,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
 
     def _validate_fit(self, y: Any) -> tuple[NDArray[Any], Family]:
         family = self._settings.family
-        if isinstance(family, Categorical) or (isinstance(family, str) and canonical_name(family) == "categorical"):
-            raise ValueError("the categorical family is for classes; use DensityClassifier.")
+        refuse_classes(family)
         y = as_numbers(y, "y")
         with cells_named(y=y):
             targets = validate_data(self, y=y, multi_output=True, y_numeric=True)

@@ -1,7 +1,6 @@
 """Training the candidates of a stack: all of them, or by successive halving, within a time if there is one."""
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._told import warn
 from ..training import DivergenceError, Task
 from .stack_weighing import Candidate, described
 
@@ -115,7 +115,7 @@ class Runs:
             network, scaler, one.result = one.estimator._train(one.task)
         except DivergenceError as error:
             self._failure = error
-            warnings.warn(f"{one.label} is left out of the stack: {error}", UserWarning, stacklevel=6)
+            warn(f"{one.label} is left out: {error}")
             return False
         except KeyboardInterrupt:
             if not self.done:
@@ -146,11 +146,7 @@ class Runs:
         self.whole = False
         if rest:
             labels = ", ".join(one.label for one in rest)
-            warnings.warn(
-                f"training was interrupted, and the stack is without the candidates that had not begun: {labels}.",
-                UserWarning,
-                stacklevel=7,
-            )
+            warn(f"training was interrupted, and the stack is without the candidates that had not begun: {labels}.")
 
 
 def train_all(candidates: Sequence[Candidate]) -> Runs:

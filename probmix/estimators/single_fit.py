@@ -31,7 +31,7 @@ def fit_single(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any)
         task = replace(task, options=replace(task.options, max_epochs=epochs))
     network, scaler, result = estimator._train(task)
     estimator._take_over(task, parts, network, scaler, result)
-    warn_of_end(result, task.options, stacklevel=5)
+    warn_of_end(result, task.options)
 
 
 def _fit_best(estimator: Any, one: Candidate, search: Search, clock: Clock) -> None:
@@ -43,5 +43,5 @@ def _fit_best(estimator: Any, one: Candidate, search: Search, clock: Clock) -> N
     estimator.params_ = estimator.params_ | {"max_epochs": best.task.options.max_epochs}
     told = best if runs.whole else runs.done[-1]
     assert told.result is not None
-    warn_of_end(told.result, told.task.options, stacklevel=6)
+    warn_of_end(told.result, told.task.options)
     runs.forget_files()

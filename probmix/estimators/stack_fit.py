@@ -1,6 +1,5 @@
 """Fitting a stack: every candidate on the same rows, then the weights, from what each says of rows that judge it."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from .._given import checked_weights
 from .._numbers import as_numpy
+from .._told import warn
 from ..families import Family, get
 from ..training import Task
 from .candidates import families_of, family_label, is_by_support, is_several, mixup_label, mixups_of, network_label
@@ -66,7 +66,7 @@ def fit_stack(
     for one, weight in zip(stacked, table["weight"], strict=True):
         assert one.result is not None
         if weight > 0 or one.result.interrupted:
-            warn_of_end(one.result, one.task.options, f"{one.label}: ", stacklevel=5)
+            warn_of_end(one.result, one.task.options, f"{one.label}: ")
     runs.forget_files()
     if estimator.verbose:
         print(_told(table, len(candidates)))
@@ -192,9 +192,7 @@ def _warn_of_late(candidates: list[Candidate], runs: Runs) -> None:
     """Warn of candidates that the user has named and that there was no time for."""
     begun = {one.label for one in runs.done}
     if late := [one.label for one in candidates if one.label not in begun]:
-        warnings.warn(
-            f"`time_limit` left no time for {', '.join(late)}. Raise it, or list fewer.", UserWarning, stacklevel=5
-        )
+        warn(f"`time_limit` left no time for {', '.join(late)}. Raise it, or list fewer.")
 
 
 def _listed_by_preset(settings: Settings) -> bool:

@@ -1,12 +1,12 @@
 """One call for many: `torch.vmap` where it can follow a network, else a loop that says so."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .._told import warn
 from ..random import GENERATOR_LOCK
 
 
@@ -76,9 +76,7 @@ class Vectorizer:
             # an error that has nothing to do with vmap comes up here again, as it is
             result = _loop(function, arguments, len(entries))
             if not self._warned:
-                warnings.warn(
-                    f"{self._what} run one by one, since torch.vmap cannot follow the network ({reason})", stacklevel=3
-                )
+                warn(f"{self._what} run one by one, since torch.vmap cannot follow the network ({reason})")
             self._warned = True
         self._follows[training] = not reason
         return result

@@ -78,7 +78,7 @@ GENERAL = {
     "Transformed": "has methods of its own; no counts; log_prob keeps its digits; no closed form; "
     "thresholds by quadrature or sums; never a component",
     "Tweedie": "no counts; normal score by the cdf; no closed form; thresholds by quadrature alone",
-    "ZeroAdjusted": "no counts; no closed form for pairs; thresholds by quadrature or sums",
+    "ZeroAdjusted": "no counts; thresholds by quadrature or sums",
     "ZeroInflated": f"{COUNTS}; an integral from 256 on; positive draws by quantiles; no closed form for pairs",
     "Normal": f"{SMOOTH}; log_prob keeps its digits; thresholds of mixtures by quadrature",
     "MultivariateNormal": f"{SMOOTH}; log_prob keeps its digits; thresholds of mixtures by quadrature",

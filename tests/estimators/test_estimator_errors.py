@@ -60,6 +60,14 @@ CASES = {
         {"family": "categorical"}, X, Y,
         r"^the categorical family is for classes; use DensityClassifier\.$",
     ),
+    "classes in a list of a regressor": (
+        {"family": ["gaussian", "categorical"]}, X, Y,
+        r"^the categorical family is for classes; use DensityClassifier\.$",
+    ),
+    "listed with classes in a regressor": (
+        {"family": ["gaussian", "categorical"]}, X, Y,
+        r"^the categorical family is for classes; use DensityClassifier\.$",
+    ),
     "unknown layer": (
         {"mixup": preset("manifold-mixup", at="hiden.0")},
         X,
@@ -196,3 +204,13 @@ def test_bad_requests_after_the_fit():
     classifier = DensityClassifier(max_epochs=2, random_state=0, preset="plain").fit(X, Y > 20)
     with pytest.raises(ValueError, match=r"^y has the class np\.str_\('x'\), which the fit did not see; classes are"):
         classifier.score(X, np.full(40, "x"))
+
+
+def test_a_fit_without_gradients_is_refused_and_predictions_are_not():
+    model = DensityRegressor("gaussian", n_members=2, max_epochs=1, random_state=0).fit(X, Y)
+    with torch.inference_mode():
+        assert model.predict(X).shape == (40,)
+        with pytest.raises(RuntimeError, match=r"^`fit` needs gradients, and torch\.inference_mode\(\) has none"):
+            model.fit(X, Y)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(model)

@@ -82,3 +82,14 @@ def test_figures_stay_in_proportion(mixup, family):
         predicted = model.predict_dist(rows)
     assert predicted.mean.max() < 10 * y.max()
     assert bool(predicted.stddev.isfinite().all())
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("family", [None, "gaussian"], ids=["stack", "one family"])
+def test_the_warning_names_the_line_that_predicts(family):
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    model = DensityRegressor(family, n_members=2, max_epochs=1, random_state=0).fit(X, X[:, 0])
+    for predict in (model.predict, model.predict_dist, model.predict_interval):
+        with pytest.warns(UserWarning, match="far outside") as told:
+            predict(1e3 * X)
+        assert {one.filename for one in told} == {__file__}

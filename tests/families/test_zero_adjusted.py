@@ -146,6 +146,65 @@ def test_crps_against_quadrature(share, base, frozen, y):
     torch.testing.assert_close(windows, value, rtol=1e-9, atol=1e-12)
 
 
+def _column(base, column):
+    """The base of one column, for each of two components."""
+    return type(base)(*(getattr(base, name)[column].expand(2) for name in base.arg_constraints))
+
+
+@pytest.mark.parametrize("base", [LogNormal(wide(0.3, -1.0), wide(0.5, 1.2)), Gamma(wide(2.0, 0.7), wide(1.0, 3.0))])
+@pytest.mark.parametrize("y", [0.0, 0.4, 30.0])
+def test_crps_of_a_mixture_against_quadrature(base, y):
+    shares, weights = wide(0.2, 0.6), wide(0.3, 0.7)
+    components = ZeroAdjusted(base, gate_logits=shares.logit())
+    mixture = Mixture(dist.Categorical(weights), components)
+
+    def square(x):
+        above = (weights * (shares + (1 - shares) * base.cdf(wide(x, x)))).sum().item()
+        return (above - (x >= y)) ** 2
+
+    want = sum(
+        integrate.quad(square, low, high, epsabs=1e-12, limit=200)[0]
+        for low, high in ((0, y / 9), (y / 9, y), (y, y + 9), (y + 9, math.inf))
+    )
+    value, bound = crps_with_bound(mixture, wide(y))
+    assert value.item() == pytest.approx(want, rel=1e-6)
+    assert 0 < bound.item() < 1e-8 * value.item()
+    # of two targets each coordinate has weights of its own
+    pair = ZeroAdjusted(base.expand((2, 2)), gate_logits=shares.logit().expand(2, 2))
+    both = Mixture(dist.Categorical(weights), Independent(pair, 1))
+    of_columns = [
+        Mixture(
+            dist.Categorical(weights), ZeroAdjusted(_column(base, column), gate_logits=shares[column].logit().expand(2))
+        )
+        for column in range(2)
+    ]
+    # several targets have the mean of their scores
+    want = sum(crps(one, wide(y)).item() for one in of_columns) / 2
+    assert crps(both, wide(y, y)).item() == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.parametrize("base", ["gamma", "lognormal", "gamma-mixture", "lognormal-mixture"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_crps_has_gradients_at_zero_and_above(base, dtype):
+    family = families.get(f"zero-adjusted-{base}")
+    draw = torch.Generator().manual_seed(0)
+    raw = torch.randn(4, family.num_raw, generator=draw, dtype=dtype).requires_grad_()
+    y = torch.tensor([0.0, 1e-6, 1.0, 40.0], dtype=dtype)
+    (gradient,) = torch.autograd.grad(crps(family.distribution(family.constrain(raw)), y).sum(), raw)
+    assert bool(gradient.isfinite().all())
+    assert bool((gradient != 0).any(-1).all())
+
+
+def test_a_fit_by_the_crps_of_targets_with_zeros():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 2))
+    y = np.where(rng.random(100) < 0.3, 0.0, np.exp(X[:, 0] + 0.3 * rng.normal(size=100)))
+    model = DensityRegressor(
+        "zero-adjusted-lognormal-mixture", loss="crps", n_members=2, max_epochs=3, random_state=0
+    ).fit(X, y)
+    assert np.isfinite(model.validation_curve_).all()
+
+
 def test_derivatives():
     gate, y = wide(-1.0, 0.5, 3.0, 1.0).requires_grad_(), wide(0.0, 0.2, 4.0, 1.0)
     a, b = wide(0.7, 3.0, 9.0, 1.0).requires_grad_(), wide(1.0, 2.0, 3.0, 1.0).requires_grad_()
