@@ -3,6 +3,7 @@
 from .bands import PredictiveBandDisplay
 from .comparison import ScoreComparisonDisplay
 from .coverage import CoverageDisplay
+from .effects import EffectDisplay
 from .fusion import FusionDisplay
 from .intervals import IntervalDisplay
 from .pit import PITHistogramDisplay
@@ -10,6 +11,7 @@ from .reliability import ReliabilityDisplay
 
 __all__ = [
     "CoverageDisplay",
+    "EffectDisplay",
     "FusionDisplay",
     "IntervalDisplay",
     "PITHistogramDisplay",

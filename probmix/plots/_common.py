@@ -1,5 +1,6 @@
 """What every display needs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch.distributions import Categorical, Distribution
@@ -53,4 +54,12 @@ def check_single_target(distribution: Distribution) -> None:
         raise ValueError(
             f"a display shows one target per row, a distribution of shape (n,); got shape {shape}. "
             "Plot the targets one by one."
+        )
+
+
+def check_coverages(coverages: Sequence[float]) -> None:
+    """Raise unless these are coverages of intervals."""
+    if len(coverages) == 0 or not all(0 < coverage < 1 for coverage in coverages):
+        raise ValueError(
+            f"`coverages` must be one or more numbers between 0 and 1; got {tuple(coverages)}. For 90 % pass 0.9."
         )

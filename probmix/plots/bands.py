@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from .._numbers import as_numbers
-from ..columns.tables import as_table
 from ..distributions import icdf
+from ._columns import feature_name, frame_of, has_names, position_of
 from ._common import new_axes, predicted_number
 
 if TYPE_CHECKING:
@@ -135,9 +135,9 @@ class PredictiveBandDisplay:
                 "`exposure` must be one number, the exposure that the bands are for on a grid of the feature; got "
                 f"shape {np.shape(exposure)}. Pass a typical one, such as the median of those of the rows."
             )
-        frame = _frame(X)
-        has_names = frame is X or isinstance(frame.columns[0], str)
-        position = _position(frame, feature)
+        frame = frame_of(X)
+        named = has_names(X, frame)
+        position = position_of(frame, feature)
         x_data = _feature_values(frame, position)
         low, high = limits if limits is not None else (np.nanmin(x_data), np.nanmax(x_data))
         x = np.linspace(low, high, resolution)
@@ -147,8 +147,8 @@ class PredictiveBandDisplay:
             held = pd.Series([_held(column)] * resolution, dtype=None if is_numeric_dtype(column) else column.dtype)
             grid.isetitem(place, x if place == position else held.array)
         exposures = None if exposure is None else np.full(resolution, float(exposure))
-        distribution = predicted_number(estimator, grid if has_names else grid.to_numpy(copy=True), exposures)
-        name = str(frame.columns[position]) if has_names else f"feature {position}" if frame.shape[1] > 1 else "x"
+        distribution = predicted_number(estimator, grid if named else grid.to_numpy(copy=True), exposures)
+        name = feature_name(X, frame, position)
         return cls.from_predictions(
             x,
             distribution.mean.cpu().numpy(),
@@ -241,27 +241,6 @@ class PredictiveBandDisplay:
         ax.legend(frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _frame(X: Any) -> pd.DataFrame:
-    """A table as a frame, in which a column of an array of anything has a type of its own."""
-    if isinstance(X, pd.DataFrame):
-        return X
-    table = as_table(X, "X")
-    columns = {place: table.column(place).values for place in range(table.n_columns)}
-    frame = pd.DataFrame(columns).infer_objects()
-    return frame if table.names is None else frame.set_axis(table.names, axis=1)
-
-
-def _position(frame: pd.DataFrame, feature: int | str) -> int:
-    """Number of the column of that number or name."""
-    if isinstance(feature, str):
-        if feature not in frame.columns:
-            raise ValueError(f"`feature` is {feature!r}, but X has the columns {', '.join(map(str, frame.columns))}.")
-        return list(frame.columns).index(feature)
-    if not 0 <= feature < frame.shape[1]:
-        raise ValueError(f"`feature` must be a number from 0 to {frame.shape[1] - 1}, a column of X; got {feature!r}.")
-    return feature
 
 
 def _feature_values(frame: pd.DataFrame, position: int) -> NDArray[np.float64]:

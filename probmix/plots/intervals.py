@@ -14,7 +14,7 @@ from ..adapters import as_distribution
 from ..distributions import cdf, cdf_below, has_atoms, is_discrete
 from ..distributions.parts import device_of, widen
 from ..scores._inputs import checked
-from ._common import check_is_number, check_single_target, new_axes, predicted_number
+from ._common import check_coverages, check_is_number, check_single_target, new_axes, predicted_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,7 +146,7 @@ class IntervalDisplay:
         ValueError
             As `from_predictions`; if exposures are missing.
         """
-        _check_coverages(coverages)
+        check_coverages(coverages)
         distribution = predicted_number(estimator, X, exposure)
         return cls.from_predictions(
             distribution,
@@ -201,7 +201,7 @@ class IntervalDisplay:
         ValueError
             If there is not one target for each row, or a coverage is not between 0 and 1.
         """
-        _check_coverages(coverages)
+        check_coverages(coverages)
         name = getattr(y, "name", None) if target_name is None else target_name
         predicted = as_distribution(distribution)
         check_is_number(predicted, type(predicted).__name__)
@@ -304,13 +304,6 @@ def _leave_room(ax: "Axes", tops: NDArray[np.float64]) -> None:
     low, high = ax.get_ylim()
     left = tops[: int(np.ceil(width * len(tops)))]
     ax.set_ylim(low, max(high, low + (left.max() - low) / (1 - height)))
-
-
-def _check_coverages(coverages: Sequence[float]) -> None:
-    if len(coverages) == 0 or not all(0 < coverage < 1 for coverage in coverages):
-        raise ValueError(
-            f"`coverages` must be one or more numbers between 0 and 1; got {tuple(coverages)}. For 90 % pass 0.9."
-        )
 
 
 def _expected(distribution: Distribution, ends: NDArray[np.float64]) -> float:
