@@ -1,0 +1,222 @@
+"""What the report on a fitted model says, of numbers, counts with exposures and classes."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from probmix import DensityClassifier, DensityRegressor
+from probmix.reports import Picture, Points, Settings, Table, model_report
+from probmix.scores import evaluate
+
+rng = np.random.default_rng(0)
+QUICK = {"preset": "plain", "max_epochs": 8, "random_state": 0}
+
+
+def frame(n):
+    size = rng.normal(size=n)
+    return pd.DataFrame({
+        "size": np.where(np.arange(n) % 10 == 3, np.nan, size),
+        "kind": np.where(np.arange(n) % 3 == 0, "flat", "house"),
+        "sold": pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(n), unit="D"),
+    })  # fmt: skip
+
+
+X = frame(160)
+Y = pd.Series(X["size"].fillna(0.0) + (X["kind"] == "flat") + 0.3 * rng.normal(size=160), name="price")
+TRAIN, TEST = slice(0, 100), slice(100, None)
+
+
+def parts_of(page, heading, kind):
+    section = next(section for section in page.sections if section.heading == heading)
+    return [part for part in section.parts if isinstance(part, kind)]
+
+
+def sentences(page, heading):
+    return [one for points in parts_of(page, heading, Points) for one in points.sentences]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return DensityRegressor("gaussian", "erm", **QUICK).fit(X[TRAIN], Y[TRAIN])
+
+
+@pytest.fixture(scope="module")
+def page(model):
+    peers = {"flat": stats.norm(np.zeros(60), 1.0), "zero": np.zeros(60)}
+    return model_report(
+        model, X[TEST], Y[TEST], title="Prices", peers=peers, settings={"command": "probmix fit prices.csv"}
+    )
+
+
+def test_sections_come_in_an_order(page):
+    assert [section.heading for section in page.sections] == [
+        "In short", "Data", "What was chosen, and why", "Scores", "Calibration", "Rows far out", "Columns",
+        "Settings to repeat it",
+    ]  # fmt: skip
+    assert page.title == "Prices"
+    assert "<h1>Prices</h1>" in page.html()
+
+
+def test_the_data_are_told(page):
+    said = " ".join(sentences(page, "Data"))
+    assert "60 rows and 3 columns, of which 1 has gaps, in up to 10 % of rows." in said
+    assert "The target, price, is from " in said
+    assert "all 60 rows. They tell of new data only if the model was not fitted on these rows." in said
+    (table,) = parts_of(page, "Columns", Table)
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["size"][:3] == ["numbers", "10 %", 54.0]
+    assert rows["kind"] == ["text", "0 %", 2.0, "house (66.7 %)", None]
+    assert rows["sold"][0] == "dates"
+
+
+def test_scores_are_those_of_evaluate(page, model):
+    peers = {"flat": stats.norm(np.zeros(60), 1.0), "zero": np.zeros(60)}
+    table = evaluate({"model": model, **peers}, X[TEST], Y[TEST], scores=["crps", "nll"])
+    (shown,) = parts_of(page, "Scores", Table)
+    cells = {(row[0].text, row[1].text): [cell.text for cell in row[2:]] for row in shown.cells}
+    assert list(dict.fromkeys(name for _, name in cells)) == ["model", "without X", "flat", "zero"]
+    mean, error = table.loc[("crps", "flat"), ["mean", "standard_error"]]
+    told = re.fullmatch(r"([\d.]+) ± ([\d.]+)", cells["CRPS", "flat"][0])
+    assert float(told[1]) == pytest.approx(mean, abs=5e-4)
+    assert float(told[2]) == pytest.approx(error, rel=0.05)
+    difference = table.loc[("crps", "flat"), "difference"]
+    assert float(cells["CRPS", "flat"][1].split()[0]) == pytest.approx(difference, abs=5e-4)
+    assert cells["CRPS", "model"][1:] == ["", ""]
+    assert cells["NLL", "zero"] == ["", "", ""]
+    assert any(
+        one.startswith("No NLL of zero: a point prediction has no distribution") for one in sentences(page, "Scores")
+    )
+    assert len(parts_of(page, "Scores", Picture)) == 1
+
+
+def test_the_target_without_x_is_fitted_to_what_it_is_scored_on(page):
+    (shown,) = parts_of(page, "Scores", Table)
+    cells = {(row[0].text, row[1].text): row[2].number for row in shown.cells}
+    y = Y[TEST].to_numpy()
+    # nothing of the family has a better mean log likelihood than its maximum
+    best = -stats.norm(y.mean(), y.std()).logpdf(y).mean()
+    assert cells["NLL", "without X"] == pytest.approx(best, abs=0.02)
+    assert cells["NLL", "without X"] > cells["NLL", "model"]
+
+
+def test_calibration_is_put_into_words(page, model):
+    inside = model.predict_interval(X[TEST], 0.9)
+    y = Y[TEST].to_numpy()
+    share = 100 * ((inside[:, 0] <= y) & (y <= inside[:, 1])).mean()
+    told = next(one for one in sentences(page, "In short") if one.startswith("90 % intervals hold"))
+    assert told.startswith(f"90 % intervals hold {share:.1f} % ± 3.9 % of the targets, ")
+    assert told in sentences(page, "Calibration")
+    assert len(parts_of(page, "Calibration", Picture)) == 2
+
+
+def test_settings_repeat_the_fit(page, model):
+    (settings,) = parts_of(page, "Settings to repeat it", Settings)
+    assert settings.values["command"] == "probmix fit prices.csv"
+    assert settings.values["seed of the fit"] == str(model.seed_)
+    assert {"Python", "probmix", "torch"} <= settings.values.keys()
+    assert "DensityRegressor(family=&#39;gaussian&#39;" in page.html()
+
+
+def test_rows_far_out_are_listed(model):
+    rows = X[TEST].copy()
+    rows.loc[104, "size"], rows.loc[110, "size"] = 1e4, -1e6
+    with pytest.warns(UserWarning, match="2 of 60 rows of X lie far outside"):
+        page = model_report(model, rows, Y[TEST], title="Far out")
+    assert "2 rows lie far outside of what the model was trained on, of 60." in sentences(page, "In short")
+    (table,) = parts_of(page, "Rows far out", Table)
+    assert [row[:3] for row in table.rows] == [["10", "size", "-1e+06"], ["4", "size", "10000"]]
+
+
+def test_a_sample_of_many_rows_is_always_the_same_one(model):
+    peers = {"flat": stats.norm(np.zeros(60), 1.0), "draws": rng.normal(size=(60, 20)), "zero": [0.0] * 60}
+    pages = [model_report(model, X[TEST], Y[TEST], title="t", peers=peers, max_rows=40) for _ in range(2)]
+    assert pages[0].html() == pages[1].html()
+    assert "a random sample of 40 of the 60 rows" in " ".join(sentences(pages[0], "Data"))
+    (shown,) = parts_of(pages[0], "Scores", Table)
+    chosen = np.sort(np.random.default_rng(0).choice(60, 40, replace=False))
+    crps = evaluate({"zero": np.zeros(40)}, None, Y[TEST].to_numpy()[chosen], scores="crps")["mean"].iloc[0]
+    cells = {(row[0].text, row[1].text): row[2].number for row in shown.cells}
+    assert cells["CRPS", "zero"] == pytest.approx(crps, abs=5e-3)
+
+
+def test_a_stack_says_what_it_chose_and_why():
+    y = rng.poisson(np.exp(0.5 + 0.5 * X["size"].fillna(0.0)))
+    exposure = rng.uniform(0.5, 2.0, 160)
+    model = DensityRegressor(["poisson", "negative-binomial"], "erm", **QUICK)
+    model.fit(X[TRAIN], y[TRAIN], exposure=exposure[TRAIN])
+    page = model_report(model, X[TEST], y[TEST], exposure=exposure[TEST], title="Counts")
+    said = sentences(page, "What was chosen, and why")
+    assert said[0].startswith("2 candidates were trained to the end")
+    best = model.stack_.sort_values("nll").iloc[0]
+    assert any(
+        f"On these rows {best['family']}, mixup erm has the smallest negative log likelihood" in one for one in said
+    )
+    tables = parts_of(page, "What was chosen, and why", Table)
+    assert [row[0] for row in tables[0].rows] == ["poisson", "negative-binomial"]
+    assert any("a constant rate per exposure," in one for one in sentences(page, "Scores"))
+    assert any("Some values have a probability of their own" in one for one in sentences(page, "Calibration"))
+    with pytest.raises(ValueError, match="the model was fitted with exposures"):
+        model_report(model, X[TEST], y[TEST], title="Counts")
+
+
+def test_classes_have_diagrams_and_frequencies():
+    labels = np.array(["low", "middle", "high"])[np.digitize(Y, [-0.3, 0.6])]
+    model = DensityClassifier("erm", **QUICK).fit(X[TRAIN], labels[TRAIN])
+    page = model_report(model, X[TEST], labels[TEST], title="Classes", peers={"same": model})
+    assert len(parts_of(page, "Calibration", Picture)) == 3
+    (shown,) = parts_of(page, "Scores", Table)
+    cells = {(row[0].text, row[1].text): row[2].number for row in shown.cells}
+    shares = np.unique(labels[TEST], return_counts=True)[1] / 60
+    assert cells["NLL", "without X"] == pytest.approx(-(shares * np.log(shares)).sum(), abs=1e-3)
+    assert cells["NLL", "same"] == cells["NLL", "model"]
+    assert cells["accuracy", "without X"] == pytest.approx(shares.max(), abs=1e-2)
+
+
+def test_models_of_other_kinds_have_a_report():
+    class Normal:
+        def fit(self, X, y):
+            return self
+
+        def predict_dist(self, X):
+            return torch.distributions.Normal(torch.zeros(len(X)).double(), 1.0)
+
+        def predict(self, X):
+            return np.zeros(len(X))
+
+    page = model_report(Normal(), X[TEST], Y[TEST], title="Another")
+    assert [section.heading for section in page.sections] == [
+        "In short", "Data", "Scores", "Calibration", "Columns", "Settings to repeat it",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (
+            {"y": Y[:3]},
+            ValueError,
+            r"`y` must hold one target for each of the 60 rows of X; got shape \(3,\)\. Of several",
+        ),
+        ({"y": np.zeros((60, 2))}, ValueError, r"got shape \(60, 2\)\. Of several targets make a report each\.$"),
+        ({"peers": [1]}, TypeError, r"^`peers` must be a dict of name to model or prediction; got list\.$"),
+        (
+            {"peers": {"model": 1}},
+            ValueError,
+            r"^`peers` must not be called 'model', which the report itself uses\. Rename",
+        ),
+        (
+            {"exposure": np.ones(3)},
+            ValueError,
+            r"^`exposure` must hold one number for each of the 60 rows; got shape \(3,\)\.$",
+        ),
+        ({"y": np.full(60, np.nan)}, ValueError, "finite"),
+    ],
+)
+def test_bad_input_is_refused(model, changes, error, message):
+    given = {"y": Y[TEST], **changes}
+    with pytest.raises(error, match=message):
+        model_report(model, X[TEST], title="t", **given)
