@@ -144,7 +144,7 @@ def weights() -> Figure:
     """The law of the weight of a row in its pair by alpha, and how strongly it mixes."""
     figure, (left, right) = _panels(2)
     grid = np.linspace(0.002, 0.998, 400)
-    laws = {"alpha = 0.2, most presets": 0.2, "alpha = 1": 1.0, "alpha = 10, RegMixup": 10.0}
+    laws = {"alpha = 0.2, most presets": 0.2, "alpha = 1": 1.0, "alpha = 10": 10.0}
     for (name, alpha), style in zip(laws.items(), _STYLES, strict=False):
         left.plot(grid, stats.beta(alpha, alpha).pdf(grid), **style, linewidth=2, label=name)
     left.set(xlabel="weight of the row itself", ylabel="density", ylim=(0, 5.6), title="Beta(alpha, alpha)")
