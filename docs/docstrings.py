@@ -1,16 +1,17 @@
 """Docstrings as reStructuredText: what plain text has and the markup would take for something else."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 # `*B` of a shape such as (*B, M, K), which is no start of an emphasis
 _STAR_OF_A_SHAPE = re.compile(r"(?<![\w*\\])\*(?=[A-Za-z_]\w*(?![\w*]))")
 _CODE = re.compile(r"(`+[^`]*`+)")
 
 
-def mend(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def mend(app: "Sphinx", what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """In place, before numpydoc reads the lines."""
     lines[:] = [line if line.lstrip().startswith((">>>", "...")) else _escaped(line) for line in _joined(lines)]
 
