@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import ceil
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,6 +16,8 @@ from .tables import named
 _COLUMNS = 4
 # A panel whose means span more than this has a logarithmic axis.
 _SPAN = 50.0
+# Letters of a title in an inch, and in the shortest of its lines.
+_LETTERS, _SHORTEST = 9.0, 20
 
 
 def general_pictures(experiment: Experiment, summary: pd.DataFrame, ranks: pd.DataFrame) -> Iterator[Picture]:
@@ -73,13 +76,18 @@ def _dot_picture(
     # of the first column, which all others share
     axes[0].invert_yaxis()
     title = f"{experiment.title}: {kind.axis}" + (f" ({', '.join(group)})" if group else "")
-    figure.suptitle(title)
+    put_title(figure, title)
     caption = (
         f"{title}, mean and standard error over {experiment.repeat}s; "
         + (f"the dashed line is {experiment.baseline}. " if experiment.baseline in methods else "")
         + f"Panels: {', '.join(keys)}."
     )
     return Picture("__".join([score, *group]), caption, figure)
+
+
+def put_title(figure: Figure, title: str) -> None:
+    """A title above all panels, in as many lines as it takes to be no wider than they are."""
+    figure.suptitle(fill(title, max(_SHORTEST, int(_LETTERS * figure.get_size_inches()[0]))))
 
 
 def _dots(ax: Axes, panel: pd.DataFrame, baseline: str) -> None:
@@ -118,7 +126,7 @@ def _rank_picture(experiment: Experiment, score: str, kind: ScoreKind, ranks: pd
         ax.set_title(f"{group}: {blocks}" if group else blocks)
     for ax in axes[len(panels) :]:
         ax.remove()
-    figure.suptitle(f"{experiment.title}: average rank by {kind.axis}")
+    put_title(figure, f"{experiment.title}: average rank by {kind.axis}")
     caption = (
         f"Average rank by {kind.axis}; 1 is the best. Bars are as long as the critical difference (Nemenyi): methods "
         f"whose bars do not overlap differ {IN_WORDS}. Those whose bars reach into the grey "

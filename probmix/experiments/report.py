@@ -1,40 +1,32 @@
 """The report of an experiment: tables in Markdown, and one HTML page with everything in it."""
 
-import platform
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from .._files import write_atomically
+from ..reports import Cell, Code, Page, Points, Section, Text
+from ..reports import Picture as PagePicture
+from ..reports import Table as PageTable
+from ..reports.versions import versions
 from .base import Experiment, Picture
 from .figures import general_pictures
 from .store import Result, file_stem
 from .summary import average_ranks, summarise
-from .tables import Cell, Table, all_tables
+from .tables import Table, all_tables
 
-_PACKAGES = ("probmix", "torch", "pyro-ppl", "numpy", "scipy", "scikit-learn", "pandas")
 _MARKS = {"": "", "strong": "**", "em": "*"}
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture as it is stored: its file in the folder of figures, what is below it, and its content as PNG."""
+    """A picture as it is stored: its file in the folder of figures, and the picture of the page."""
 
     file: str
-    caption: str
-    png: bytes
-
-    @property
-    def uri(self) -> str:
-        """The picture in the text of a page."""
-        return "data:image/png;base64," + b64encode(self.png).decode()
+    picture: PagePicture
 
 
 @dataclass(frozen=True)
@@ -63,21 +55,22 @@ class Report:
         parts = [f"# {self.title}", f"    {self.command}" if self.command else "", *self.facts, self.protocol]
         for table in self.tables:
             parts += [f"## {table.heading}", table.note, _markdown(table)]
-        parts += [f"![{drawing.caption}](figures/{drawing.file})" for drawing in self.drawings]
+        parts += [f"![{drawing.picture.caption}](figures/{drawing.file})" for drawing in self.drawings]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def html(self) -> str:
-        """The report as one page that needs nothing else: no network, no script, pictures inside."""
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("probmix.experiments"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        return environment.get_template("report.html.jinja").render(
-            report=self, paragraphs=[part.strip() for part in self.protocol.split("\n\n")]
-        )
+        """The report as one page that needs nothing else: no network, pictures inside."""
+        made = [Code(self.command)] if self.command else []
+        tables = [Section(table.heading, [PageTable(table.columns, table.rows, table.note)]) for table in self.tables]
+        pictures = [Section("Pictures", [drawing.picture for drawing in self.drawings])] if self.drawings else []
+        protocol = [Text(" ".join(part.split())) for part in self.protocol.split("\n\n")]
+        sections = [
+            Section("How it was made", [*made, Points(self.facts)]),
+            *tables,
+            *pictures,
+            Section("Protocol", protocol),
+        ]
+        return Page(self.title, sections).html()
 
 
 def write_report(experiment: Experiment, results: Sequence[Result], folder: Path, command: str = "") -> None:
@@ -89,7 +82,7 @@ def write_report(experiment: Experiment, results: Sequence[Result], folder: Path
     drawings = []
     for picture in [*general_pictures(experiment, summary, ranks), *experiment.pictures(results)]:
         drawing = _drawn(picture)
-        write_atomically(figures / drawing.file, drawing.png)
+        write_atomically(figures / drawing.file, drawing.picture.png)
         drawings.append(drawing)
     report = Report(
         experiment.title,
@@ -105,9 +98,8 @@ def write_report(experiment: Experiment, results: Sequence[Result], folder: Path
 
 
 def _drawn(picture: Picture) -> Drawing:
-    content = BytesIO()
-    picture.figure.savefig(content, format="png")
-    return Drawing(f"{file_stem({'name': picture.name})}.png", picture.caption, content.getvalue())
+    drawn = PagePicture.of(picture.figure, picture.caption, dpi="figure")
+    return Drawing(f"{file_stem({'name': picture.name})}.png", drawn)
 
 
 def _facts(experiment: Experiment, results: Sequence[Result]) -> list[str]:
@@ -115,9 +107,9 @@ def _facts(experiment: Experiment, results: Sequence[Result]) -> list[str]:
     number = f"{len(repeats)} {experiment.repeat}s" if len(repeats) > 1 else f"one {experiment.repeat}"
     spread = f"Mean ± standard error over {number}" if len(repeats) > 1 else f"Mean over {number}"
     machines = "; ".join(sorted({result.machine for result in results})) or "no results"
-    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)]
+    used = [f"{name} {number}" for name, number in versions().items()]
     return [
-        f"{date.today().isoformat()}; {machines}; {', '.join(versions)}.",
+        f"{date.today().isoformat()}; {machines}; {', '.join(used)}.",
         f"{spread} ({', '.join(map(str, repeats))}); bold is the best mean of a row. A cell says how many "
         f"{experiment.repeat}s it has if not all.",
         "Settings: " + ", ".join(f"{name} = {value}" for name, value in experiment.settings.items()) + ".",

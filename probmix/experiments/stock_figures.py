@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from .bands import common_legend, draw_bands
 from .base import Picture
+from .figures import put_title
 from .store import Result
 
 _PREFERRED = ("erm", "mixup", "probmix", "m-probmix")
@@ -49,5 +50,5 @@ def _fan_chart(title: str, results: Sequence[Result]) -> Figure:
         ax.label_outer()
     common_legend(figure, panels[0])
     seeds = {result.unit["seed"] for result in results}
-    figure.suptitle(f"{title}, seed {', '.join(map(str, sorted(seeds)))}")
+    put_title(figure, f"{title}, seed {', '.join(map(str, sorted(seeds)))}")
     return figure

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ..reports import Cell
 from .base import Experiment
 from .kinds import KINDS, ScoreKind
 from .summary import IN_WORDS, SECONDS, SIGNIFICANCE
@@ -14,14 +15,6 @@ from .summary import IN_WORDS, SECONDS, SIGNIFICANCE
 # From here on means are given in powers of ten.
 _LARGE = 1e5
 _HERE = "here"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Text of a cell, and whether it stands out: as the best, or as something else that the note explains."""
-
-    text: str
-    emphasis: Literal["", "strong", "em"] = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ def _means(experiment: Experiment, score: str, heading: str, lines: pd.DataFrame
         if paper:
             # in italics, and never in the running for the best
             cells = [Cell(paper[method], "em") if method in paper else Cell("") for method in methods]
-            rows.append([*[Cell("") for _ in names], Cell(source_name, "em"), *cells])
+            rows.append([*[Cell(one.text, "em") for one in names], Cell(source_name, "em"), *cells])
     note = ""
     if published is not None:
         note = f"Rows in italics are the {source_name}'s figures ({published.note}), not made here."

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # How a cell begins that is sorted as a number: "1,234", "-0.5 ± 0.1", "< 0.001", "12 %".
 _NUMBER = re.compile(r"(?:[<>] )?([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)(?=$|\s)")
 _MISSING = ("", "-", "–")
+# Where the width of a PNG file is.
+_WIDTH = slice(16, 20)
 # Pixels of an inch of a figure, on a wide screen and where it must not get smaller: letters of ten points then have
 # thirteen pixels and ten.
 _SHOWN, _LEAST = 96, 72
@@ -182,10 +184,15 @@ class Picture:
 
     @classmethod
     def of(cls, figure: "Figure", caption: str, alt: str | None = None, dpi: float | Literal["figure"] = 192) -> Self:
-        """The picture of a figure, by default at twice the resolution of a plain screen."""
+        """The picture of a figure, by default at twice the resolution of a plain screen.
+
+        It has room for all that was drawn, also where a title or a legend is wider than the figure.
+        """
         content = BytesIO()
-        figure.savefig(content, format="png", dpi=dpi)
-        return cls(content.getvalue(), caption, caption if alt is None else alt, float(figure.get_size_inches()[0]))
+        resolution = figure.dpi if dpi == "figure" else dpi
+        figure.savefig(content, format="png", dpi=resolution, bbox_inches="tight")
+        png = content.getvalue()
+        return cls(png, caption, caption if alt is None else alt, int.from_bytes(png[_WIDTH]) / resolution)
 
     @property
     def uri(self) -> str:

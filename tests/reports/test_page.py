@@ -100,6 +100,15 @@ def test_rows_of_another_length_are_refused():
 
 def test_a_picture_knows_how_wide_it_is_shown():
     one = picture(5.0)
-    assert (one.width, one.least_width, one.alt) == (480, 360, "A line that falls.")
-    assert int.from_bytes(one.png[16:20], "big") == 960
-    assert "--width: 480px; --least: 360px" in Page("t", [Section("s", [one])]).html()
+    pixels = int.from_bytes(one.png[16:20], "big")
+    assert one.inches == pixels / 192
+    # all but the empty margins of the figure
+    assert 0.85 * 5 < one.inches < 5
+    assert (one.width, one.least_width, one.alt) == (round(pixels / 2), round(pixels * 3 / 8), "A line that falls.")
+    assert f"--width: {one.width}px; --least: {one.least_width}px" in Page("t", [Section("s", [one])]).html()
+
+
+def test_nothing_that_is_drawn_is_cut_off():
+    figure = Figure(figsize=(2.0, 2.0))
+    figure.suptitle("a title that is far wider than its figure " * 3)
+    assert Picture.of(figure, "").inches > 6

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from ...reports import Cell
 from ..base import Picture
 from ..summary import IN_WORDS
-from ..tables import Cell, Table
+from ..tables import Table
 from .diagrams import difference_diagram, time_diagram
 from .ranks import SET, Ranking, common_means, ranking
 
