@@ -3,6 +3,7 @@
 from .bands import PredictiveBandDisplay
 from .comparison import ScoreComparisonDisplay
 from .coverage import CoverageDisplay
+from .densities import DensityDisplay
 from .effects import EffectDisplay
 from .fusion import FusionDisplay
 from .intervals import IntervalDisplay
@@ -11,6 +12,7 @@ from .reliability import ReliabilityDisplay
 
 __all__ = [
     "CoverageDisplay",
+    "DensityDisplay",
     "EffectDisplay",
     "FusionDisplay",
     "IntervalDisplay",

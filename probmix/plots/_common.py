@@ -22,6 +22,14 @@ def new_axes() -> "Axes":
     return ax
 
 
+def legend_with_last(ax: "Axes", last: Sequence[str], **look: Any) -> None:
+    """A small legend in which some entries come last, whatever kinds of things matplotlib puts first."""
+    handles, names = ax.get_legend_handles_labels()
+    order = sorted(range(len(names)), key=lambda place: names[place] in last)
+    usual: dict[str, Any] = {"frameon": False, "fontsize": "small", "loc": "upper left", "borderaxespad": 0.2}
+    ax.legend([handles[place] for place in order], [names[place] for place in order], **(usual | look))
+
+
 def predicted_number(estimator: Any, X: Any, exposure: Any = None) -> Distribution:
     """The distribution of a single number per row that the estimator predicts, for these exposures if it has such.
 

@@ -17,7 +17,7 @@ _ENDS = (0.01, 0.99)
 # Numbers of so few different values, such as an indicator, are levels.
 _FEW = 2
 _UNITS = {SPAN: "days", TIME: "hours"}
-_LONGEST_NAME = 17
+_LONGEST_NAME = 15
 
 
 @dataclass(frozen=True)

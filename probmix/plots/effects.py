@@ -12,7 +12,7 @@ from .._checks import check_integer, check_seed
 from .._numbers import finite_numbers
 from ..columns.tables import as_table
 from ._columns import feature_name, frame_of, has_names, position_of
-from ._common import check_coverages, new_axes
+from ._common import check_coverages, legend_with_last, new_axes
 from ._effects import Rows, effects
 from ._grids import grid_of
 
@@ -239,7 +239,7 @@ class EffectDisplay:
         unit = (high - low) / (1 - _HISTOGRAM - _LEGEND)
         ax.set_ylim(low - _HISTOGRAM * unit, high + _LEGEND * unit)
         self._plot_data(ax)
-        ax.legend(frameon=False, fontsize="small", loc="upper left", ncols=3, borderaxespad=0.2, columnspacing=1.2)
+        legend_with_last(ax, [], ncols=3, columnspacing=1.2)
 
     def _plot_data(self, ax: "Axes") -> None:
         """A histogram at the bottom, of x in data and y in shares of the axes."""
@@ -277,7 +277,7 @@ class EffectDisplay:
         ax.set_yticks(self.values, names, fontsize="small")
         rows = len(levels) + 0.2
         ax.set_ylim(len(levels) - 0.4, -0.6 - rows * _LEGEND / (1 - _LEGEND))
-        ax.legend(frameon=False, fontsize="small", loc="upper left", ncols=2, borderaxespad=0.2, columnspacing=1.2)
+        legend_with_last(ax, ["median", "mean"], ncols=2, columnspacing=0.8, handlelength=1.0, handletextpad=0.5)
 
 
 def _of_rows(exposure: float | ArrayLike, n: int) -> NDArray[np.float64]:

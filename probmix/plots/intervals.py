@@ -14,7 +14,7 @@ from ..adapters import as_distribution
 from ..distributions import cdf, cdf_below, has_atoms, is_discrete
 from ..distributions.parts import device_of, widen
 from ..scores._inputs import checked
-from ._common import check_coverages, check_is_number, check_single_target, new_axes, predicted_number
+from ._common import check_coverages, check_is_number, check_single_target, legend_with_last, new_axes, predicted_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # Opacity of the widest and of the narrowest intervals, apart in greyscale too.
 _OPACITIES = (0.28, 0.6)
 _MISSED = "#d55e00"
-_LEGEND: dict[str, Any] = {"loc": "upper left", "frameon": False, "fontsize": "small", "borderaxespad": 0.2}
 # The legend takes this share of the width and height of small axes.
 _LEGEND_SIZE = (0.7, 0.45)
 
@@ -281,10 +280,7 @@ class IntervalDisplay:
         if self.whole_numbers:
             ax.locator_params(axis="y", integer=True)
         _leave_room(ax, np.maximum(widest[rows, 1], y))
-        handles, names = ax.get_legend_handles_labels()
-        # intervals first, whatever kind of thing matplotlib names first
-        order = np.argsort(["interval" not in name for name in names], kind="stable")
-        ax.legend([handles[i] for i in order], [names[i] for i in order], **_LEGEND)
+        legend_with_last(ax, ["predicted median", "observed", outside.lstrip("_")])
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

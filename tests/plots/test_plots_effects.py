@@ -143,7 +143,7 @@ def test_of_many_levels_the_most_frequent_are_shown(ax):
     texts = ["a rather long description of house 1", "another", "a rather long description of house 2", "b"]
     frame = pd.DataFrame({"rooms": range(8), "text": [texts[i] for i in (0, 1, 2, 2, 2, 0, 3, 3)]})
     EffectDisplay.from_estimator(Seeing(), frame, feature="text", max_levels=3, ax=ax)
-    assert ticks(ax) == ["a rather…house 2 (37.5 %)", "a rather…house 1 (25.0 %)", "b (25.0 %)"]
+    assert ticks(ax) == ["a rathe…house 2 (37.5 %)", "a rathe…house 1 (25.0 %)", "b (25.0 %)"]
     assert ax.get_ylabel() == "text\n(3 most frequent of 4)"
 
 
