@@ -179,10 +179,11 @@ def _forecasts() -> tuple[dict[str, Normal], Tensor]:
 def pit_histograms() -> Figure:
     """PIT histograms of forecasts whose faults are known."""
     forecasts, y = _forecasts()
-    figure, axes = _panels(4, width=12.0, height=3.4, sharey=True)
+    figure, axes = _panels(4, width=10.0, height=3.1, sharey=True)
     for ax, (name, forecast) in zip(axes, forecasts.items(), strict=True):
         PITHistogramDisplay.from_predictions(forecast, y, ax=ax)
         ax.set_title(name)
+        ax.set(xlabel="PIT", xticks=[0.0, 0.5, 1.0])
         if ax is not axes[0]:
             ax.get_legend().remove()
             ax.set_ylabel("")
@@ -193,7 +194,7 @@ def pit_histograms() -> Figure:
 def coverage_curves() -> Figure:
     """Coverage curves of the same forecasts."""
     forecasts, y = _forecasts()
-    figure, (ax,) = _panels(1, width=7.5, height=4.6)
+    figure, (ax,) = _panels(1, width=9.5, height=4.4)
     for name, forecast in forecasts.items():
         CoverageDisplay.from_predictions(forecast, y, name=name, ax=ax)
     return figure
