@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from probmix import DensityClassifier, DensityRegressor
 from probmix.distributions import Bernoulli, Categorical, Poisson
-from probmix.plots import CoverageDisplay, ReliabilityDisplay
+from probmix.plots import CoverageDisplay, PITHistogramDisplay, ReliabilityDisplay
 from probmix.scores import corp_decomposition, coverage_curve, reliability_curve
 
 SETTINGS = {"max_epochs": 3, "hidden_layer_sizes": (8,), "random_state": 0, "device": "cpu"}
@@ -326,3 +326,17 @@ def test_cuda_predictions_are_drawn_like_those_of_the_cpu(ax):
     normal = CoverageDisplay.from_predictions(dist.Normal(p.cuda(), 1.0), y, ax=Figure().subplots())
     expected = CoverageDisplay.from_predictions(dist.Normal(p, 1.0), y, ax=Figure().subplots())
     np.testing.assert_allclose(normal.coverage, expected.coverage)
+
+
+@pytest.mark.parametrize("display", [PITHistogramDisplay, CoverageDisplay, ReliabilityDisplay])
+def test_targets_that_may_not_be_written_to_are_taken_without_a_warning(display):
+    """Those of a pandas Series are such."""
+    y = np.array([0.0, 1.0, 1.0, 0.0])
+    y.flags.writeable = False
+    warned = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # else torch warns once in a process
+    try:
+        shown = display.from_predictions(Bernoulli(torch.tensor([0.2, 0.9, 0.6, 0.4])), y)
+    finally:
+        torch.set_warn_always(warned)
+    assert shown.ax_ is not None
