@@ -6,6 +6,7 @@ from .coverage import CoverageDisplay
 from .densities import DensityDisplay
 from .effects import EffectDisplay
 from .fusion import FusionDisplay
+from .importance import ImportanceDisplay
 from .intervals import IntervalDisplay
 from .pit import PITHistogramDisplay
 from .reliability import ReliabilityDisplay
@@ -15,6 +16,7 @@ __all__ = [
     "DensityDisplay",
     "EffectDisplay",
     "FusionDisplay",
+    "ImportanceDisplay",
     "IntervalDisplay",
     "PITHistogramDisplay",
     "PredictiveBandDisplay",

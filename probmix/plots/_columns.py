@@ -31,7 +31,7 @@ def position_of(frame: pd.DataFrame, feature: int | str) -> int:
 
 def has_names(X: Any, frame: pd.DataFrame) -> bool:
     """Whether the columns of X have names, so that models are to see a frame."""
-    return frame is X or isinstance(frame.columns[0], str)
+    return isinstance(X, pd.DataFrame) or isinstance(frame.columns[0], str)
 
 
 def feature_name(X: Any, frame: pd.DataFrame, position: int) -> str:

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.distributions import Categorical, Distribution
 
 from .._models import check_exposure_is_given
+from .._numbers import finite_numbers
 from ..distributions.parts import innermost
 from ..scores.prediction import predicted_distribution
 
@@ -71,3 +74,11 @@ def check_coverages(coverages: Sequence[float]) -> None:
         raise ValueError(
             f"`coverages` must be one or more numbers between 0 and 1; got {tuple(coverages)}. For 90 % pass 0.9."
         )
+
+
+def numbers_of_rows(values: Any, name: str, n: int) -> NDArray[np.float64]:
+    """Numbers of which each row must have one."""
+    numbers = finite_numbers(values, name)
+    if numbers.shape != (n,):
+        raise ValueError(f"`{name}` must hold one number for each of the {n} rows; got shape {numbers.shape}.")
+    return numbers

@@ -11,6 +11,7 @@ from ..columns.dates import as_times
 from ..columns.kinds import DATE, EMPTY, NUMBER, SPAN, TIME
 from ..columns.numbers import floats
 from ..columns.tables import Column
+from ._words import shortened
 
 # Grids of numbers and times end at these quantiles of the column: beyond them there are hardly any data.
 _ENDS = (0.01, 0.99)
@@ -104,13 +105,9 @@ def _of_levels(column: Column, max_levels: int) -> Grid:
     # of equally frequent ones the first in the table comes first
     order = np.lexsort((first, -counts))[:max_levels]
     cells = column.values.iloc[first[order]].reset_index(drop=True)
-    names = tuple("missing" if code < 0 else _name(cell) for code, cell in zip(found[order], cells, strict=True))
+    names = tuple(
+        "missing" if code < 0 else shortened(str(cell), _LONGEST_NAME)
+        for code, cell in zip(found[order], cells, strict=True)
+    )
     left = f"{max_levels} most frequent of {len(found):,}" if len(found) > max_levels else ""
     return Grid(cells, np.arange(len(order)), names, counts[order] / len(codes), left)
-
-
-def _name(cell: Any) -> str:
-    name = " ".join(str(cell).split())
-    # long ones often begin alike
-    half = _LONGEST_NAME // 2
-    return name if len(name) <= _LONGEST_NAME else f"{name[:half].rstrip()}…{name[-half:].lstrip()}"

@@ -14,27 +14,11 @@ from ..scores._named import level_of
 from ..scores.comparison import compare_rows
 from ..scores.evaluate import score_rows
 from ._common import new_axes
+from ._words import score_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-
-_NAMES = {
-    "nll": "NLL",
-    "crps": "CRPS",
-    "brier": "Brier score",
-    "rps": "ranked probability score",
-    "accuracy": "accuracy",
-    "rmse": "RMSE",
-    "mae": "MAE",
-}
-# Those with a level in percent.
-_NAMES_AT_LEVEL = {
-    "coverage": "coverage of the {:g} % interval",
-    "interval": "score of the {:g} % interval",
-    "quantile": "quantile score at {:g} %",
-    "pinball": "quantile score at {:g} %",
-}
 
 
 class ScoreComparisonDisplay:
@@ -249,7 +233,7 @@ class ScoreComparisonDisplay:
         ax.set_ylim(len(self.names) - 0.4, -0.6)
         ax.grid(axis="x", linewidth=0.5, alpha=0.5)
         ax.set_axisbelow(True)
-        score, nominal, better = _words(self.score), _nominal(self.score), "smaller is better"
+        score, nominal, better = score_in_words(self.score), _nominal(self.score), "smaller is better"
         label = f"difference in {score} to {self.baseline}" if self.difference else f"mean {score}"
         if self.score == "accuracy":
             better = "larger is better"
@@ -258,11 +242,6 @@ class ScoreComparisonDisplay:
         ax.set_xlabel(f"{label}\n({100 * self.confidence:g} % intervals; {better})")
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _words(score: str) -> str:
-    level = level_of(score)
-    return _NAMES.get(score, score) if level is None else _NAMES_AT_LEVEL[level[0]].format(100 * level[1])
 
 
 def _nominal(score: str) -> float | None:

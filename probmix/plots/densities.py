@@ -11,14 +11,14 @@ from sklearn.utils import _safe_indexing
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .._numbers import as_numpy, finite_numbers
+from .._numbers import as_numpy
 from .._targets import checked_targets
 from ..adapters import as_distribution
 from ..distributions import atoms, icdf, is_discrete
 from ..distributions.parts import device_of, unchecked, widen
 from ..distributions.scoring import marginal_nll
 from ..distributions.single_rows import single_rows
-from ._common import check_is_number, check_single_target, legend_with_last, new_axes, predicted_number
+from ._common import check_is_number, check_single_target, legend_with_last, new_axes, numbers_of_rows, predicted_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -161,8 +161,8 @@ class DensityDisplay:
         X = as_numpy(X)
         n = X.shape[0] if hasattr(X, "shape") else len(X)
         chosen = _chosen(rows, n)
-        some = None if exposure is None else _of_rows(exposure, "exposure", n)[chosen]
-        targets = None if y is None else _of_rows(y, "y", n)[chosen]
+        some = None if exposure is None else numbers_of_rows(exposure, "exposure", n)[chosen]
+        targets = None if y is None else numbers_of_rows(y, "y", n)[chosen]
         distribution = predicted_number(estimator, _safe_indexing(X, chosen), some)
         return cls.from_predictions(
             distribution,
@@ -224,8 +224,8 @@ class DensityDisplay:
         name = getattr(y, "name", None) if target_name is None else target_name
         targets = None
         if y is not None:
-            checked_targets(predicted, torch.from_numpy(_of_rows(y, "y", n)).to(device_of(predicted)))
-            targets = _of_rows(y, "y", n)[chosen]
+            checked_targets(predicted, torch.from_numpy(numbers_of_rows(y, "y", n)).to(device_of(predicted)))
+            targets = numbers_of_rows(y, "y", n)[chosen]
         display = cls(
             _densities(predicted, chosen),
             [f"row {row}" for row in chosen] if names is None else names,
@@ -349,10 +349,3 @@ def _chosen(rows: Sequence[int] | None, n: int) -> NDArray[np.intp]:
     if not is_index or chosen.min() < 0 or chosen.max() >= n:
         raise ValueError(f"`rows` must be one to {_MOST_ROWS} numbers of rows, from 0 to {n - 1}; got {rows!r}.")
     return chosen.astype(np.intp)
-
-
-def _of_rows(values: Any, name: str, n: int) -> NDArray[np.float64]:
-    numbers = finite_numbers(values, name)
-    if numbers.shape != (n,):
-        raise ValueError(f"`{name}` must hold one number for each of the {n} rows; got shape {numbers.shape}.")
-    return numbers
