@@ -158,7 +158,7 @@ def test_the_legend_covers_nothing(size, rows):
     DensityDisplay.from_predictions(
         ZeroAdjusted(gamma, torch.full((rows,), 5.0)), [0.5] * rows, rows=range(rows), ax=ax
     )
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     legend = ax.get_legend().get_window_extent()
     assert legend.x1 < ax.get_window_extent().x1
     assert max(one.get_window_extent().y1 for one in (*ax.collections, *ax.lines, *ax.texts)) < legend.y0

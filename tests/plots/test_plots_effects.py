@@ -153,7 +153,7 @@ def test_dates_have_a_grid_of_dates_that_are_there(ax):
     np.testing.assert_array_equal(display.values, np.sort(FRAME["sold"].dropna().to_numpy()))
     assert model.seen[0]["sold"].dtype == FRAME["sold"].dtype
     assert ax.get_xlabel() == "sold\n(20.0 % missing)"
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     assert "2020" in " ".join(text.get_text() for text in ax.get_xticklabels())
     days = pd.Series(pd.date_range("2020-01-01", periods=400, tz="Europe/Oslo"))
     frame = pd.DataFrame({"rooms": 1, "sold": days})
@@ -208,7 +208,7 @@ def test_the_histogram_says_where_there_are_data(ax):
 def test_the_legend_covers_nothing(size, feature):
     ax = Figure(size, layout="constrained").subplots()
     EffectDisplay.from_estimator(Seeing(), FRAME, feature=feature, ax=ax)
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     legend = ax.get_legend().get_window_extent()
     assert legend.x1 < ax.get_window_extent().x1
     drawn = [*ax.collections, *ax.lines, *(bar for bars in ax.containers for bar in bars)]

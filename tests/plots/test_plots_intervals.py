@@ -82,7 +82,7 @@ def test_the_legend_covers_no_row(size):
     ax = Figure(size, layout="constrained").subplots()
     # hardly any difference between rows, so that they take up the whole height all along
     IntervalDisplay.from_predictions(stats.norm(random.normal(0, 0.1, 80), 1.0), random.normal(size=80), ax=ax)
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     legend = ax.get_legend().get_window_extent()
     assert legend.x1 < ax.get_window_extent().x1
     highest = max(bar.get_window_extent().y1 for container in ax.containers for bar in container)
