@@ -9,14 +9,11 @@ from ..estimators.candidates import mixup_label, network_label
 from .page import Cell, Part, Points, Section, Settings, Table, shown, with_error
 from .subject import Subject
 
-_HEADS = {
-    "nll": "NLL",
-    "nll_error": "± to the best",
-    "crps": "CRPS",
-    "crps_error": "± to the best",
-    "brier": "Brier score",
-    "brier_error": "± to the best",
-}
+_SCORES = {"nll": "NLL", "crps": "CRPS", "brier": "Brier score"}
+_CAPTION = (
+    "NLL and CRPS (of classes the Brier score) are means over the rows that judge; smaller is better. Errors are those "
+    "of the differences to the best candidate, row by row, so that the best has none."
+)
 
 
 def choice_section(subject: Subject) -> Section | None:
@@ -47,7 +44,7 @@ def _of_stack(model: Any) -> list[Part]:
     else:
         said.append(f"The prediction is that of {_named(first)} alone.")
     said += _reasons(table)
-    parts: list[Part] = [Points(said), _as_table(table)]
+    parts: list[Part] = [Points(said), _as_table(table, _CAPTION)]
     runs = model.search_
     if len(runs) > len(table):
         parts += [
@@ -79,18 +76,21 @@ def _named(line: "pd.Series[Any]") -> str:
     return ", ".join([*names, *([str(line["network"])] if "network" in line.index else [])])
 
 
-def _as_table(table: pd.DataFrame) -> Table:
+def _as_table(table: pd.DataFrame, caption: str = "") -> Table:
+    """A line of each candidate or run, errors behind what they are the errors of."""
+    columns = [str(name) for name in table.columns if not str(name).endswith("_error")]
     best = table["weight"].max() if "weight" in table else None
-    rows: list[list[Cell | str | float | None]] = []
-    for _, line in table.iterrows():
-        row: list[Cell | str | float | None] = []
-        for name, value in line.items():
-            if name == "weight":
-                row.append(Cell(f"{value:.3f}", "strong" if value == best else ""))
-            else:
-                row.append(str(value) if isinstance(value, str) else float(value))
-        rows.append(row)
-    return Table([_HEADS.get(str(name), str(name)) for name in table.columns], rows)
+
+    def cell(line: dict[Any, Any], name: str) -> Cell | str | float:
+        value = line[name]
+        if isinstance(value, str):
+            return value
+        if name == "weight":
+            return Cell(f"{value:.3f}", "strong" if value == best else "")
+        return with_error(value, line[f"{name}_error"]) if f"{name}_error" in line else float(value)
+
+    rows = [[cell(line, name) for name in columns] for line in table.to_dict("records")]
+    return Table([_SCORES.get(name, name) for name in columns], rows, caption)
 
 
 def _of_single(model: Any) -> list[Part]:

@@ -9,6 +9,7 @@ from .calibration import calibration_section, coverage_in_words, coverages
 from .choice import choice_section
 from .data import columns_section, data_section
 from .far_out import far_out_in_words, far_out_rows, far_out_section
+from .intervals import intervals_section
 from .page import Code, Page, Part, Points, Section, Settings
 from .scores import comparison, first_score, scored, scores_section
 from .subject import MARGINAL, Subject
@@ -31,7 +32,8 @@ def model_report(
 
     The rows should not have trained the model. The page tells what the rows are, what was chosen in the fit and why,
     the scores with standard errors against the distribution of the target without X and against peers, calibration,
-    rows far outside the training range, and the settings with which the fit can be repeated.
+    intervals against observed targets, rows far outside the training range, and the settings with which the fit can be
+    repeated.
 
     Parameters
     ----------
@@ -93,6 +95,7 @@ def model_report(
         choice_section(subject),
         scores_section(subject, table),
         calibration_section(subject),
+        intervals_section(subject),
         None if far_out is None else far_out_section(subject, far_out),
         columns_section(subject),
         _repeat_section(subject, settings),

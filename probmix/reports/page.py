@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # How a cell begins that is sorted as a number: "1,234", "-0.5 ± 0.1", "< 0.001", "12 %".
 _NUMBER = re.compile(r"(?:[<>] )?([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)(?=$|\s)")
 _MISSING = ("", "-", "–")
+# Spaces that no line ends with.
+_BREAKS, _BREAKS_BEHIND = re.compile(r"(?<=\d) ([%±])"), re.compile(r"(±) (?=\d)")
 # Where the width of a PNG file is.
 _WIDTH = slice(16, 20)
 # Pixels of an inch of a figure, on a wide screen and where it must not get smaller: letters of ten points then have
@@ -257,4 +259,10 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        environment.filters["tied"] = _tied
         return environment.get_template("page.html.jinja").render(page=self)
+
+
+def _tied(text: str) -> str:
+    """A number, its unit and its error on one line."""
+    return _BREAKS.sub("\N{NO-BREAK SPACE}\\1", _BREAKS_BEHIND.sub("\\1\N{NO-BREAK SPACE}", text))

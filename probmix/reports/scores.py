@@ -122,8 +122,8 @@ def scores_section(subject: Subject, table: pd.DataFrame) -> Section:
         + (", a constant rate per exposure," if subject.exposure is not None else "")
         + " that was fitted to the very targets it is scored on: what a model has to beat to have learned anything."
     )
-    missing = table.attrs.get("missing", {})
-    said += [f"No {_NAMES[name]} of {other}: {reason}" for (name, other), reason in missing.items() if other in others]
+    for (name, other), reason in table.attrs["missing"].items():
+        said.append(f"No {_NAMES[name]} of {other}: {_first_sentence(reason)}")
     parts: list[Part] = [Points(said), _table(table)]
     if subject.peers:
         figure, ax = new_axes(1.4 + 0.35 * (len(others) + 1))
@@ -136,6 +136,10 @@ def scores_section(subject: Subject, table: pd.DataFrame) -> Section:
             caption = caption.replace("right", "left")
         parts.append(Picture.of(figure, caption))
     return Section("Scores", parts)
+
+
+def _first_sentence(text: str) -> str:
+    return f"{text.partition('. ')[0].rstrip('.')}."
 
 
 def _table(table: pd.DataFrame) -> Table:

@@ -54,8 +54,8 @@ def page(model):
 
 def test_sections_come_in_an_order(page):
     assert [section.heading for section in page.sections] == [
-        "In short", "Data", "What was chosen, and why", "Scores", "Calibration", "Rows far out", "Columns",
-        "Settings to repeat it",
+        "In short", "Data", "What was chosen, and why", "Scores", "Calibration",
+        "Intervals against observed targets", "Rows far out", "Columns", "Settings to repeat it",
     ]  # fmt: skip
     assert page.title == "Prices"
     assert "<h1>Prices</h1>" in page.html()
@@ -189,7 +189,8 @@ def test_models_of_other_kinds_have_a_report():
 
     page = model_report(Normal(), X[TEST], Y[TEST], title="Another")
     assert [section.heading for section in page.sections] == [
-        "In short", "Data", "Scores", "Calibration", "Columns", "Settings to repeat it",
+        "In short", "Data", "Scores", "Calibration", "Intervals against observed targets", "Columns",
+        "Settings to repeat it",
     ]  # fmt: skip
 
 
