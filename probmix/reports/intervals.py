@@ -10,8 +10,8 @@ _ROWS = 80
 # What the wide bars should hold, where no single value has a probability of its own, and where some have.
 _SHARE = {
     False: "Of ten targets about nine should be inside of the wide bars,",
-    True: "As single values have a probability of their own, bars should hold more than 50 % and 90 %; how much the legend "
-    "says. They should do so",
+    True: "As single values have a probability of their own, bars should hold more than 50 % and 90 %; how much, the "
+    "legend says. They should do so",
 }
 
 
