@@ -161,7 +161,7 @@ class CoverageDisplay:
         """
         distribution = as_distribution(distribution)
         check_single_target(distribution)
-        targets = torch.from_numpy(np.array(y, dtype=np.float64)).to(device_of(distribution))
+        targets = torch.tensor(np.asarray(y, dtype=np.float64)).to(device_of(distribution))
         ordered = None if levels is None else sorted(levels)
         with torch.no_grad():
             curve = coverage_curve(distribution, targets, ordered, generator=generator)

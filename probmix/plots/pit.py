@@ -146,7 +146,7 @@ class PITHistogramDisplay:
         distribution = as_distribution(distribution)
         check_single_target(distribution)
         with torch.no_grad():
-            targets = torch.from_numpy(np.array(y, dtype=np.float64)).to(device_of(distribution))
+            targets = torch.tensor(np.asarray(y, dtype=np.float64)).to(device_of(distribution))
             values: NDArray[np.float64] = pit(distribution, targets, generator).double().cpu().numpy()
         return cls(values, bins).plot(ax, color=color)
 

@@ -178,7 +178,7 @@ class ReliabilityDisplay:
             If `y` or `event` is no class index.
         """
         distribution = as_distribution(distribution)
-        targets = torch.from_numpy(np.array(y, dtype=np.float64)).to(device_of(distribution))
+        targets = torch.tensor(np.asarray(y, dtype=np.float64)).to(device_of(distribution))
         with torch.no_grad():
             curve = reliability_curve(distribution, targets, event, level=_BAND, generator=generator)
             probability, happened = event_probabilities(distribution, targets, event)

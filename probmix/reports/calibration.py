@@ -102,12 +102,13 @@ def _of_numbers(subject: Subject) -> Section:
 def _of_classes(subject: Subject) -> Section:
     assert subject.classes is not None
     counts = torch.bincount(subject.targets, minlength=len(subject.classes))
+    places = subject.targets.numpy()
     events = [1] if len(subject.classes) == 2 else counts.argsort(descending=True)[:_DIAGRAMS].tolist()
     pictures = []
     for event in events:
         figure, ax = new_axes()
         name = f"probability of {subject.classes[event]}"
-        ReliabilityDisplay.from_predictions(subject.distribution, subject.targets, event=event, event_name=name, ax=ax)
+        ReliabilityDisplay.from_predictions(subject.distribution, places, event=event, event_name=name, ax=ax)
         pictures.append(
             Picture.of(figure, f"How often {subject.classes[event]} happened, over its predicted probability.")
         )

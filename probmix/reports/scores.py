@@ -98,7 +98,7 @@ def comparison(table: pd.DataFrame, score: str, other: str) -> str:
     score, other : str
         Names of the score and of what the model is compared with.
     """
-    line, ours = _line(table, score, other), _line(table, score, MODEL)
+    line, ours = line_of(table, score, other), line_of(table, score, MODEL)
     who = "the distribution of the target without X" if other == MARGINAL else other
     name, gap, error = _NAMES[score], line["difference"], line["difference_error"]
     if not np.isfinite(gap):
@@ -145,7 +145,7 @@ def _first_sentence(text: str) -> str:
 def _table(table: pd.DataFrame) -> Table:
     rows: list[list[Cell | str | float | None]] = []
     for score, name in table.index:
-        line = _line(table, score, name)
+        line = line_of(table, score, name)
         p = line["p"]
         told = None if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
         cells = [_figure(line[one], line[error]) for one, error in _FIGURES]
@@ -159,7 +159,8 @@ def _table(table: pd.DataFrame) -> Table:
     return Table(columns, rows, caption)
 
 
-def _line(table: pd.DataFrame, score: str, name: str) -> dict[str, float]:
+def line_of(table: pd.DataFrame, score: str, name: str) -> dict[str, float]:
+    """The figures of one score of one model."""
     values: Any = table.loc[(score, name)]
     return {column: float(values[column]) for column in table.columns}
 

@@ -340,3 +340,9 @@ def test_targets_that_may_not_be_written_to_are_taken_without_a_warning(display)
     finally:
         torch.set_warn_always(warned)
     assert shown.ax_ is not None
+
+
+@pytest.mark.parametrize("kind", [PITHistogramDisplay, CoverageDisplay, ReliabilityDisplay])
+def test_targets_may_be_a_tensor(kind):
+    chance = torch.distributions.Bernoulli(torch.full((6,), 0.4))
+    kind.from_predictions(chance, torch.tensor([0, 1, 0, 0, 1, 0]), ax=Figure().subplots())
