@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -68,8 +69,8 @@ class FittedEstimator(Protocol):
         ...
 
 
-def save_estimator(estimator: FittedEstimator, path: Path) -> None:
-    """Write a fitted estimator; see `DensityEstimator.save`."""
+def save_estimator(estimator: FittedEstimator, path: Path, remarks: Mapping[str, str] | None = None) -> None:
+    """Write a fitted estimator; see `DensityEstimator.save`. Remarks are kept for `remark`, and change nothing."""
     header, tensors = contents(estimator)
     contiguous = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     settings = json.dumps(header)
@@ -79,7 +80,7 @@ def save_estimator(estimator: FittedEstimator, path: Path) -> None:
             f"{_LARGEST_HEADER / 1e6:g} MB: that of a graph of GraphPartners with a million edges. Pickle the "
             "estimator instead."
         )
-    write_atomically(path, save(contiguous, {"format": _FORMAT, "estimator": settings}))
+    write_atomically(path, save(contiguous, {**(remarks or {}), "format": _FORMAT, "estimator": settings}))
 
 
 def contents(estimator: FittedEstimator) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -193,6 +194,13 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         names = file.keys()  # the file itself cannot be iterated over
         tensors = {name: file.get_tensor(name) for name in names}
     return json.loads(metadata["estimator"]), tensors
+
+
+def remark(path: str | Path, name: str) -> str | None:
+    """A remark in the file of an estimator, None where there is none of that name."""
+    with safe_open(path, framework="pt", device="cpu") as file:
+        found: str | None = (file.metadata() or {}).get(name)
+    return found
 
 
 def restore(

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from .._told import warn
-from ..training import DivergenceError, Task
+from ..training import DivergenceError
+from .clock import Clock, measure_pace
 from .stack_weighing import Candidate, described
 
 # By how much a round must lower the loss for another one: in nats, or as a share of the CRPS.
@@ -52,36 +53,6 @@ class Search:
         for share, size in zip(self.shares, (n_candidates, *self.kept), strict=True):
             rounds.setdefault(max(1, round(share * max_epochs)), min(size, n_candidates))
         return list(rounds.items())
-
-
-class Clock:
-    """How many epochs there is time for.
-
-    Parameters
-    ----------
-    limit : float or None
-        Seconds, from when the clock is made.
-    """
-
-    def __init__(self, limit: float | None) -> None:
-        self._end = None if limit is None else perf_counter() + limit
-        self._paces: dict[int, float] = {}
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is a limit."""
-        return self._end is not None
-
-    def note(self, number: int, epochs: int, seconds: float) -> None:
-        """What epochs of a candidate took."""
-        self._paces[number] = seconds / max(1, epochs)
-
-    def epochs(self, number: int, planned: int, share: float = 1.0) -> int:
-        """How many of the planned epochs of a candidate there is time for, in its share of what is left."""
-        if self._end is None or not self._paces:
-            return planned
-        pace = self._paces.get(number, sum(self._paces.values()) / len(self._paces))
-        return max(0, min(planned, int(share * (self._end - perf_counter()) / max(pace, 1e-9))))
 
 
 class Runs:
@@ -199,10 +170,11 @@ def train_best(candidates: Sequence[Candidate], search: Search, clock: Clock) ->
         scores: dict[int, float] = {}
         begun = len(runs.done)
         for place, number in enumerate(field[:size]):
-            affordable = clock.epochs(number, epochs, epochs / (ahead - place * epochs))
+            share = epochs / (ahead - place * epochs)
+            affordable = clock.epochs(number, epochs, share)
             if not affordable and runs.done:
                 continue
-            run = _run(candidates[number], max(1, affordable), next(files))
+            run = _run(candidates[number], max(1, affordable), next(files), clock.end(share))
             rest = [] if stage else [candidates[other] for other in field[place + 1 :]]
             if runs.train(run, rest, again=stage > 0):
                 clock.note(number, run.task.options.max_epochs, run.seconds)
@@ -223,13 +195,16 @@ def train_best(candidates: Sequence[Candidate], search: Search, clock: Clock) ->
 
 
 def _affordable(n_candidates: int, max_epochs: int, search: Search, clock: Clock) -> list[tuple[int, int]]:
-    """The rounds with as many candidates as there is time for, in at least half of the epochs that they should have."""
-    for size in range(n_candidates, 1, -1):
+    """The rounds with as many candidates as there is time for, in at least half of the epochs that they should have.
+
+    Where there is less time than one candidate takes, it is trained once.
+    """
+    for size in range(n_candidates, 0, -1):
         rounds = search.rounds(size, max_epochs)
         work = sum(epochs * others for epochs, others in rounds)
         if clock.epochs(0, work) >= work / 2:
             return rounds
-    return search.rounds(1, max_epochs)
+    return [(max_epochs, 1)]
 
 
 def search_table(runs: Runs) -> pd.DataFrame:
@@ -246,25 +221,9 @@ def search_table(runs: Runs) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def measure_pace(estimator: Any, task: Task, clock: Clock) -> None:
-    """Note what an epoch takes, from runs of one and of three that are then forgotten."""
-    seconds = []
-    for epochs in (1, 3):
-        start = perf_counter()
-        options = replace(task.options, max_epochs=epochs, checkpoint=None, verbose=False)
-        try:
-            estimator._train(replace(task, options=options))
-        except DivergenceError:
-            # the run itself says so
-            return
-        seconds.append(perf_counter() - start)
-    # their difference, since the first has the start of a run in it as well
-    clock.note(-1, 2, max(seconds[1] - seconds[0], seconds[1] / 10))
-
-
-def _run(one: Candidate, epochs: int, number: int) -> Candidate:
+def _run(one: Candidate, epochs: int, number: int, ends_at: float | None) -> Candidate:
     """A candidate that is trained for so many epochs, with a file of its own if there is one."""
-    options = replace(one.task.options, max_epochs=epochs)
+    options = replace(one.task.options, max_epochs=epochs, ends_at=ends_at)
     if options.checkpoint is not None:
         file = options.checkpoint.with_name(f"{options.checkpoint.name}.{number}")
         options = replace(options, checkpoint=file, keeps_checkpoint=True)

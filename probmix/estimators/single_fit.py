@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from .checks import check_time_limit
+from .clock import Clock, clock_for, measure_pace
 from .endings import warn_of_end
 from .given import Given
-from .search import Clock, Search, loss_of, measure_pace, train_best
+from .search import Search, loss_of, train_best
 from .stack_weighing import Candidate
 
 
@@ -20,7 +20,7 @@ def fit_single(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any)
     given, held_out, X_unlabelled
         As `fit` was given them.
     """
-    clock, settings = Clock(check_time_limit(estimator.time_limit)), estimator._settings
+    clock, settings = clock_for(estimator), estimator._settings
     task, parts = estimator._prepare(given, held_out, X_unlabelled)
     if settings.search is not None and "max_epochs" in settings.unset and task.validates:
         _fit_best(estimator, Candidate(estimator, "the network", task, parts), settings.search, clock)
@@ -28,7 +28,7 @@ def fit_single(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any)
     if clock.is_limited:
         measure_pace(estimator, task, clock)
         epochs = max(1, clock.epochs(0, task.options.max_epochs))
-        task = replace(task, options=replace(task.options, max_epochs=epochs))
+        task = replace(task, options=replace(task.options, max_epochs=epochs, ends_at=clock.end()))
     network, scaler, result = estimator._train(task)
     estimator._take_over(task, parts, network, scaler, result)
     warn_of_end(result, task.options)

@@ -16,12 +16,13 @@ from .._told import warn
 from ..families import Family, get
 from ..training import Task
 from .candidates import families_of, family_label, is_by_support, is_several, mixup_label, mixups_of, network_label
-from .checks import check_network, check_seed, check_time_limit
+from .checks import check_network, check_seed
+from .clock import clock_for
 from .endings import warn_of_end
 from .given import Given
 from .parameters import checked_parameters
 from .presets import Settings
-from .search import Clock, Runs, Search, search_table, train_all, train_best, with_parameters
+from .search import Runs, Search, search_table, train_all, train_best, with_parameters
 from .stack_weighing import Candidate, weighed
 
 
@@ -46,7 +47,7 @@ def fit_stack(
     runs : DataFrame
         A line of all that was trained.
     """
-    clock = Clock(check_time_limit(estimator.time_limit))
+    clock = clock_for(estimator)
     candidates = _prepared(estimator, given, held_out, X_unlabelled)
     search = _search(estimator._settings, len(candidates))
     if not candidates[0].task.validates:

@@ -9,7 +9,7 @@ from .run import VALIDATION_DRAWS
 from .task import Task
 
 # Floors as shares of the targets' own scale. The first is that of training; another is taken where it lowers the loss.
-_SHARES = (0.001, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+SHARES = (0.001, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def raise_floors_(network: MemberNetwork, task: Task, size: int) -> None:
         part, own = network.members(group).eval(), task.members(group)
         noise = part.draw_noise(own.keys, VALIDATION_DRAWS) if task.has_draws(network) else None
         lowest: Tensor | None = None
-        for share in _SHARES:
+        for share in SHARES:
             floor = raw_bounds(own.objective.family, own.data, own.scaler, share)[0]
             part.raw_low.copy_(floor)
             # a network that draws outside training does so alike for all of them

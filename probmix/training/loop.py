@@ -1,6 +1,7 @@
 """The training loop: members in groups that fit, and what comes of them."""
 
 from dataclasses import replace
+from time import perf_counter
 from typing import NoReturn
 
 import torch
@@ -12,8 +13,9 @@ from ..networks import InputUnits, MemberNetwork
 from .bins import quantile_bins
 from .checkpoint import Checkpoint
 from .data import marginal, raw_bounds
+from .deadline import Deadline
 from .description import UndescribableError, description
-from .floors import raise_floors_
+from .floors import SHARES, raise_floors_
 from .memory import members_at_once
 from .options import TrainingResult
 from .run import Run, with_prefix
@@ -22,6 +24,8 @@ from .threads import limited_to, threads_for
 
 # Epochs between two updates of what the progress bar says of the losses: for a GPU every one is a wait.
 _TELL_EVERY = 10
+# Out-of-fold densities, and the weights and scores of a stack, take about as long as to judge members so many times.
+_JUDGED_AFTERWARDS = 4
 
 
 class DivergenceError(RuntimeError):
@@ -107,12 +111,14 @@ def _train_groups(
                 bar.update(options.max_epochs)
                 continue
             run = Run(network.members(group), task.members(group), group)
+            if options.ends_at is not None:
+                run.deadline = _deadline(run, options.ends_at, sum(map(len, groups[number:])), network.n_members)
             if stored is not None:
                 run.load_(with_prefix(stored, "run."))
                 bar.update(run.epoch)
                 stored = None
             try:
-                while run.epoch < options.max_epochs and not course.dismiss(run):
+                while run.epoch < options.max_epochs and not run.deadline.is_over and not course.dismiss(run):
                     course.note(run, run.train_epoch())
                     _tell(bar, run)
                     if checkpoint is not None and checkpoint.is_due():
@@ -126,6 +132,16 @@ def _train_groups(
             if course.interrupted:
                 break
             bar.update(options.max_epochs - run.epoch)
+
+
+def _deadline(run: Run, ends_at: float, waiting: int, n_members: int) -> Deadline:
+    """When the steps of a run must end, which is the next of those with so many members of all.
+
+    After the last epoch its members are judged once more, and at the end all of them, with every floor and otherwise.
+    """
+    judging = run.judging_seconds / len(run.members)
+    left = ends_at - perf_counter() - (len(SHARES) + _JUDGED_AFTERWARDS) * n_members * judging
+    return Deadline(len(run.members) * (left / waiting - judging))
 
 
 class _Course:
@@ -241,7 +257,7 @@ def _checkpoint(network: MemberNetwork, task: Task) -> Checkpoint:
     data, options = task.data, task.options
     assert options.checkpoint is not None  # the caller asked
     # where a run may go on is decided by what it computes, not by how long it may take or how it looks
-    settings = replace(options, checkpoint=None, keeps_checkpoint=False, verbose=False)
+    settings = replace(options, checkpoint=None, keeps_checkpoint=False, verbose=False, ends_at=None)
     try:
         run = description(
             network=network.description, objective=task.objective, mixup=task.mixup, settings=settings, keys=task.keys,

@@ -71,6 +71,8 @@ class TrainingOptions:
         File that a killed run resumes from.
     keeps_checkpoint : bool
         Whether the file stays when the run has ended, so that the same run is not trained again.
+    ends_at : float or None
+        When training must have ended, by `time.perf_counter`: steps for which there is no time are left out.
     """
 
     max_epochs: int = 200
@@ -81,6 +83,7 @@ class TrainingOptions:
     verbose: bool = False
     checkpoint: Path | None = None
     keeps_checkpoint: bool = False
+    ends_at: float | None = None
 
     @property
     def ends_at_zero(self) -> bool:

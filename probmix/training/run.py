@@ -1,6 +1,7 @@
 """Some members in training: one step for all, early stopping for each."""
 
 import math
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from ..networks import MemberNetwork
 from ..random import KeyedRandom
 from .batches import BatchSource
+from .deadline import Deadline
 from .learned import Judges, with_learned_weights
 from .mixing import MixingPhase
 from .options import TrainingOptions
@@ -40,11 +42,15 @@ class Run:
         The last one that was trained, from 1.
     best : BestWeights
     phase : MixingPhase
+    deadline : Deadline
+        By which their steps must have ended; that there is one is for the caller to say.
+    judging_seconds : float
+        What it takes to judge them by their validation rows.
     """
 
     def __init__(self, network: MemberNetwork, task: Task, members: Tensor) -> None:
         self.network, self.task, self.members = network, task, members
-        self.epoch = 0
+        self.epoch, self.deadline, self.judging_seconds = 0, Deadline(None), 0.0
         random = KeyedRandom(task.keys)
         self._batches = BatchSource(task, network, random)
         self._optimizer = _adamw(network, task.options)
@@ -64,7 +70,9 @@ class Run:
             self._unlabelled = UnlabelledRows(task, network, self._batches.count)
         if task.validates:
             # the network starts at the marginal distribution, and nothing worse than that is ever kept
+            start = perf_counter()
             self.best.update(0, self._validation_loss())
+            self.judging_seconds = perf_counter() - start
 
     def train_epoch(self) -> Tensor:
         """Train for one more epoch; gives the validation loss, (m,), NaN without validation rows."""
@@ -79,6 +87,8 @@ class Run:
             for step, batch in enumerate(batches, (self.epoch - 1) * self._batches.count):
                 if judges is not None:
                     batch = with_learned_weights(self.network, self.task, batch, judges)
+                if self.deadline.is_over:
+                    break
                 self._set_rates(step)
                 self._optimizer.zero_grad()
                 loss = self.task.loss(self.network, batch)
@@ -86,6 +96,7 @@ class Run:
                     loss = loss + consistency(self.network)
                 loss.backward()
                 self._optimizer.step()
+                self.deadline.count_step()
                 if self._unlabelled is not None:
                     self._unlabelled.teach(self.network)
         loss = self._validation_loss()
@@ -98,7 +109,7 @@ class Run:
         """Set the rates of a step, counted from the start of the run, where they change."""
         options, groups = self.task.options, self._optimizer.param_groups
         # in the middle of the step, lest the first and the last be lost
-        progress = (step + 0.5) / (options.max_epochs * self._batches.count)
+        progress = max((step + 0.5) / (options.max_epochs * self._batches.count), self.deadline.progress)
         if isinstance(options.learning_rate, Schedule):
             for group in groups:
                 group["lr"] = options.learning_rate.at(progress)

@@ -13,8 +13,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import probmix
 from probmix import DensityClassifier, DensityRegressor
+from probmix.estimators.clock import Clock
 from probmix.estimators.presets import PRESETS, settings_of
-from probmix.estimators.search import Clock, Search
+from probmix.estimators.search import Search
 from probmix.mixup import Mixup
 from probmix.networks import MLP, Concatenated, Periodic, PiecewiseLinear
 from probmix.training import Cosine, Epochs
@@ -287,7 +288,7 @@ def test_members_follow_a_splitter_and_epochs_are_set_for_fits_together():
 
 def test_a_clock_divides_the_time_that_is_left(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("probmix.estimators.search.perf_counter", lambda: now[0])
+    monkeypatch.setattr("probmix.estimators.clock.perf_counter", lambda: now[0])
     clock = Clock(20.0)
     assert clock.epochs(0, 50) == 50  # nothing is known
     clock.note(0, 10, 5.0)
