@@ -27,7 +27,7 @@ ifneq ($(wildcard ../shared/data),)
 docs: export PROBMIX_DATA ?= $(abspath ../shared/data)
 endif
 docs: $(VENV)/docs-ready
-	OMP_NUM_THREADS=$(JOBS) $(BIN)/sphinx-build -W --keep-going -q -j $(JOBS) docs docs/_build/html
+	OMP_NUM_THREADS=$(JOBS) $(BIN)/sphinx-build -W --keep-going -q -j $(JOBS) -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # torch comes first and alone: left to the resolver, a range can pull in gigabytes of another build

@@ -25,14 +25,13 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "sphinx_design",
     "sphinx_copybutton",
-    "mathml",  # beside this file
 ]
-html_math_renderer = "mathml"
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_templates", "**/GALLERY_HEADER.rst", "gallery/**.ipynb", "gallery/**.py"]
 templates_path = ["_templates"]
@@ -48,10 +47,11 @@ myst_linkify_fuzzy_links = False
 myst_heading_anchors = 3
 
 # Docstrings
-autosummary_generate = True
+autosummary_generate = sorted(page.relative_to(HERE).as_posix() for page in HERE.glob("api/*.rst"))
 autosummary_context = {"own_members": public_names.own_members}
 autodoc_typehints = "none"  # docstrings have the types in words
 autodoc_preserve_defaults = True
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # the templates list them
 numpydoc_xref_param_type = True
 numpydoc_xref_aliases = public_names.pages_by_short_name()
@@ -84,6 +84,7 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"text": "probmix"},
     "header_links_before_dropdown": 7,
+    "collapse_navigation": True,
     "navigation_with_keys": False,
     "show_prev_next": True,
     "show_toc_level": 2,
@@ -96,10 +97,19 @@ html_sidebars = {"index": [], "contributing": [], "changelog": []}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    remove_pages_of_names_that_are_gone()
     draw_pictures()
     app.connect("autodoc-process-docstring", docstrings.mend, priority=400)  # numpydoc has 500
     app.connect("missing-reference", references.resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def remove_pages_of_names_that_are_gone() -> None:
+    """Autosummary writes a page for each name and leaves the old ones, which then are in no toctree."""
+    shown = set(public_names.shown_names().values())
+    for page in HERE.glob("api/generated/*.rst"):
+        if page.stem not in shown:
+            page.unlink()
 
 
 def draw_pictures() -> None:

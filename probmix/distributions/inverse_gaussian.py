@@ -22,7 +22,7 @@ _WIDEST = 38.0
 class InverseGaussian(dist.TorchDistribution):
     r"""Inverse Gaussian (Wald) distribution of mean :math:`\mu` and shape :math:`\lambda`, on y > 0.
 
-    .. math:: p(y) = \sqrt{\frac\lambda{2\pi y^3}}\,\exp\Bigl(-\frac{\lambda(y - \mu)^2}{2\mu^2 y}\Bigr)
+    .. math:: p(y) = \sqrt{\frac\lambda{2\pi y^3}}\,\exp\Big(-\frac{\lambda(y - \mu)^2}{2\mu^2 y}\Big)
 
     The time that a Brownian motion with drift takes to a level; its variance is :math:`\mu^3/\lambda`.
 

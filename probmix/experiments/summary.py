@@ -42,7 +42,7 @@ def paired_difference(
 ) -> Difference:
     r"""Mean difference over repeats, with the corrected resampled t-test of Nadeau and Bengio.
 
-    .. math:: t = \bar d / \sqrt{\bigl(\tfrac1J + \tfrac{n_\mathrm{test}}{n_\mathrm{train}}\bigr)\,s_d^2}
+    .. math:: t = \bar d \Big/ \sqrt{\bigl(\tfrac1J + \tfrac{n_\mathrm{test}}{n_\mathrm{train}}\bigr)\,s_d^2}
 
     with J differences of variance :math:`s_d^2` and J - 1 degrees of freedom.
 

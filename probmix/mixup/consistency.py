@@ -85,7 +85,7 @@ def consistency_loss(
 ) -> Tensor:
     r"""Mean divergence of predictions for mixed rows from the pool of a teacher's densities, for one's own loop.
 
-    .. math:: \frac1B \sum_b \mathrm{KL}\Bigl(\tilde p_b \,\|\, p\bigl(\cdot; f(\tilde u_b)\bigr)\Bigr),\qquad
+    .. math:: \frac1B \sum_b \mathrm{KL}\Bigl(\tilde p_b \,\Big\|\, p\bigl(\cdot; f(\tilde u_b)\bigr)\Bigr),\qquad
         \tilde p_b \propto \prod_k p\bigl(\cdot; f_T(u_{j_k(b)})\bigr)^{w_{bk}}
 
     with :math:`\tilde u` the mixed rows, or the network fed with them from a layer on. Add it to the loss of rows with

@@ -20,7 +20,7 @@ from .registry import register_law
 class LabelKernel:
     r"""Rows whose targets are close, by a Gaussian kernel: C-Mixup.
 
-    .. math:: P(j \mid i) \propto \exp\!\bigl(-\lVert y_i - y_j \rVert^2 / (2 h^2)\bigr)
+    .. math:: P(j \mid i) \propto \exp\!\big(-\lVert y_i - y_j \rVert^2 / (2 h^2)\big)
 
     over all rows j that train the member, i itself included, as in the paper. Targets are in units of their standard
     deviation among these rows, each of several for itself. Classes have no distance: partners are then of the same

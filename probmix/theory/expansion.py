@@ -29,7 +29,7 @@ def quadratic_expansion(
     :math:`u = f(\tilde x_i)` and its Jacobian J, row i of the risk is
 
     .. math:: \ell(\tilde y_i, u) + \tfrac12 \langle S_{xx}^i, J^T H_{uu} J \rangle + \langle S_{yx}^i, H_{yu} J \rangle
-        + \tfrac12 \langle S_{xx}^i, {\textstyle\sum_k (\nabla_u \ell)_k \nabla^2 f_k} \rangle
+        + \tfrac12 \langle S_{xx}^i, \textstyle\sum_k (\nabla_u \ell)_k \nabla^2 f_k \rangle
         + \tfrac12 \langle S_{yy}^i, H_{yy} \rangle .
 
     Labels are mixed in the space of T(y), where :math:`H_{yu} = -I` and :math:`H_{uu} = \nabla^2 A(\eta)`, the Fisher

@@ -70,7 +70,7 @@ class QuadraticExpansion:
 
     and for K classes of probabilities p, with :math:`e = |p - e_y|`,
 
-    .. math:: \operatorname{tr} H_{uu} = 1 - |p|^2 \le -{\textstyle\sum_k p_k \log p_k},\qquad
+    .. math:: \operatorname{tr} H_{uu} = 1 - |p|^2 \le -\textstyle\sum_k p_k \log p_k,\qquad
         \operatorname{tr} H_{uu} = 2 (1 - p_y) - e^2 \le 2 e \sqrt{1 - 1/K} - e^2 .
 
     A Bernoulli variable has half the trace of two classes: :math:`p (1 - p) = e (1 - e)`, at most half its entropy.
