@@ -9,19 +9,28 @@ all of them together take a few seconds.
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from scipy import stats
 from torch import Tensor
-from torch.distributions import Normal, Poisson
+from torch.distributions import LogNormal, Normal, Poisson
 
 from probmix.mixup import BetaWeights, strength
-from probmix.plots import CoverageDisplay, FusionDisplay, PITHistogramDisplay
+from probmix.plots import (
+    CoverageDisplay,
+    DensityDisplay,
+    EffectDisplay,
+    FusionDisplay,
+    ImportanceDisplay,
+    IntervalDisplay,
+    PITHistogramDisplay,
+)
 from probmix.scores import crps, nll
 
 Drawing = Callable[[], Figure]
@@ -211,6 +220,55 @@ def scores() -> Figure:
             ax.plot(y, score(forecast, y), **style, linewidth=2, label=f"forecast N(0, {scale:g}²)")
         ax.set(xlabel="observed y", ylabel=name, ylim=(0, None))
         ax.legend(frameon=False, loc="upper center")
+    return figure
+
+
+class _Cars:
+    """The law of the used cars of docs/start/frame.md, as a model of them that needs no fit."""
+
+    worth: ClassVar[dict[str, float]] = {"audi": 24e3, "fiat": 11e3, "opel": 13e3, "skoda": 15e3}
+
+    def predict_dist(self, X: pd.DataFrame) -> LogNormal:
+        """Of the price, by make and kilometres."""
+        middle = np.log(X["make"].map(self.worth).to_numpy(float)) - X["km"].to_numpy(float) / 120e3
+        return LogNormal(torch.from_numpy(middle), torch.from_numpy(0.1 + X["km"].to_numpy(float) / 600e3))
+
+
+def _cars(n: int) -> tuple[_Cars, pd.DataFrame, Any]:
+    """The law, rows, and prices that are drawn from it."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"make": rng.choice(sorted(_Cars.worth), n), "km": rng.gamma(2.0, 40e3, n).round(-2)})
+    law = _Cars().predict_dist(X)
+    return _Cars(), X, np.exp(law.loc.numpy() + law.scale.numpy() * rng.normal(size=n))
+
+
+@picture("intervals.png")
+def intervals() -> Figure:
+    """Intervals and prices of cars, row by row, where the forecast is right."""
+    law, X, price = _cars(125)
+    figure, (ax,) = _panels(1, height=4.0)
+    IntervalDisplay.from_estimator(law, X, price, target_name="price", ax=ax)
+    return figure
+
+
+@picture("displays.png")
+def displays() -> Figure:
+    """What four displays show of the law of the cars: single rows, effects of numbers and of levels, importance."""
+    law, X, price = _cars(400)
+    figure = Figure(figsize=(11.0, 7.6), layout="constrained")
+    (single, along), (by_level, matters) = figure.subplots(2, 2)
+    chosen = [int((X["km"] - km).abs().argmin()) for km in (10e3, 60e3, 150e3)]
+    names = [f"{X['make'][row]}, {X['km'][row] / 1e3:.0f},000 km" for row in chosen]
+    DensityDisplay.from_estimator(law, X, price, rows=chosen, names=names, target_name="price", ax=single)
+    EffectDisplay.from_estimator(law, X, feature="km", target_name="price", ax=along)
+    EffectDisplay.from_estimator(law, X, feature="make", target_name="price", ax=by_level)
+    ImportanceDisplay.from_estimator(law, X, price, score="crps", ax=matters)
+    for ax, display in zip(
+        (single, along, by_level, matters),
+        ("DensityDisplay", "EffectDisplay, a number", "EffectDisplay, levels", "ImportanceDisplay"),
+        strict=True,
+    ):
+        ax.set_title(display)
     return figure
 
 
