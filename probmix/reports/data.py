@@ -65,17 +65,17 @@ def _summary(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _target(subject: Subject) -> str:
-    y, name = subject.all_targets, subject.target_name
+    y, target = subject.all_targets, subject.target_in_words
     if subject.of_classes:
         values, counts = np.unique(y, return_counts=True)
         most = counts.argmax()
         share = 100 * counts[most] / len(y)
-        return f"The target, {name}, is one of {len(values)} classes; {values[most]} has {share:.3g} %."
+        return f"{target} is one of {len(values)} classes; {values[most]} has {share:.3g} %."
     y = y.astype(np.float64)
     low, middle, high = np.quantile(y, [0.25, 0.5, 0.75])
     zeros = f" {100 * (y == 0).mean():.3g} % are zero." if (y == 0).any() else ""
     return (
-        f"The target, {name}, is from {shown(y.min())} to {shown(y.max())}; half of all rows are between {shown(low)} "
+        f"{target} is from {shown(y.min())} to {shown(y.max())}; half of all rows are between {shown(low)} "
         f"and {shown(high)}, the median is {shown(middle)} and the mean {shown(y.mean())}.{zeros}"
     )
 
@@ -114,7 +114,7 @@ def _histogram(subject: Subject) -> Picture:
         ax.set_ylabel("rows")
         told = f"The last bar holds the {(y >= high).sum():,} largest targets, up to {shown(y.max())}, as well."
     ax.set_xlabel(subject.target_name)
-    return Picture.of(figure, f"The target, {subject.target_name}. {told}")
+    return Picture.of(figure, f"{subject.target_in_words.removesuffix(',')}. {told}")
 
 
 def _class_picture(subject: Subject) -> Picture:
@@ -126,4 +126,4 @@ def _class_picture(subject: Subject) -> Picture:
     ax.set_yticks(range(len(order)), [name[:_LONGEST] for name in names[order]])
     ax.invert_yaxis()
     ax.set_xlabel("share of rows")
-    return Picture.of(figure, f"The target, {subject.target_name}: the share of each class.")
+    return Picture.of(figure, f"{subject.target_in_words.removesuffix(',')}: the share of each class.")

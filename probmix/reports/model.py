@@ -8,11 +8,12 @@ import pandas as pd
 from .calibration import calibration_section, coverage_in_words, coverages
 from .choice import choice_section
 from .data import columns_section, data_section
+from .effects import effects_section
 from .far_out import far_out_in_words, far_out_rows, far_out_section
 from .intervals import intervals_section
 from .page import Code, Page, Part, Points, Section, Settings
 from .scores import comparison, first_score, scored, scores_section
-from .subject import MARGINAL, Subject
+from .subject import MARGINAL, TARGET, Subject
 from .versions import versions
 
 
@@ -32,8 +33,8 @@ def model_report(
 
     The rows should not have trained the model. The page tells what the rows are, what was chosen in the fit and why,
     the scores with standard errors against the distribution of the target without X and against peers, calibration,
-    intervals against observed targets, rows far outside the training range, and the settings with which the fit can be
-    repeated.
+    intervals against observed targets, the columns that matter and their effects, rows far outside the training range,
+    and the settings with which the fit can be repeated.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def model_report(
     >>> [section.heading for section in page.sections][:3]
     ['In short', 'Data', 'What was chosen, and why']
     """
-    name = target_name or (str(y.name) if isinstance(y, pd.Series) and y.name is not None else "target")
+    name = target_name or (str(y.name) if isinstance(y, pd.Series) and y.name is not None else TARGET)
     subject = Subject.of(model, X, y, exposure, peers, max_rows, name)
     table = scored(subject)
     far_out = far_out_rows(subject)
@@ -96,6 +97,7 @@ def model_report(
         scores_section(subject, table),
         calibration_section(subject),
         intervals_section(subject),
+        effects_section(subject, table),
         None if far_out is None else far_out_section(subject, far_out),
         columns_section(subject),
         _repeat_section(subject, settings),

@@ -21,6 +21,8 @@ from ..distributions.selection import select
 from ..scores.prediction import predicted_distribution
 
 MODEL, MARGINAL = "model", "without X"
+# What a target is called that has no name.
+TARGET = "target"
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,11 @@ class Subject:
     def inner(self) -> Any:
         """The model itself, at the end of pipelines and searches."""
         return last_step(self.model)
+
+    @property
+    def target_in_words(self) -> str:
+        """The target at the beginning of a sentence."""
+        return "The target" if self.target_name == TARGET else f"The target, {self.target_name},"
 
     @property
     def is_whole(self) -> bool:
