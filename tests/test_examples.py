@@ -10,7 +10,8 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-SCRIPTS = sorted((Path(__file__).parents[1] / "examples" / "gallery").glob("*.py"))
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS, JOBS = (sorted((EXAMPLES / folder).glob("*.py")) for folder in ("gallery", "jobs"))
 
 
 def global_state():
@@ -37,7 +38,8 @@ def headless(monkeypatch):
 
 
 def test_the_gallery_is_found():
-    assert len(SCRIPTS) >= 6
+    assert len(SCRIPTS) >= 12
+    assert len(JOBS) >= 5
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
@@ -45,7 +47,10 @@ def test_a_script_of_the_gallery_draws_and_leaves_nothing_changed(script, headle
     before = global_state()
     runpy.run_path(str(script), run_name="__main__")
     assert global_state() == before
-    assert capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed
+    if "example(" in script.read_text(encoding="utf-8"):
+        assert printed.startswith("simulated rows, with the columns of ")
     assert plt.get_fignums()
     for number in plt.get_fignums():
         figure = plt.figure(number)
@@ -62,3 +67,9 @@ def test_a_script_of_the_gallery_begins_with_a_title_and_a_summary(script):
     assert line == "=" * len(title)
     assert not empty
     assert len(rest) >= 2
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
+def test_a_job_says_how_it_is_run(job):
+    said = runpy.run_path(str(job))["__doc__"]
+    assert f"python examples/jobs/{job.name} --data DIR" in said

@@ -8,10 +8,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 CLAIMS = 12_000
-SEVERITIES = 8_000
+SEVERITIES = 6_000
 HOUSES = 1_200
-DEMAND = 5_000
-LOAD = 6_000
+DEMAND = 10_000
+LOAD = 2 * 365 * 24
 WINE = 2_000
 # 42 patients, 47 recordings each or so
 _PATIENTS, _RECORDINGS = 42, 1959
@@ -130,32 +130,33 @@ def houses(random: Generator) -> Rows:
         }
     )
     log_price = 5.9 + 0.8 * np.log(area) + 0.004 * (built - 1960) + 0.06 * state + 0.08 * np.log(lot / 9000)
+    log_price += np.array([-0.05, 0.06, -0.15, -0.12, 0.12, 0.25, 0.02, -0.08])[place]
     log_price += 0.06 * X["Fireplaces"] + 0.05 * X["Garage_Cars"] - 0.15 * (X["Sale_Condition"] == "Abnorml")
     noise = random.standard_t(5, n) * np.exp(-2.5 + 0.012 * (1975 - built).clip(0))
     return Rows(X, np.round(np.exp(log_price + noise), -2))
 
 
 def demand(random: Generator) -> Rows:
-    """Rentals by the hour from May 2012: peaks of commuters, warm weekends, and a share that no column tells."""
-    time = pd.date_range("2012-06-05 16:00", periods=DEMAND, freq="h")
+    """Rentals by the hour up to the end of 2012: peaks of commuters, warm weekends, and a level that drifts."""
+    time = pd.date_range(end="2012-12-31 23:00", periods=DEMAND, freq="h")
     hour, day, week = time.hour.to_numpy(), time.day_of_year.to_numpy(), time.day_of_week.to_numpy()
-    month = time.month.to_numpy()
+    month, year = time.month.to_numpy(), time.year.to_numpy() - 2011
     holiday = np.isin(time.strftime("%m-%d"), ["07-04", "09-03", "10-08", "11-12", "11-22", "12-25"]).astype(np.int64)
     working = ((week < 5) & (holiday == 0)).astype(np.int64)
     warm = 0.5 + 0.25 * np.cos(2 * np.pi * (day - 200) / 365) + 0.06 * np.cos(2 * np.pi * (hour - 15) / 24)
     temp = np.round(np.clip(warm + _slowly(random, DEMAND, 0.98, 0.06), 0.02, 1), 2)
     damp = np.clip(0.62 + _slowly(random, DEMAND, 0.97, 0.17) - 0.1 * np.cos(2 * np.pi * (hour - 15) / 24), 0.1, 1)
     weather = 1 + (damp > 0.72) + (damp > 0.88)
-    commuters = 1.6 * np.exp(-(((hour - 8) / 1.2) ** 2)) + 2.2 * np.exp(-(((hour - 17.5) / 1.8) ** 2))
+    commuters = 1.2 * np.exp(-(((hour - 8) / 1.2) ** 2)) + 1.3 * np.exp(-(((hour - 17.5) / 1.8) ** 2))
     leisure = 1.5 * np.exp(-(((hour - 14) / 4.5) ** 2))
-    rate = 30 + 300 * np.where(working == 1, commuters + 0.5 * leisure, 1.3 * leisure) + 40 * (hour > 18)
+    rate = 25 + 240 * np.where(working == 1, commuters + 0.5 * leisure, 1.3 * leisure) + 40 * (hour > 18)
     rate = rate * (0.25 + 1.5 * temp - 0.6 * (temp - 0.7).clip(0)) * np.array([1.0, 0.85, 0.5])[weather - 1]
-    rate = np.where(hour < 5, 0.25, 1.0) * rate * np.exp(_slowly(random, DEMAND, 0.95, 0.15))
+    rate = np.where(hour < 5, 0.25, 1.0) * rate * np.exp(0.3 * year + _slowly(random, DEMAND, 0.997, 0.25))
     X = pd.DataFrame(
         {
             "dteday": time.normalize(),
             "season": np.select([month < 3, month < 6, month < 9, month < 12], [1, 2, 3, 4], 1),
-            "yr": np.ones(DEMAND, dtype=np.int64),
+            "yr": year.astype(np.int64),
             "mnth": month.astype(np.int64),
             "hr": hour.astype(np.int64),
             "holiday": holiday,
@@ -186,7 +187,7 @@ def patients(random: Generator) -> Rows:
     age, sex = _whole(random.normal(65, 9, _PATIENTS), 36, 85), (random.random(_PATIENTS) < 0.32).astype(np.int64)
     level = random.normal(0, 1, _PATIENTS)
     time = np.concatenate([np.sort(random.uniform(0, 190, (groups == one).sum())) for one in range(_PATIENTS)])
-    voice = (0.25 * level + random.normal(0, 0.5, _PATIENTS))[groups] + random.normal(0, 0.35, _RECORDINGS)
+    voice = (0.5 * level + random.normal(0, 0.4, _PATIENTS))[groups] + random.normal(0, 0.35, _RECORDINGS)
     other = random.normal(0, 0.7, _PATIENTS)[groups] + random.normal(0, 0.4, _RECORDINGS)
     jitter, shimmer = np.exp(-5.3 + 0.8 * voice), np.exp(-3.6 + 0.7 * voice + 0.2 * other)
 
@@ -224,8 +225,8 @@ def patients(random: Generator) -> Rows:
 
 
 def load(random: Generator) -> Rows:
-    """A year's load: the hours of working days and weekends, and air conditioning and heating by the temperature."""
-    time = pd.date_range("2014-01-01", "2014-12-31 23:00", freq="h")
+    """Loads of two years: the hours of working days and weekends, and cooling and heating by the temperature."""
+    time = pd.date_range("2012-12-25", "2014-12-31 23:00", freq="h")
     n, hour, day = len(time), time.hour.to_numpy(), time.day_of_year.to_numpy()
     holiday = np.isin(
         time.strftime("%m-%d"),
@@ -235,7 +236,7 @@ def load(random: Generator) -> Rows:
     hot = np.maximum(_slowly(random, n, 0.985, 1.0), 0) * (6 + 2 * np.cos(2 * np.pi * (day - 20) / 365))
     temperature = np.round(seasons + hot * 0.9 + _slowly(random, n, 0.97, 2.0) - 2.5, 1)
     rest = (time.day_of_week.to_numpy() >= 5) | holiday
-    shape = 900 * np.exp(-(((hour - 18) / 3.5) ** 2)) + 700 * np.exp(-(((hour - 9) / 3.5) ** 2)) - 700 * (hour < 6)
+    shape = 1300 * np.exp(-(((hour - 18) / 3.5) ** 2)) + 1100 * np.exp(-(((hour - 9) / 3.5) ** 2)) - 700 * (hour < 6)
     weather = 75 * np.maximum(temperature - 24, 0) + 50 * np.maximum(14 - temperature, 0)
     noise = 1 + _slowly(random, n, 0.97, 0.035) * (1 + (temperature > 28))
     demand = (4150 + np.where(rest, 0.6 * shape - 350, shape) + weather) * noise

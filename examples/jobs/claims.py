@@ -1,6 +1,6 @@
 """How many claims a policy will have: 50,000 policies of French motor insurance, each insured for a part of a year.
 
-    python examples/claims.py --data DIR [--rows 50000]
+    python examples/jobs/claims.py --data DIR [--rows 50000]
 
 The estimator takes the frame as it is and the exposures, and finds a density of counts. Beside it are the usual tools,
 a Poisson GLM and LightGBM with Poisson loss, which say a rate. All are judged by the Poisson deviance of the frequency,

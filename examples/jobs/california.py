@@ -1,6 +1,6 @@
 """What houses cost in a block of California: 8,000 blocks, a density against LightGBM's quantiles.
 
-    python examples/california.py --data DIR [--rows 8000]
+    python examples/jobs/california.py --data DIR [--rows 8000]
 
 Beside the estimator are models of LightGBM, one for each of thirteen quantiles, with their number of rounds chosen by a
 fifth of the training rows and then fitted again to all, as `probmix reproduce leaderboard` fits them: the extra

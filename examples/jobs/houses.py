@@ -1,6 +1,6 @@
-"""What a house will be sold for: the Ames table as it is in the file, with text, gaps and 79 columns.
+"""What a house will be sold for: the Ames table as it is in the file, 73 columns, 40 of them text.
 
-    python examples/houses.py --data DIR
+    python examples/jobs/houses.py --data DIR
 
 The estimator takes the frame as it is. Beside it is the usual tool: eleven models of scikit-learn's histogram gradient
 boosting, one for each quantile, which have no density but a CRPS. Both are judged on a fifth of the rows.

@@ -1,6 +1,6 @@
 """How many bicycles will be rented in an hour: two years of hours, the last fifth of which is to be forecast.
 
-    python examples/demand.py --data DIR
+    python examples/jobs/demand.py --data DIR
 
 The rows are in order of time. The estimator takes the frame with its dates as it is; beside it is a Poisson regression
 of scikit-learn's histogram gradient boosting, whose counts vary too little. Both are judged by CRPS and coverage.
