@@ -263,7 +263,7 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         self.family_ = task.objective.family
         self.mixup_ = as_mixup(self._settings.mixup)
         self.scaler_ = scaler
-        self.validation_curve_ = result.validation_curve
+        self.validation_curve_, self.training_curve_ = result.validation_curve, result.training_curve
         self.best_epoch_, self.n_epochs_, self.mixup_until_ = result.best_epoch, result.n_epochs, result.mixup_until
         chosen = self._settings.chosen()
         if parts is None:

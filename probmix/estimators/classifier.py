@@ -34,8 +34,8 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
     ----------
     classes_ : ndarray, (n_classes,)
         Sorted; class k of the predicted distribution is ``classes_[k]``.
-    family_, mixup_, network_, seed_, validation_curve_, best_epoch_, oof_log_prob_, columns_, n_features_in_, \
-    feature_names_in_
+    family_, mixup_, network_, seed_, validation_curve_, training_curve_, best_epoch_, oof_log_prob_, columns_, \
+    n_features_in_, feature_names_in_
         As in `DensityRegressor`.
     params_, candidates_, stack_, search_
         As there; in place of the CRPS there is the Brier score, :math:`\sum_k (p_k - 1[y = k])^2`.

@@ -59,6 +59,7 @@ class FittedEstimator(Protocol):
     scaler_: TargetScaler
     rescaling_: Rescaling | None
     validation_curve_: NDArray[np.float64]
+    training_curve_: NDArray[np.float64]
     best_epoch_: NDArray[np.int64]
     n_epochs_: NDArray[np.int64]
     mixup_until_: NDArray[np.int64] | None
@@ -96,6 +97,7 @@ def contents(estimator: FittedEstimator) -> tuple[dict[str, Any], dict[str, Tens
     tensors |= {"scaler.loc": estimator.scaler_.loc, "scaler.scale": estimator.scaler_.scale}
     tensors |= {
         "validation_curve": torch.from_numpy(estimator.validation_curve_),
+        "training_curve": torch.from_numpy(estimator.training_curve_),
         "best_epoch": torch.from_numpy(estimator.best_epoch_),
         "n_epochs": torch.from_numpy(estimator.n_epochs_),
     }
@@ -230,6 +232,8 @@ def restore(
         estimator.rescaling_ = Rescaling(means["theta_bar"].item(), means["centre"], means["marginal"])
     estimator.validation_curve_ = tensors["validation_curve"].numpy()
     estimator.best_epoch_ = tensors["best_epoch"].numpy()
+    if "training_curve" in tensors:
+        estimator.training_curve_ = tensors["training_curve"].numpy()
     if "n_epochs" in tensors:
         estimator.n_epochs_ = tensors["n_epochs"].numpy()
     estimator.mixup_until_ = tensors["mixup_until"].numpy() if "mixup_until" in tensors else None

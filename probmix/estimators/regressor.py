@@ -133,6 +133,9 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     scaler_ : TargetScaler
     validation_curve_ : ndarray, (epochs, n_members)
         Mean loss of the validation rows in the user's units.
+    training_curve_ : ndarray, (epochs, n_members)
+        Mean over the steps of an epoch of what was made small, in the user's units: the loss of training rows as they
+        were mixed, and before the step. No columns for ``loss="crps"`` of several targets.
     best_epoch_ : ndarray, (n_members,)
         The epoch, from 1, whose weights a member has; 0 where none beat the distribution of y without X, which it then
         predicts. A `ConvergenceWarning` says so, and where members were best in the last epoch that they had.

@@ -161,6 +161,7 @@ def _result_alone(result: TrainingResult, start: int, stop: int) -> TrainingResu
     return replace(
         result,
         validation_curve=result.validation_curve[: int(last.max()), start:stop],
+        training_curve=result.training_curve[: int(last.max()), start:stop],
         best_epoch=result.best_epoch[start:stop],
         n_epochs=last,
         mixup_until=None if result.mixup_until is None else result.mixup_until[start:stop],

@@ -200,13 +200,24 @@ class Losses:
 
 def batch_loss(network: Mixable, objective: Objective, mixup: Mixup, inputs: Inputs, terms: Sequence[Term]) -> Tensor:
     """Mean loss of the rows of a batch, summed over members, between which no gradient crosses."""
-    total = None
+    return batch_losses(network, objective, mixup, inputs, terms)[0]
+
+
+def batch_losses(
+    network: Mixable, objective: Objective, mixup: Mixup, inputs: Inputs, terms: Sequence[Term]
+) -> tuple[Tensor, Tensor]:
+    """The `batch_loss`, and without gradient what each member has part in it, (*L,)."""
+    total, each = None, None
     for term, of_rows in zip(terms, Losses(network, objective, mixup, inputs).of_all(terms), strict=True):
-        mean = (of_rows if term.row_weight is None else term.row_weight * of_rows).mean(-1).sum()
-        mean = mean if term.share == 1 else term.share * mean
+        means = (of_rows if term.row_weight is None else term.row_weight * of_rows).mean(-1)
+        mean, own = means.sum(), means.detach()
+        if term.share != 1:
+            mean, own = term.share * mean, term.share * own
         total = mean if total is None else total + mean
+        each = own if each is None else each + own
     assert total is not None
-    return total
+    assert each is not None
+    return total, each
 
 
 def pooled_rows(family: Family, eta: Tensor, partners: Partners, weights: Tensor, row_dim: int) -> Tensor:

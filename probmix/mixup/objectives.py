@@ -67,6 +67,13 @@ class Objective(ABC):
     def validation_of_draws(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
         """The same for the mixture over draws of an embedding, (M, S, N, [d,] K)."""
 
+    @abstractmethod
+    def in_user_units(self, means: Tensor, y: Tensor, weights: Tensor | None, scaler: TargetScaler) -> Tensor | None:
+        """Mean losses of targets (M, N[, d]) in training units, (E, M), in the user's units; None if these are several.
+
+        Weights, (M, N), have mean one in each member.
+        """
+
 
 class NegativeLogLikelihood(Objective):
     r"""The expected negative log-likelihood :math:`-E[\log p(\tilde y)]`."""
@@ -135,6 +142,10 @@ class NegativeLogLikelihood(Objective):
     def validation_of_draws(self, eta: Tensor, y: Tensor, scaler: TargetScaler) -> Tensor:
         losses = sum_targets(self.family.expected_nll(eta, self.family.point_label(y.unsqueeze(1))), 3).double()
         return _nll_of_mean(losses, 1) + self._log_volume(y, scaler)
+
+    def in_user_units(self, means: Tensor, y: Tensor, weights: Tensor | None, scaler: TargetScaler) -> Tensor:
+        volume = self._log_volume(y, scaler)
+        return means + (volume if weights is None else weights * volume).mean(1)
 
     @cached_property
     def _has_atoms(self) -> bool:
@@ -221,6 +232,10 @@ class RankedProbability(Objective):
         draws = eta.shape[1]
         weights = torch.full((draws,), 1 / draws, dtype=eta.dtype, device=eta.device)
         return sum_targets(scaler.scale * self._mixture_crps(eta.movedim(1, -2), weights, Label(y)), 2).double()
+
+    def in_user_units(self, means: Tensor, y: Tensor, weights: Tensor | None, scaler: TargetScaler) -> Tensor | None:
+        # the sum over targets in one unit says nothing of that in their own
+        return scaler.scale.squeeze(1) * means if y.ndim == 2 else None
 
     def _mixture_crps(self, eta: Tensor, weights: Tensor, label: Label) -> Tensor:
         """Expected CRPS of mixtures: (*B, C, K), (*B, C) -> (*B,)."""

@@ -10,6 +10,7 @@ from .importance import ImportanceDisplay
 from .intervals import IntervalDisplay
 from .pit import PITHistogramDisplay
 from .reliability import ReliabilityDisplay
+from .training import TrainingDisplay
 
 __all__ = [
     "CoverageDisplay",
@@ -22,4 +23,5 @@ __all__ = [
     "PredictiveBandDisplay",
     "ReliabilityDisplay",
     "ScoreComparisonDisplay",
+    "TrainingDisplay",
 ]

@@ -72,6 +72,11 @@ class BatchSource:
         """How many batches an epoch has."""
         return len(self._sizes)
 
+    @property
+    def shares(self) -> list[float]:
+        """Which part of the rows of an epoch each batch has."""
+        return [size / self._n for size in self._sizes]
+
     def members(self, positions: Tensor) -> "BatchSource":
         """The batches of the members at some positions."""
         part = copy.copy(self)

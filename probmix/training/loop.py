@@ -147,12 +147,13 @@ def _deadline(run: Run, ends_at: float, waiting: int, n_members: int) -> Deadlin
 class _Course:
     """What is known of all members so far: the curve, and the final weights of those that have left."""
 
-    _OWN = ("curve", "best_epoch", "n_epochs", "mixed_until", "patient_from")
+    _OWN = ("curve", "training", "best_epoch", "n_epochs", "mixed_until", "patient_from")
 
     def __init__(self, network: MemberNetwork, task: Task) -> None:
         self.network, self.task = network, task
         shape = task.options.max_epochs, network.n_members
         self._curve = torch.full(shape, float("nan"), dtype=torch.float64, device=task.data.device)
+        self._training = torch.full_like(self._curve, float("nan"))
         self._best_epoch = torch.zeros_like(task.keys)
         self._n_epochs = torch.zeros_like(task.keys)
         self._mixed_until, self._patient_from = torch.zeros_like(task.keys), torch.zeros_like(task.keys)
@@ -166,8 +167,9 @@ class _Course:
         return self.interrupted
 
     def note(self, run: Run, loss: Tensor) -> None:
-        """Write down the validation loss of the members of a run, (m,), after its last epoch."""
+        """Write down the validation loss of the members of a run, (m,), after its last epoch, and what trained them."""
         self._curve[run.epoch - 1, run.members] = loss
+        self._training[run.epoch - 1, run.members] = run.training_loss
         self._n_epochs[run.members] = run.epoch
 
     def dismiss(self, run: Run) -> bool:
@@ -203,7 +205,7 @@ class _Course:
             If a member came to nothing: one that learned before it diverged has weights to go back to.
         """
         options, best, curve = self.task.options, self._best_epoch, self._curve
-        last = self._n_epochs
+        last, epochs = self._n_epochs, torch.arange(1, options.max_epochs + 1, device=best.device).unsqueeze(1)
         if not self.task.validates:
             trained = [tensor for tensor in self.network.state.values() if tensor.requires_grad]
             failed = torch.stack([~tensor.isfinite().flatten(1).all(1) for tensor in trained]).any(0)
@@ -211,7 +213,6 @@ class _Course:
         else:
             if options.patience is not None:
                 last = torch.minimum(last, torch.maximum(best, self._patient_from) + options.patience)
-            epochs = torch.arange(1, options.max_epochs + 1, device=best.device).unsqueeze(1)
             # those that had stopped may have gone on for a while, until enough of them had
             curve = torch.where(epochs <= last, curve, torch.nan)[: int(last.max())]
             failed = (best == 0) & ((epochs <= last) & ~self._curve.isfinite()).any(0)
@@ -221,9 +222,19 @@ class _Course:
                 "number before it was lower than at the start. Lower `learning_rate`, or look for extreme values in X "
                 "and y."
             )
+        training = self.task.training_losses(self._training)
+        # for a loss that has no unit there is no curve
+        training = self._training[:, :0] if training is None else training
+        training = torch.where(epochs <= last, training, torch.nan)[: int(last.max())]
         until = None if self.task.mixup.until is None else torch.minimum(self._mixed_until, last).cpu().numpy()
         return TrainingResult(
-            curve.cpu().numpy(), best.cpu().numpy(), last.cpu().numpy(), threads, self.interrupted, until
+            validation_curve=curve.cpu().numpy(),
+            training_curve=training.cpu().numpy(),
+            best_epoch=best.cpu().numpy(),
+            n_epochs=last.cpu().numpy(),
+            n_threads=threads,
+            interrupted=self.interrupted,
+            mixup_until=until,
         )
 
     def state(self) -> dict[str, Tensor]:

@@ -99,6 +99,10 @@ class TrainingResult:
     ----------
     validation_curve : ndarray, (epochs, M)
         Mean loss of the validation rows after each epoch, in the user's units; no columns without validation rows.
+    training_curve : ndarray, (epochs, M)
+        Mean over the steps of each epoch of what was made small, in the user's units: the loss of training rows as they
+        were mixed, by the weights before the step. Rows without labels have no part in it. No columns for the CRPS of
+        several targets.
     best_epoch : ndarray, (M,)
         The epoch, from 1, whose weights the member has; 0 if no epoch was better than the start, the distribution of
         the targets without features.
@@ -113,6 +117,7 @@ class TrainingResult:
     """
 
     validation_curve: NDArray[np.float64]
+    training_curve: NDArray[np.float64]
     best_epoch: NDArray[np.int64]
     n_epochs: NDArray[np.int64]
     n_threads: int

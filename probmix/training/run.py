@@ -46,6 +46,9 @@ class Run:
         By which their steps must have ended; that there is one is for the caller to say.
     judging_seconds : float
         What it takes to judge them by their validation rows.
+    training_loss : Tensor, (m,), float64
+        Mean over the last epoch of what the members were trained for, before each step, in training units; of rows with
+        labels alone, NaN where there was no step.
     """
 
     def __init__(self, network: MemberNetwork, task: Task, members: Tensor) -> None:
@@ -65,6 +68,7 @@ class Run:
         self.phase = MixingPhase(
             task.mixup, task.options.max_epochs, task.options.patience, len(members), members.device
         )
+        self.training_loss = torch.full((len(members),), float("nan"), dtype=torch.float64, device=members.device)
         self._unlabelled = None
         if task.data.unlabelled is not None:
             self._unlabelled = UnlabelledRows(task, network, self._batches.count)
@@ -84,14 +88,18 @@ class Run:
             judges = None if self._judges is None else self._judges.epoch(self.epoch)
             consistency = None if self._unlabelled is None else self._unlabelled.epoch(self.epoch)
             batches = self._batches.epoch(self.epoch, KeyedRandom(self.task.keys), mixing)
-            for step, batch in enumerate(batches, (self.epoch - 1) * self._batches.count):
+            training_loss, trained = torch.zeros_like(self.training_loss), 0.0
+            first = (self.epoch - 1) * self._batches.count
+            for step, (batch, share) in enumerate(zip(batches, self._batches.shares, strict=True), first):
                 if judges is not None:
                     batch = with_learned_weights(self.network, self.task, batch, judges)
                 if self.deadline.is_over:
                     break
                 self._set_rates(step)
                 self._optimizer.zero_grad()
-                loss = self.task.loss(self.network, batch)
+                loss, of_members = self.task.losses(self.network, batch)
+                training_loss.add_(of_members, alpha=share)
+                trained += share
                 if consistency is not None:
                     loss = loss + consistency(self.network)
                 loss.backward()
@@ -99,6 +107,8 @@ class Run:
                 self.deadline.count_step()
                 if self._unlabelled is not None:
                     self._unlabelled.teach(self.network)
+        # of an epoch that was cut short that of the steps there were
+        self.training_loss = training_loss / trained if trained else torch.full_like(training_loss, torch.nan)
         loss = self._validation_loss()
         if self.task.validates:
             self.best.update(self.epoch, loss, self.patient_from())
@@ -146,7 +156,7 @@ class Run:
         """Go on with the members at these positions."""
         before = self._moments()
         self.network, self.task = self.network.members(positions), self.task.members(positions)
-        self.members = self.members[positions]
+        self.members, self.training_loss = self.members[positions], self.training_loss[positions]
         self._batches = self._batches.members(positions)
         self._noise = None if self._noise is None else self._noise[positions]
         self.best = self.best.members(positions, self.network.state)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..families import TargetScaler
 from ..mixup import Mixup
-from ..mixup.losses import batch_loss, with_exposure
+from ..mixup.losses import batch_losses, with_exposure
 from ..mixup.objectives import Objective
 from ..mixup.terms import Inputs, Term
 from ..networks import MemberNetwork
@@ -83,7 +83,17 @@ class Task:
 
     def loss(self, network: MemberNetwork, batch: Batch) -> Tensor:
         """Sum over members of the mean loss of their rows; no gradient crosses from one member to another."""
-        return batch_loss(network, self.objective, self.mixup, batch.inputs, batch.terms)
+        return self.losses(network, batch)[0]
+
+    def losses(self, network: MemberNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The `loss`, and without gradient what each member has part in it, (M,)."""
+        return batch_losses(network, self.objective, self.mixup, batch.inputs, batch.terms)
+
+    @torch.no_grad()
+    def training_losses(self, losses: Tensor) -> Tensor | None:
+        """Means over epochs of what members were trained for, (E, M), in the user's units, as far as these have one."""
+        y = self.scaler.transform(self.data.rows.y[self.data.train_rows])
+        return self.objective.in_user_units(losses, y, self.data.train_weights(), self.scaler)
 
     @torch.no_grad()
     def validation_loss(self, network: MemberNetwork, noise: Tensor | None) -> Tensor:

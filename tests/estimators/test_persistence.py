@@ -33,6 +33,7 @@ def test_a_loaded_regressor_is_the_saved_one(tmp_path, params, several):
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert torch.equal(loaded.predict_natural_params(X), model.predict_natural_params(X))
     np.testing.assert_array_equal(loaded.validation_curve_, model.validation_curve_)
+    np.testing.assert_array_equal(loaded.training_curve_, model.training_curve_)
     assert loaded.n_features_in_ == 3
     assert loaded.family_ == model.family_
     ours, theirs = model.get_params(), loaded.get_params()

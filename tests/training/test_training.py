@@ -261,6 +261,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, 
     for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     assert np.array_equal(straight_result.validation_curve, resumed_result.validation_curve, equal_nan=True)
+    assert np.array_equal(straight_result.training_curve, resumed_result.training_curve, equal_nan=True)
     assert np.array_equal(straight_result.mixup_until, resumed_result.mixup_until)
     assert not path.exists()
     assert list(path.parent.iterdir()) == []

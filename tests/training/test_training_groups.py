@@ -44,6 +44,7 @@ def test_groups_change_nothing(monkeypatch, steps, mixup, batch_size):
     for a, b in zip(together.parameters(), apart.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(together_result.validation_curve, apart_result.validation_curve, rtol=1e-4)
+    np.testing.assert_allclose(together_result.training_curve, apart_result.training_curve, rtol=1e-4)
 
 
 def test_members_that_have_stopped_are_not_trained_any_more(steps):
@@ -106,6 +107,7 @@ def test_a_run_killed_anywhere_goes_on(tmp_path, monkeypatch, steps, mixup, in_g
     for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     assert np.array_equal(straight_result.validation_curve, resumed_result.validation_curve, equal_nan=True)
+    assert np.array_equal(straight_result.training_curve, resumed_result.training_curve, equal_nan=True)
     assert (straight_result.best_epoch == resumed_result.best_epoch).all()
 
 
