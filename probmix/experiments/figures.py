@@ -35,6 +35,8 @@ def general_pictures(experiment: Experiment, summary: pd.DataFrame, ranks: pd.Da
         lines = summary[summary["score"].eq(score)]
         if not kind.compared or lines["mean"].isna().all():
             continue
+        # a panel without a result would be empty
+        lines = lines[lines.groupby(list(experiment.rows))["mean"].transform("count") > 0]
         if not ranks.empty and ranks["score"].eq(score).any():
             yield _rank_picture(experiment, score, kind, ranks[ranks["score"].eq(score)])
         # a picture for each group, as ranks have

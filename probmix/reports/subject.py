@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
+from .._checks import check_integer
 from .._models import check_exposure_is_given, last_step
-from .._numbers import as_numpy
+from .._numbers import as_numpy, finite_numbers
 from .._targets import encoded_targets
 from ..adapters import as_distribution, is_prediction
 from ..distributions import has_atoms, is_discrete
@@ -74,6 +75,9 @@ class Subject:
                 f"`y` must hold one target for each of the {n:,} rows of X; got shape {targets.shape}. "
                 "Of several targets make a report each."
             )
+        check_integer("max_rows", max_rows, 2)
+        if not hasattr(model, "classes_"):
+            targets = finite_numbers(targets, "y")
         check_exposure_is_given(model, exposure)
         exposures = None if exposure is None else np.asarray(as_numpy(exposure), dtype=np.float64)
         if exposures is not None and exposures.shape != (n,):
@@ -84,6 +88,11 @@ class Subject:
         rows = np.arange(n)
         if n > max_rows:
             rows = np.sort(np.random.default_rng(0).choice(n, max_rows, replace=False))
+        if len(np.unique(targets[rows])) < 2:
+            raise ValueError(
+                "`y` must hold at least two different targets, or there is nothing to judge a model by; got "
+                f"{len(rows):,} times {targets[0]}."
+            )
         chosen = X if len(rows) == n else _rows_of(X, rows)
         told = None if exposures is None else exposures[rows]
         distribution = predicted_distribution(model, chosen, **({} if told is None else {"exposure": told}))

@@ -315,3 +315,11 @@ def test_long_titles_of_pictures_have_several_lines():
     box = picture.figure._suptitle.get_window_extent()
     assert box.x0 > 0
     assert box.x1 < picture.figure.bbox.width
+
+
+def test_rows_without_results_have_no_panel():
+    experiment = Dice(seeds=1)
+    results = results_of({("a", method): [{"nll": 1.0}] for method in ("erm", "probmix")})
+    summary = summarise(experiment, results)
+    (picture,) = general_pictures(experiment, summary, average_ranks(experiment, summary))
+    assert [ax.get_title() for ax in picture.figure.axes] == ["a"]

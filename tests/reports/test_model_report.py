@@ -226,7 +226,9 @@ def test_models_of_other_kinds_have_a_report():
             ValueError,
             r"^`exposure` must hold one number for each of the 60 rows; got shape \(3,\)\.$",
         ),
-        ({"y": np.full(60, np.nan)}, ValueError, "finite"),
+        ({"y": np.full(60, np.nan)}, ValueError, r"`y` must be finite; got NaN at row 0"),
+        ({"y": np.full(60, 2.0)}, ValueError, r"or there is nothing to judge a model by; got 60 times 2\.0\.$"),
+        ({"max_rows": 1}, ValueError, r"^`max_rows` must be an integer of at least 2"),
     ],
 )
 def test_bad_input_is_refused(model, changes, error, message):
