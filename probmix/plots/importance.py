@@ -115,7 +115,7 @@ class ImportanceDisplay:
         *,
         score: Score = "nll",
         exposure: ArrayLike | None = None,
-        n_repeats: int = 5,
+        n_repeats: int = 3,
         max_rows: int = 1000,
         max_features: int = 15,
         random_state: Any = 0,

@@ -13,7 +13,7 @@ from scipy import sparse, stats
 
 from probmix.distributions import Gamma, Poisson, ZeroAdjusted
 from probmix.plots import DensityDisplay
-from probmix.plots.densities import Density
+from probmix.plots._curves import Density
 
 
 @pytest.fixture

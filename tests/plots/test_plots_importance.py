@@ -115,7 +115,7 @@ def test_models_are_asked_in_blocks(ax, monkeypatch):
     monkeypatch.setattr("probmix.plots._permutation._BLOCK", 2 * N)
     model = Truth()
     blocks = ImportanceDisplay.from_estimator(model, FRAME, Y, ax=ax)
-    assert [len(seen) for seen in model.seen[:4]] == [N, 2 * N, 2 * N, N]
+    assert [len(seen) for seen in model.seen[:4]] == [N, 2 * N, N, 2 * N]
     np.testing.assert_allclose(blocks.values, whole.values, rtol=1e-12, atol=1e-15)
 
 
