@@ -31,7 +31,10 @@ def draw(n, low, high):
 with seeded(0):
     pieces = draw(60, -2.0, 0.4), draw(40, 1.2, 2.5)
     x, y = (torch.cat(parts) for parts in zip(*pieces, strict=True))
-    tests = {"where there are rows": draw(500, -2.0, 0.4), "in the gap": draw(500, 0.4, 1.2)}
+    tests = {
+        "where there are rows": draw(500, -2.0, 0.4),
+        "in the gap": draw(500, 0.4, 1.2),
+    }
 
 # %%
 # The model: a network up to its features, and a last layer whose weights have a normal prior. ``constrain`` makes
@@ -80,32 +83,38 @@ with seeded(0):
     sampler = MCMC(kernel, num_samples=50, warmup_steps=50, disable_progbar=True)
     sampler.run(features, y)
 layers["NUTS"] = sampler.get_samples()["layer"]
-print(f"The least effective number of draws of a weight: {sampler.diagnostics()['layer']['n_eff'].min():.0f} of 50\n")
+effective = sampler.diagnostics()["layer"]["n_eff"].min()
+print(f"The least effective number of draws of a weight: {effective:.0f} of 50")
 
 # %%
 # Each draw of the layer predicts a density for each row, and the prediction is their mixture. An ensemble of eight
 # networks stands beside them.
-ensemble = DensityRegressor("gaussian", preset="fast", n_members=8, random_state=0).fit(x, y)
+ensemble = DensityRegressor("gaussian", preset="fast", n_members=8, random_state=0)
+ensemble.fit(x, y)
 
 
 def predictions(x):
-    with torch.no_grad():
-        etas = {name: family.constrain(network(x) @ one[:, :-1] + one[:, -1:]) for name, one in layers.items()}
-    mixtures = {name: linear_pool(family.distribution(eta.movedim(0, 1))) for name, eta in etas.items()}
-    return {"ensemble": ensemble.predict_dist(x), **mixtures}
+    found = {"ensemble": ensemble.predict_dist(x)}
+    for name, layer in layers.items():
+        with torch.no_grad():  # (draws, rows, parameters)
+            eta = family.constrain(network(x) @ layer[:, :-1] + layer[:, -1:])
+        found[name] = linear_pool(family.distribution(eta.movedim(0, 1)))
+    return found
 
 
 for place, (x_test, y_test) in tests.items():
-    print(f"{place}\n{evaluate(predictions(x_test), None, y_test)}\n")
+    table = evaluate(predictions(x_test), None, y_test, scores=["nll", "coverage90"])
+    print(f"{place}\n{table}\n")
 
 # %%
-# The 90 % intervals, and the rows of the fit. NUTS is narrow where the noise is small and wide where it is large. SVI
-# is wider: pools of rows that lie far apart have taught it so, and its posterior is approximate. In the gap nothing is
-# known but what the features make likely: all three are surer of themselves than they should be, the ensemble most.
+# The 90 % intervals, and the rows of the fit. NUTS is narrow where the noise is small and wide where it is large; SVI,
+# whose posterior is an approximation, follows less closely. In the gap nothing is known but what the features make
+# likely: all three are surer of themselves than they should be, the ensemble most.
 grid = torch.linspace(-2.2, 2.7, 200)[:, None]
 _, axes = plt.subplots(1, 3, figsize=(12, 3.6), sharey=True, layout="constrained")
 for ax, (name, prediction) in zip(axes, predictions(grid).items(), strict=True):
-    low, middle, high = icdf(prediction, torch.tensor([0.05, 0.5, 0.95], dtype=prediction.mean.dtype)[:, None])
+    levels = torch.tensor([[0.05], [0.5], [0.95]], dtype=torch.float64)
+    low, middle, high = icdf(prediction, levels)
     ax.fill_between(grid[:, 0], low, high, color="C0", alpha=0.25, label="90 % interval")
     ax.plot(grid, middle, color="C0", label="median")
     ax.plot(grid, torch.sin(3 * grid), "--", color="0.3", label="true mean")

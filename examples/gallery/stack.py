@@ -21,13 +21,14 @@ from probmix.scores import evaluate
 X, y = load_diabetes(return_X_y=True, as_frame=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0)
 families = ["gamma", "lognormal", "gaussian-mixture"]
-model = DensityRegressor(families, "auto", preset="fast", max_epochs=20, random_state=0).fit(X_train, y_train)
+model = DensityRegressor(families, "auto", preset="fast", max_epochs=20, random_state=0)
+model.fit(X_train, y_train)
 
 # %%
 # ``stack_`` has a line for each candidate. ``nll`` is the out-of-fold score, and ``nll_error`` the standard error of
 # the difference to the best candidate, row by row. A weight of zero does not mean that a candidate is bad: it may say
 # the same as another one that is a little better.
-print(model.stack_)
+print(model.stack_[["family", "mixup", "weight", "nll", "nll_error"]])
 
 # %%
 # What did ProbMix earn? Each family has two candidates, which scored the same rows; so we look at the differences row
@@ -39,11 +40,11 @@ difference = scores[1::2] - scores[0::2]
 error = difference.std(1, ddof=1) / np.sqrt(len(y_train))
 
 _, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
-left.errorbar(difference.mean(1), families, xerr=1.96 * error, fmt="o", color="black", capsize=4)
+left.errorbar(difference.mean(1), families, xerr=1.96 * error, fmt="ko", capsize=4)
 left.axvline(0.0, color="0.5", linestyle="--")
 left.set(xlabel="out-of-fold NLL: ProbMix less erm, with 95 % interval", ylim=(2.5, -0.5))
-right.barh(labels, model.stack_["weight"], color=["0.75", "C0"] * 3)
-right.bar_label(right.containers[0], [f" {weight:.2f}" for weight in model.stack_["weight"]])
+bars = right.barh(labels, model.stack_["weight"], color=["0.75", "C0"] * 3)
+right.bar_label(bars, fmt=" {:.2f}")
 right.set(xlabel="weight in the stack", xlim=(0, 1))
 right.invert_yaxis()
 plt.show()

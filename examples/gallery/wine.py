@@ -24,22 +24,25 @@ from probmix.scores import evaluate
 wine = example("wine")
 print(wine.source)
 y = wine.y.clip(4, 8)
-X_train, X_test, y_train, y_test = train_test_split(wine.X, y, train_size=0.5, stratify=y, random_state=0)
+halves = train_test_split(wine.X, y, train_size=0.5, stratify=y, random_state=0)
+X_train, X_test, y_train, y_test = halves
 
 # %%
 # Three densities and a classifier. Targets on a lattice are dangerous to densities: a hump on a grade could become
 # ever narrower, and its likelihood ever larger, for nothing. Here no component gets narrower than the rounding error,
 # which is 0.29 for steps of 1, and the bins of the histogram hold whole grades.
 settings = {"preset": "fast", "max_epochs": 12, "random_state": 0}
-densities = {name: DensityRegressor(name, **settings) for name in ("gaussian", "gaussian-mixture", "histogram")}
-densities = {name: model.fit(X_train, y_train).predict_dist(X_test) for name, model in densities.items()}
+densities = {}
+for name in ("gaussian", "gaussian-mixture", "histogram"):
+    model = DensityRegressor(name, **settings).fit(X_train, y_train)
+    densities[name] = model.predict_dist(X_test)
 classes = DensityClassifier(**settings).fit(X_train, y_train).predict_dist(X_test)
 
 # %%
 # The probability of a grade is what a density gives to half a step on either side of it, and the rest to the outer
 # grades. Scores of densities and of probabilities cannot be compared: certainty has an NLL of 0, a Gaussian on the
 # right grade, as narrow as it may be, has -0.32. So all four are made probabilities of grades. The ranked probability
-# score (RPS) minds the order, it forgives a miss by one grade more than one by three; the NLL does not.
+# score (RPS) knows the order: a miss by one grade costs less than a miss by three. To the NLL all misses are the same.
 grades = np.unique(y_train)
 
 
@@ -49,18 +52,23 @@ def of_grades(density):
     return Categorical(probs=torch.diff(below, prepend=ends[0], append=ends[1]))
 
 
-predictions = {"classes": classes, **{name: of_grades(density) for name, density in densities.items()}}
-table = evaluate(predictions, None, np.searchsorted(grades, y_test), scores=["rps", "nll", "accuracy"])
+predictions = {
+    "classes": classes,
+    **{name: of_grades(density) for name, density in densities.items()},
+}
+indices = np.searchsorted(grades, y_test)  # classes are numbered from 0
+table = evaluate(predictions, None, indices, scores=["rps", "nll", "accuracy"])
 print(table)
 
 # %%
 # One wine: the densities as lines, the probabilities of grades as dots, and what the tasters said. The two scales
 # agree because a grade is one unit wide.
-row, places = int(np.flatnonzero(y_test == 7)[0]), torch.linspace(3, 9, 400, dtype=torch.float64)
+row = int(np.flatnonzero(y_test == 7)[0])
+places = torch.linspace(3, 9, 400, dtype=torch.float64)
 _, axes = plt.subplots(1, 4, figsize=(12, 3.2), sharey=True, layout="constrained")
 for ax, (name, prediction) in zip(axes, predictions.items(), strict=True):
     if name in densities:
-        height = [densities[name].log_prob(place)[row].exp() for place in places]
+        height = densities[name].log_prob(places[:, None])[:, row].exp()
         ax.plot(places, height, color="C0", linewidth=1)
     ax.vlines(grades, 0, prediction.probs[row], color="black")
     ax.plot(grades, prediction.probs[row], "o", color="black")
