@@ -3,6 +3,8 @@
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -16,6 +18,26 @@ def write_atomically(path: Path, content: bytes) -> None:
     OSError
         If the file cannot be written, with the path that was asked for; nothing is left behind.
     """
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside the one that is asked for, which takes its place when all has been written.
+
+    Folders that do not exist are made.
+
+    Yields
+    ------
+    Path
+        That is to be written, and closed, meanwhile.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, with the path that was asked for; nothing is left behind.
+    """
     # not named after the file, whose name may be as long as names can be
     temporary = path.parent / f".probmix-{secrets.token_hex(8)}"
     try:
@@ -23,9 +45,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "there is a folder of that name; name a file")
         try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
+            yield temporary
+            with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:

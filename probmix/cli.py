@@ -1,4 +1,4 @@
-"""The command line: ``probmix reproduce EXPERIMENT``."""
+"""The command line: ``probmix fit``, ``predict``, ``evaluate`` and ``report`` of files, and ``reproduce``."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,10 @@ from typing import Any, Literal
 import click
 
 from . import __version__
+from .commands.evaluate import evaluate
+from .commands.fit import fit
+from .commands.predict import predict
+from .commands.report import report
 from .experiments import (
     Experiment,
     counts,
@@ -100,6 +104,10 @@ _OPTIONS: dict[str, tuple[list[str], Any, str]] = {
 @click.version_option(__version__)
 def main() -> None:
     """Conditional densities with neural networks, regularised by probabilistic mixup."""
+
+
+for _command_on_files in (fit, predict, evaluate, report):
+    main.add_command(_command_on_files)
 
 
 @main.group("reproduce")

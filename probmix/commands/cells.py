@@ -1,0 +1,164 @@
+"""What cells are: numbers as numbers, whatever other rows of the file hold, and what is none named by its place."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..columns import Columns
+from ..columns.kinds import BOOLEAN, NUMBER, TEXT
+from ..columns.levels import LevelColumn
+from ..columns.numbers import NumberColumn
+from .errors import InputError
+from .tables import EMPTY_CELLS, Source
+
+Numbers = NDArray[np.float64]
+_EMPTY = frozenset(EMPTY_CELLS)
+_TRUTHS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
+# Of a column of text, such a share that is numbers may have been meant for one of numbers.
+_MEANT_FOR_NUMBERS = 0.5
+
+
+def number_of(text: str) -> float | None:
+    """The number or truth value that a text is, NaN if it is empty, None if it is something else.
+
+    Examples
+    --------
+    >>> number_of(" 2.5e3"), number_of("true"), number_of("NA"), number_of("1_000")
+    (2500.0, 1.0, nan, None)
+    """
+    stripped = text.strip()
+    if stripped in _EMPTY:
+        return float("nan")
+    if stripped in _TRUTHS:
+        return float(_TRUTHS[stripped])
+    try:
+        # to Python underscores between digits are nothing
+        return None if "_" in stripped else float(stripped)
+    except ValueError:
+        return None
+
+
+def numbers(source: Source, column: "pd.Series[Any]", what: str, gaps: bool = False) -> Numbers:
+    """A column as finite numbers.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    column : Series
+        Its index counts the rows of the file.
+    what : str
+        What the column is, in messages.
+    gaps : bool
+        Whether cells may be empty, which become NaN.
+
+    Raises
+    ------
+    InputError
+        With the place of the first other cell.
+    """
+    if is_text(column):
+        codes, texts = pd.factorize(column.astype(object), use_na_sentinel=True)
+        found = [number_of(str(text)) for text in texts]
+        table = np.array([np.inf if one is None else one for one in found] + [np.nan])
+        values = table[codes]
+        for place in np.flatnonzero([one is None for one in found])[:1]:
+            row = int(np.flatnonzero(codes == place)[0])
+            raise _wrong(source, column, row, what, f"the text {str(texts[place])!r}")
+    else:
+        try:
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{what}: column {column.name!r} of {source.name!r} must hold numbers; got the type {column.dtype}."
+            ) from None
+    wrong = np.isinf(values) if gaps else ~np.isfinite(values)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise _wrong(source, column, row, what, "infinity" if np.isinf(values[row]) else "an empty cell")
+    return values
+
+
+def _wrong(source: Source, column: "pd.Series[Any]", row: int, what: str, got: str) -> InputError:
+    return InputError(
+        f"{what}: column {column.name!r} of {source.name!r} must hold numbers; got {got} in "
+        f"{source.at(int(column.index[row]))}. Mend or drop such rows."
+    )
+
+
+def check_at_least(
+    source: Source, values: Numbers, column: str, what: str, low: float, strictly: bool, first: int = 0
+) -> None:
+    """Raise for the first value below a bound, or at it where it is strict."""
+    wrong = values <= low if strictly else values < low
+    if wrong.any():
+        row = int(wrong.argmax())
+        rule = "positive" if strictly else "not negative"
+        raise InputError(
+            f"{what}: column {column!r} of {source.name!r} must be {rule}; got {values[row]:g} in "
+            f"{source.at(first + row)}. Mend or drop such rows."
+        )
+
+
+def is_text(column: "pd.Series[Any]") -> bool:
+    """Whether the cells of a column are text, or objects, of which some may be."""
+    return isinstance(column.dtype, pd.StringDtype) or column.dtype == object
+
+
+def doubts(source: Source, frame: pd.DataFrame, exempt: Iterable[str]) -> list[str]:
+    """Remarks on columns of text that may have been meant for numbers."""
+    remarks = []
+    for name in frame.columns.difference(list(exempt), sort=False):
+        column = frame[name]
+        if not is_text(column):
+            continue
+        codes, texts = pd.factorize(column.astype(object), use_na_sentinel=True)
+        is_number = np.array([isinstance(text, str) and number_of(text) is not None for text in texts], dtype=bool)
+        counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+        others = counts[~is_number].sum()
+        if others > 0 and counts[is_number].sum() > _MEANT_FOR_NUMBERS * counts.sum():
+            row = int(np.flatnonzero(np.isin(codes, np.flatnonzero(~is_number)))[0])
+            remarks.append(
+                f"column {name!r} of {source.name!r} holds numbers but for {others} of {counts.sum()} cells, such as "
+                f"{str(column.iloc[row])!r} in {source.at(row)}, and is taken for text. Empty such cells, or say "
+                f"--text {name}."
+            )
+    return remarks
+
+
+def features(source: Source, frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """The features of a model from cells of a file as they are written.
+
+    Parameters
+    ----------
+    source : Source
+    frame : DataFrame
+        Some rows; its index counts those of the file.
+    columns : Columns
+        What the fit learned of them, by their names.
+    """
+    assert columns.feature_names is not None  # a fit from a file has names
+    ready = {}
+    for name, encoder in zip(columns.feature_names, columns.encoders, strict=True):
+        column = frame[name]
+        if is_text(column) and encoder is not None:
+            if isinstance(encoder, NumberColumn) and encoder.unit == NUMBER:
+                column = pd.Series(numbers(source, column, "features", gaps=True), column.index)
+            elif isinstance(encoder, LevelColumn) and TEXT not in encoder.kinds:
+                column = _levels(source, column, encoder)
+            else:
+                column = column.astype(object).where(~column.isin(_EMPTY) & column.notna(), None)
+        ready[name] = column
+    return pd.DataFrame(ready, index=frame.index)
+
+
+def _levels(source: Source, column: "pd.Series[Any]", encoder: LevelColumn) -> "pd.Series[Any]":
+    """Levels that are numbers or truth values."""
+    values = pd.Series(numbers(source, column, "features", gaps=True), column.index)
+    if encoder.kinds != (BOOLEAN,):
+        return values
+    cells = values.astype(object).where(values.notna(), None)
+    return cells.map(lambda one: None if one is None else bool(one)).astype(object)
