@@ -22,12 +22,13 @@ types: $(VENV)/ready
 unit: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
 
-# warnings are errors; the gallery is run, with real tables where their folder lies beside the repository
+# warnings are errors; the gallery is run, one thread a script, with real tables where their folder lies beside the
+# repository
 ifneq ($(wildcard ../shared/data),)
 docs: export PROBMIX_DATA ?= $(abspath ../shared/data)
 endif
 docs: $(VENV)/docs-ready
-	OMP_NUM_THREADS=$(JOBS) $(BIN)/sphinx-build -W --keep-going -q -j $(JOBS) -d docs/_build/doctrees docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -j $(JOBS) -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # torch comes first and alone: left to the resolver, a range can pull in gigabytes of another build

@@ -64,6 +64,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
     "abort_on_example_error": True,
+    "parallel": True,  # as many scripts at once as Sphinx has jobs
     "reset_modules": ("matplotlib",),
     "show_memory": False,
     "show_signature": False,
