@@ -13,6 +13,7 @@ sys.path.insert(0, str(HERE))  # modules beside this file
 
 import docstrings  # noqa: E402
 import numpydoc.xref  # noqa: E402
+import pictures  # noqa: E402
 import public_names  # noqa: E402
 import references  # noqa: E402
 
@@ -48,7 +49,7 @@ myst_heading_anchors = 3
 
 # Docstrings
 autosummary_generate = sorted(page.relative_to(HERE).as_posix() for page in HERE.glob("api/*.rst"))
-autosummary_context = {"own_members": public_names.own_members}
+autosummary_context = {"own_members": public_names.members_by_class()}
 autodoc_typehints = "none"  # docstrings have the types in words
 autodoc_preserve_defaults = True
 toc_object_entries_show_parents = "hide"
@@ -73,7 +74,6 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "plot_gallery": "True",
 }
-suppress_warnings = ["config.cache"]  # functions among the settings
 
 # Pages
 html_theme = "pydata_sphinx_theme"
@@ -114,10 +114,7 @@ def remove_pages_of_names_that_are_gone() -> None:
 
 
 def draw_pictures() -> None:
-    """The pictures of the guide's pages, drawn anew from the library."""
-    if (HERE / "pictures.py").exists():
-        import pictures
-
-        made = HERE / "_static" / "made"
-        made.mkdir(parents=True, exist_ok=True)
-        pictures.draw_all(made)
+    """Those of the guide's pages, anew from the library."""
+    made = HERE / "_static" / "made"
+    made.mkdir(parents=True, exist_ok=True)
+    pictures.draw_all(made)

@@ -51,6 +51,11 @@ def own_members(name: str) -> dict[str, list[str]]:
     return members
 
 
+def members_by_class() -> dict[str, dict[str, list[str]]]:
+    """The same for every class that has a page."""
+    return {shown: own_members(shown) for shown in sorted(set(shown_names().values())) if inspect.isclass(_get(shown))}
+
+
 def _has_own_text(cls: type, member: str) -> bool:
     """Whether the nearest docstring of a member is ours: of those of torch and scikit-learn their own pages tell."""
     bases = [base for base in inspect.getmro(cls) if getattr(vars(base).get(member), "__doc__", None)]
