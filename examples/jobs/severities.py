@@ -1,10 +1,11 @@
-"""What a claim will cost: 18,000 claims of Belgian motor insurance, one in a hundred thirty times the median or more.
+"""What a claim will cost: 8,000 claims of Belgian motor insurance, one in a hundred thirty times the median or more.
 
-    python examples/jobs/severities.py --data DIR [--rows 18276]
+    python examples/jobs/severities.py --data DIR [--rows 8000]
 
-The estimator takes the frame as it is. Beside it are the usual tools: a Gamma GLM, whose mean and dispersion make a
-density, and eleven models of scikit-learn's histogram gradient boosting, one for each quantile, which have no density.
-All are judged by CRPS, NLL and coverage on 30 % of the rows.
+The estimator takes the frame as it is. Beside it are the usual tools: a Gamma GLM with its shape, which is a density,
+and eleven models of scikit-learn's histogram gradient boosting, one for each quantile, which have no density. All are
+judged by CRPS, NLL and coverage on 30 % of the rows. Four costs of ten are amounts that recur, by convention: a mixture
+can have narrow components for them, and a part of its lead in NLL may be from these.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import GammaRegressor
@@ -44,9 +46,9 @@ def main(data: Path, rows: int) -> pd.DataFrame:
         (SplineTransformer(), numbers), (OneHotEncoder(handle_unknown="ignore", min_frequency=20), text)
     )
     glm = make_pipeline(encoder, GammaRegressor(alpha=1e-3, max_iter=10_000)).fit(X.iloc[train], y[train])
+    # the shape by maximum likelihood: by Pearson's residuals, as GLMs have it, the largest claims would rule it
+    shape, _, scale = stats.gamma.fit(y[train] / glm.predict(X.iloc[train]), floc=0)
     mean = torch.tensor(glm.predict(X.iloc[test]))
-    # the dispersion by Pearson's residuals, as GLMs have it
-    dispersion = np.mean((y[train] / glm.predict(X.iloc[train]) - 1) ** 2)
 
     frame = X.astype(dict.fromkeys(text(X), "category"))
     trees = [
@@ -59,7 +61,7 @@ def main(data: Path, rows: int) -> pd.DataFrame:
 
     predicted = {
         "probmix": model,
-        "Gamma GLM": Gamma(torch.tensor(1 / dispersion), 1 / (dispersion * mean)),
+        "Gamma GLM": Gamma(torch.tensor(shape), 1 / (scale * mean)),
         "eleven quantiles": QuantileFunction(torch.tensor(quantiles), LEVELS),
     }
     table = evaluate(predicted, X.iloc[test], y[test], scores=["crps", "nll", "coverage90"])
@@ -71,5 +73,5 @@ def main(data: Path, rows: int) -> pd.DataFrame:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("PROBMIX_DATA"))
-    parser.add_argument("--rows", type=int, default=18_276)
+    parser.add_argument("--rows", type=int, default=8_000)
     main(**vars(parser.parse_args()))
