@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test lint types unit docs clean
+.PHONY: demo test lint types unit docs bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/python examples/demo.py --out out
@@ -30,6 +30,11 @@ endif
 docs: $(VENV)/docs-ready
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -j $(JOBS) -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+# ratios in one run, on a quiet machine
+bench: $(VENV)/ready
+	$(BIN)/python benchmarks/step.py --rounds 3
+	$(BIN)/python benchmarks/scores.py --rows 20000 --rounds 3
 
 # torch comes first and alone: left to the resolver, a range can pull in gigabytes of another build
 $(VENV)/ready: pyproject.toml constraints.txt
