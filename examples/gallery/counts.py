@@ -66,6 +66,7 @@ plt.show()
 # three agree with the truth. On the right the Poisson misses the zeros and the large counts.
 row, places = np.abs(rate[test] - 5).argmin(), np.arange(19)
 _, axes = plt.subplots(1, 2, figsize=(11, 3.8), sharey=True, layout="constrained")
+# sphinx_gallery_thumbnail_number = 2
 for ax, (kind, found) in zip(axes, predictions.items(), strict=True):
     ax.bar(places, truth[kind].pmf(places[:, None])[:, row], color="0.85", label="truth")
     for name, style in zip(families, ("o:", "s-", "^--"), strict=True):

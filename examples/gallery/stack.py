@@ -22,7 +22,7 @@ X, y = load_diabetes(return_X_y=True, as_frame=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0)
 families = ["gamma", "lognormal", "gaussian-mixture"]
 model = DensityRegressor(families, "auto", preset="fast", max_epochs=20, random_state=0)
-model.fit(X_train, y_train)
+model = model.fit(X_train, y_train)
 
 # %%
 # ``stack_`` has a line for each candidate. ``nll`` is the out-of-fold score, and ``nll_error`` the standard error of
