@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from ..estimators.candidates import mixup_label, network_label
-from .page import Cell, Part, Points, Section, Settings, Table, shown, with_error
+from ..plots import TrainingDisplay
+from .figures import new_axes
+from .page import Cell, Part, Picture, Points, Section, Settings, Table, with_error
 from .subject import Subject
 
 _SCORES = {"nll": "NLL", "crps": "CRPS", "brier": "Brier score"}
@@ -22,8 +24,26 @@ def choice_section(subject: Subject) -> Section | None:
     if not hasattr(model, "params_"):
         return None
     parts = _of_stack(model) if hasattr(model, "candidates_") else _of_single(model)
+    parts += _training(model)
     values = {name: _in_words(value) for name, value in model.params_.items()}
     return Section("What was chosen, and why", [*parts, Settings(values)])
+
+
+def _training(model: Any) -> list[Part]:
+    """Losses by epoch of a single fit, or of the first candidate by weight; none where nothing judged its members."""
+    of = "the model"
+    if hasattr(model, "candidates_"):
+        place = int(model.stack_["weight"].to_numpy().argmax())
+        model, of = model.candidates_[place], _named(model.stack_.iloc[place])
+    if not model.validation_curve_.shape[1]:
+        return []
+    figure, ax = new_axes()
+    TrainingDisplay.from_estimator(model, ax=ax)
+    caption = (
+        f"The training of {of}, a line for each member; a dot is the epoch whose weights are kept. Where the loss of "
+        "validation rows rises while that of training rows falls, rows are learned by heart."
+    )
+    return [Picture.of(figure, caption)]
 
 
 def _of_stack(model: Any) -> list[Part]:
@@ -64,9 +84,10 @@ def _reasons(table: pd.DataFrame) -> list[str]:
     ordered = table.sort_values("nll")
     best, second = ordered.iloc[0], ordered.iloc[1]
     gap, error = second["nll"] - best["nll"], second["nll_error"]
+    digits = with_error(best["nll"], error).partition(" ±")[0]
     clear = "which chance hardly explains" if gap > 2 * error else "which may be chance"
     return [
-        f"On these rows {_named(best)} has the smallest negative log likelihood (NLL), {shown(best['nll'])}; that of "
+        f"On these rows {_named(best)} has the smallest negative log likelihood (NLL), {digits}; that of "
         f"{_named(second)} is larger by {with_error(gap, error)}, {clear}."
     ]
 
@@ -87,7 +108,13 @@ def _as_table(table: pd.DataFrame, caption: str = "") -> Table:
             return value
         if name == "weight":
             return Cell(f"{value:.3f}", "strong" if value == best else "")
-        return with_error(value, line[f"{name}_error"]) if f"{name}_error" in line else float(value)
+        if f"{name}_error" not in line:
+            return float(value)
+        errors = table[f"{name}_error"]
+        # the best has none, and as many digits as the others
+        error = line[f"{name}_error"] or errors[errors > 0].min()
+        told = with_error(value, error)
+        return told if line[f"{name}_error"] else told.partition(" ±")[0]
 
     rows = [[cell(line, name) for name in columns] for line in table.to_dict("records")]
     return Table([_SCORES.get(name, name) for name in columns], rows, caption)
