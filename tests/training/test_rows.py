@@ -118,9 +118,9 @@ def test_weights_make_no_epoch_longer(noise, monkeypatch):
     """A step for as many rows as there are different ones."""
     X, y = noise
     weight = np.random.default_rng(0).integers(1, 9, 400)
-    seen, loss = [], Task.loss
+    seen, losses = [], Task.losses
     monkeypatch.setattr(
-        Task, "loss", lambda task, network, batch: seen.append(batch.inputs.x.shape) or loss(task, network, batch)
+        Task, "losses", lambda task, network, batch: seen.append(batch.inputs.x.shape) or losses(task, network, batch)
     )
     for weights in (None, weight, 0.1 * weight):
         DensityRegressor("gaussian", "probmix", max_epochs=2, random_state=0, preset="plain").fit(
