@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from .._names import unknown_name
+from ..scores._named import named_score
 from ..scores.comparison import compare_rows
 from ..scores.evaluate import score_rows
 from ..scores.table import ScoreTable
@@ -69,6 +71,11 @@ def evaluate(
     if out is not None:
         check_out(out, data, *(path for _, path in (*models, *predictions)))
     given = judged(data, models, predictions, target, exposure, weights)
+    names = [*given.models, *given.peers]
+    if baseline is not None and baseline not in names:
+        raise InputError(f"--baseline: {unknown_name('model', baseline, names)}")
+    for one in scores or ():
+        named_score(one, of_classes=False)
     if not quiet:
         given.tell()
     table = _table(given, scores, baseline, quiet)

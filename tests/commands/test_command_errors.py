@@ -185,7 +185,11 @@ def test_comparisons_that_cannot_be_made():
     assert said("evaluate", "good.csv", *models, *models) == (
         "two of the models and predictions are called 'model'. Name them, as NAME=FILE."
     )
-    assert "'crp'" in said("evaluate", "good.csv", *models, "--scores", "crp", "--quiet")
+    # before anything is predicted
+    assert "'crp'" in said("evaluate", "good.csv", *models, "--scores", "crp")
+    assert said("evaluate", "good.csv", *models, "--baseline", "modell") == (
+        "--baseline: unknown model 'modell'; did you mean 'model'?"
+    )
 
 
 def test_parquet_without_its_package(monkeypatch):
