@@ -64,7 +64,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "within_subsection_sort": "gallery_order.ByUse",
+    "within_subsection_order": "gallery_order.ByUse",
     "abort_on_example_error": True,
     "parallel": True,  # as many scripts at once as Sphinx has jobs
     "reset_modules": ("matplotlib",),
