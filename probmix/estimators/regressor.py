@@ -180,9 +180,10 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
       100 (20 above 65,536 rows) and at most 400. ProbMix with the labels of both rows is half of the loss, and rows
       as they are the other half; families that have no pool in closed form take "erm". The families are
       "gaussian-mixture" of real targets; "lognormal-mixture" and "gaussian-mixture" of positive ones, and the
-      zero-adjusted form of the first with that of "gamma-mixture" where zeros are among them; "beta-mixture" and
-      "gaussian-mixture" between 0 and 1; "negative-binomial" and "poisson-mixture" of counts; "bernoulli" of 0 and 1.
-      With one `family` that is set the fit is no stack: one network, for a quarter of the epochs or all of them.
+      zero-adjusted form of the first with that of "gamma-mixture" and "tweedie" where zeros are among them;
+      "beta-mixture" and "gaussian-mixture" between 0 and 1; "negative-binomial" and "poisson-mixture" of counts;
+      "bernoulli" of 0 and 1. With one `family` that is set the fit is no stack: one network, for a quarter of the
+      epochs or all of them.
     - "fast": four members for 250 steps.
     - "best" compares more families, wider networks, and "erm" beside ProbMix: of all candidates that are trained for a
       sixteenth of the epochs six are for a quarter, and three to the end and stacked. It takes ten times as long; see

@@ -12,6 +12,8 @@ from .._files import write_atomically
 
 # Often enough to lose little, rarely enough to cost nothing.
 _SECONDS_BETWEEN = 10.0
+# What a file holds; another number is a file that a run cannot go on from.
+_FORMAT = "2"
 
 
 class Checkpoint:
@@ -35,7 +37,7 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If the file belongs to another run, or is no checkpoint.
+            If the file belongs to another run or version, or is no checkpoint.
         """
         if not self._path.exists():
             return None
@@ -47,9 +49,15 @@ class Checkpoint:
                 "`checkpoint`."
             ) from error
         with opened as file:
-            if (file.metadata() or {}).get("run") != self._run:
+            told = file.metadata() or {}
+            if told.get("run") != self._run:
                 raise ValueError(
                     f"the checkpoint {str(self._path)!r} belongs to other data or settings. "
+                    "Remove it, or choose another `checkpoint`."
+                )
+            if told.get("format") != _FORMAT:
+                raise ValueError(
+                    f"the checkpoint {str(self._path)!r} was written by another version of probmix. "
                     "Remove it, or choose another `checkpoint`."
                 )
             names = file.keys()  # the file itself cannot be iterated over
@@ -63,7 +71,7 @@ class Checkpoint:
         """Write the state."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-        write_atomically(self._path, save(contiguous, {"run": self._run}))
+        write_atomically(self._path, save(contiguous, {"run": self._run, "format": _FORMAT}))
         self._written = monotonic()
 
     def remove(self) -> None:

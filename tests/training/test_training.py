@@ -267,6 +267,19 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, 
     assert list(path.parent.iterdir()) == []
 
 
+def test_a_checkpoint_of_another_version_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(checkpoint.Checkpoint, "remove", lambda self: None)
+    options = dataclasses.replace(OPTIONS, checkpoint=tmp_path / "run.safetensors")
+    monkeypatch.setattr(checkpoint, "_FORMAT", "1")
+    run(make_data(), options=options)
+    monkeypatch.undo()
+    with pytest.raises(
+        ValueError, match=r"^the checkpoint '.*' was written by another version of probmix\. Remove it, or"
+    ):
+        run(make_data(), options=options)
+
+
 def test_a_checkpoint_of_other_data_or_settings_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
     path = tmp_path / "run.safetensors"
