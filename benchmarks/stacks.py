@@ -89,8 +89,15 @@ def table(units: list[dict[str, Any]]) -> pd.DataFrame:
             weight=("weight", "mean"),
             splits=("split", "count"),
         )
-        means = means[means["splits"] == len(group)]
-        best = means.loc[means["test"].idxmin()]
+        in_all = means[means["splits"] == len(group)]
+        if in_all.empty:
+            # the support of the rows differs from split to split, and so do families: the best of each split
+            of_splits = splits.loc[splits.groupby("split")["test"].idxmin()]
+            best = of_splits[["test", "difference"]].mean()
+            best["error"], label = np.sqrt(np.square(of_splits["error"]).sum()) / len(group), "of each split"
+        else:
+            means, best = in_all, in_all.loc[in_all["test"].idxmin()]
+            label = " ".join(in_all["test"].idxmin())
         chosen = splits.sort_values("nll").groupby("split").first()
         used = means[means["weight"] > 0].sort_values("weight", ascending=False)
         lines[name] = {
@@ -101,7 +108,7 @@ def table(units: list[dict[str, Any]]) -> pd.DataFrame:
             "±": best["error"],
             "to chosen": chosen["difference"].mean(),
             "seconds": np.mean([one["seconds"] for one in group]),
-            "best candidate": " ".join(means["test"].idxmin()),
+            "best candidate": label,
             "weights": ", ".join(f"{weight:.2f} {' '.join(name)}" for name, weight in used["weight"].items()),
         }
     return pd.DataFrame.from_dict(lines, orient="index")
