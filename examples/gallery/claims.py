@@ -9,6 +9,7 @@ a rate per year, and answers with the probability of each number of claims in th
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from scipy.stats import poisson
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import mean_poisson_deviance
@@ -47,8 +48,8 @@ glm = glm.fit(X, y / years, poissonregressor__sample_weight=years)
 rates = {"negative binomial": model.predict(X_test), "Poisson GLM": glm.predict(X_test)}
 for name, rate in rates.items():
     print(f"{name}: deviance {mean_poisson_deviance(y_test / years_test, rate, sample_weight=years_test):.4f}")
-poisson = torch.distributions.Poisson(torch.tensor(rates["Poisson GLM"] * years_test))
-forecasts = {"negative binomial": model, "Poisson GLM": poisson}
+counts = poisson(rates["Poisson GLM"] * years_test)  # of the time that each policy was insured
+forecasts = {"negative binomial": model, "Poisson GLM": counts}
 print(evaluate(forecasts, X_test, y_test, exposure=years_test, scores=["nll", "crps"]))
 
 # %%
@@ -72,7 +73,7 @@ left.legend()
 at_least_one = 1 - model.predict_dist(X_test, exposure=years_test).log_prob(torch.zeros(len(y_test))).exp().numpy()
 groups = np.array_split(np.argsort(at_least_one), 8)
 promised = np.array([at_least_one[group].mean() for group in groups])
-observed = np.array([(y_test[group] > 0).mean() for group in groups])
+observed = np.array([(np.take(y_test, group) > 0).mean() for group in groups])
 error = 2 * np.sqrt(promised * (1 - promised) / len(groups[0]))
 right.errorbar(promised, observed, error, fmt="o", capsize=3)
 right.axline((0, 0), slope=1, color="0.5", linestyle="--")

@@ -7,7 +7,7 @@ judge the training, ``validation="last"``: like the weeks that are asked for, th
 """
 
 import matplotlib.pyplot as plt
-import torch
+from scipy.stats import poisson
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from probmix import DensityRegressor
@@ -17,6 +17,7 @@ from probmix.scores import evaluate
 
 hours = example("demand")
 print(hours.source)
+# the date only grows, so that the weeks to come lie outside of what is learned; the season, month and weekday come back
 # the hour is a category: five in the evening has little to do with four
 X, y = hours.X.drop(columns="dteday").astype({"hr": "category", "weekday": "category"}), hours.y
 cut = len(y) - 4 * 7 * 24
@@ -31,7 +32,7 @@ model = DensityRegressor("negative-binomial", preset="fast", random_state=0, **l
 # The usual tool is boosted trees with Poisson loss. Their means are even a little better, see the RMSE; but
 # counts vary by more than a Poisson distribution with this mean: the CRPS is worse, and intervals are too narrow.
 trees = HistGradientBoostingRegressor(loss="poisson", categorical_features="from_dtype", random_state=0)
-counts = torch.distributions.Poisson(torch.tensor(trees.fit(X[:cut], y[:cut]).predict(X[cut:])))
+counts = poisson(trees.fit(X[:cut], y[:cut]).predict(X[cut:]))
 forecasts = {"probmix": model, "Poisson trees": counts}
 print(evaluate(forecasts, X[cut:], y[cut:], scores=["crps", "coverage90", "rmse"]))
 

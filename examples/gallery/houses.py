@@ -48,7 +48,7 @@ _ = IntervalDisplay.from_estimator(model, X_test, y_test, target_name="price, do
 
 # %%
 # How prices change with a number, and with a word: the predicted distributions of houses, averaged, while one column is
-# set to each of its values in turn.
+# set to each of its values in turn. Which columns matter most, ImportanceDisplay tells, see :doc:`../guide/pictures`.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 price = "price, dollars"
 EffectDisplay.from_estimator(model, X_test, feature="Gr_Liv_Area", target_name=price, ax=left)

@@ -15,6 +15,7 @@ from probmix.scores import evaluate
 
 load = example("load")
 print(load.source)
+# the time is for the picture: it only grows, and tells a model nothing of the weeks to come
 X, y, time = load.X.drop(columns="time").astype({"hour": "category"}), load.y, load.X["time"]
 cut = len(y) - 4 * 7 * 24
 

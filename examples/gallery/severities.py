@@ -56,7 +56,7 @@ for row, style, label in zip(chosen, ("--", "-"), ("careful driver", "risky driv
     left.plot(limits, above["zero-adjusted-lognormal"][:, row], style, color="C0", label=label)
 left.set(xscale="log", yscale="log", xlabel="limit", ylabel="probability of a cost above the limit", ylim=(3e-5, 0.6))
 left.legend()
-right.step(limits, (y_test > limits.numpy()[:, None]).mean(1), color="k", linewidth=2.5, label="observed")
+right.step(limits, (np.asarray(y_test) > limits.numpy()[:, None]).mean(1), color="k", linewidth=2.5, label="observed")
 for (name, curves), style in zip(above.items(), ("-", ":"), strict=True):
     right.plot(limits, curves.mean(1), style, linewidth=2, label=name)
 right.set(xscale="log", xlabel="limit")
