@@ -6,10 +6,13 @@ from difflib import get_close_matches
 _SHORTEST = 5
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str], aliases: Mapping[str, str] | None = None) -> ValueError:
+def unknown_name(
+    kind: str, name: object, known: Iterable[str], aliases: Mapping[str, str] | None = None, near: float = 0.6
+) -> ValueError:
     """Build the error for an unknown name: near misses, upper or lower case alike, if there are any, else all names.
 
-    A near miss of an alias leads to the name that it stands for; the shortest are near to too much.
+    A near miss of an alias leads to the name that it stands for; the shortest are near to too much. `near` is the least
+    similarity of a near miss, as difflib measures it.
 
     Examples
     --------
@@ -22,7 +25,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str], aliases: Mapping
     """
     known = sorted(known)
     folded = {one.lower(): one for one in known}
-    close = [folded[one] for one in get_close_matches(str(name).lower(), folded, n=3)]
+    close = [folded[one] for one in get_close_matches(str(name).lower(), folded, n=3, cutoff=near)]
     if not close and aliases:
         others = [one for one in aliases if len(one) >= _SHORTEST]
         close = list(dict.fromkeys(aliases[one] for one in get_close_matches(str(name).lower(), others, n=3)))

@@ -80,7 +80,7 @@ class Source(ABC):
     def check(self, name: str, option: str) -> str:
         """The name of a column; raises if there is none of the name, with the near misses."""
         if name not in self.columns:
-            raise InputError(f"{option}, in {self.name!r}: {unknown_name('column', name, self.columns)}")
+            raise InputError(f"{option}, in {self.name!r}: {unknown_name('column', name, self.columns, near=0.7)}")
         return name
 
     @property

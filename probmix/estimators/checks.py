@@ -85,6 +85,11 @@ def check_exposure(exposure: object, rows: int, name: str = "exposure") -> Tenso
     if exposure is None:
         return None
     values: NDArray[np.float64] = np.asarray(as_numbers(exposure, name), dtype=np.float64)
+    if values.shape == ():
+        raise ValueError(
+            f"`{name}` must be a vector of one value for each of the {rows} rows; got one number. If all rows have it, "
+            f"pass np.full({rows}, {values:g})."
+        )
     if values.shape != (rows,):
         raise ValueError(
             f"`{name}` must be a vector of one value for each of the {rows} rows; got shape {values.shape}. Several "

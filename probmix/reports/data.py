@@ -85,9 +85,11 @@ def _described(column: Column) -> list[str | float | None]:
     present = column.values[~column.missing]
     codes, keys = column.levels
     gaps = f"{100 * column.missing.mean():.3g} %" if column.missing.any() else "0 %"
-    line: list[str | float | None] = [column.name, column.holds, gaps, float(len(np.unique(codes[codes >= 0])))]
-    if column.holds in (NUMBER, BOOLEAN, DATE) and not column.is_category and len(present):
-        if column.holds == DATE:
+    # text that spells dates is taken for dates; as ISO 8601 has them their order is that of text
+    holds = column.holds if column.spelt_times is None else DATE
+    line: list[str | float | None] = [column.name, holds, gaps, float(len(np.unique(codes[codes >= 0])))]
+    if holds in (NUMBER, BOOLEAN, DATE) and not column.is_category and len(present):
+        if holds == DATE:
             return [*line, str(present.min()), str(present.max())]
         numbers = pd.to_numeric(present).astype(np.float64)
         return [*line, shown(numbers.min()), shown(numbers.max())]

@@ -147,6 +147,8 @@ class RowMean:
             mean = float((share * values).sum())
         if n < 2 or not np.isfinite(mean):
             return cls(mean, nan, nan)
+        if (values == values[0]).all():
+            mean = float(values[0])  # a sum of shares is a rounding off it, which would be shown as an error
         error = sqrt(n / (n - 1) * float(np.square(share * (values - mean)).sum()))
         if error == 0:
             return cls(mean, 0.0, 1.0 if mean == 0 else 0.0)

@@ -62,7 +62,8 @@ def evaluate(
     sample_weight : array-like, (n,), optional
     exposure : array-like, (n,), optional
         Of counts: passed on to the models that were fitted with exposures, which are not scored without. Others predict
-        from X alone.
+        from X alone, and what they predict is compared with y: of a rate pass the rate times the exposure, as a
+        prediction.
 
     Returns
     -------

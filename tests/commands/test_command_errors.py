@@ -115,6 +115,11 @@ def test_cells_that_are_wrong():
 def test_names_that_are_wrong():
     fit = ["fit", "good.csv", "--out", "bad.safetensors"]
     assert said(*fit, "--target", "claim") == "--target, in 'good.csv': unknown column 'claim'; did you mean 'claims'?"
+    # of what is not that near all are listed
+    assert said(*fit, "--target", "maker_id") == (
+        "--target, in 'good.csv': unknown column 'maker_id'; known are 'age', 'claims', 'id', 'make', "
+        "'new', 'sold', 'years'."
+    )
     assert said(*fit, "--target", "claims", "--drop", "claims") == (
         "--target and --drop both name the column 'claims'; a column has one role."
     )

@@ -133,6 +133,11 @@ def test_held_out_rows_have_exposures_of_their_own():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            {"exposure": 0.5},
+            "`exposure` must be a vector of one value for each of the 40 rows; got one number. If all rows have it, "
+            "pass np.full(40, 0.5).",
+        ),
         ({"exposure": [1.0, 0.0]}, "`exposure` must be a vector of one value for each of the 40 rows; got shape (2,)"),
         ({"exposure": np.r_[np.ones(39), 0.0]}, "`exposure` must be positive and finite; got 0 at row 39"),
         ({"exposure": np.r_[np.nan, np.ones(39)]}, "`exposure` must be positive and finite; got nan at row 0"),

@@ -1,6 +1,7 @@
 """What the report on a fitted model says, of numbers, counts with exposures and classes."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from scipy import stats
 
 from probmix import DensityClassifier, DensityRegressor
 from probmix.reports import Picture, Points, Settings, Table, model_report
+from probmix.reports.data import columns_section
 from probmix.scores import evaluate
 
 rng = np.random.default_rng(0)
@@ -72,6 +74,13 @@ def test_the_data_are_told(page):
     assert rows["size"][:3] == ["numbers", "10 %", 54.0]
     assert rows["kind"] == ["text", "0 %", 2.0, "house (66.7 %)", None]
     assert rows["sold"][0] == "dates"
+
+
+def test_text_that_spells_dates_is_called_dates():
+    spelt = pd.DataFrame({"day": ["2020-03-01", "2019-12-31", None], "code": ["a-1", "2020-01-01", "b"]})
+    (table,) = columns_section(SimpleNamespace(all_rows=spelt)).parts
+    assert table.rows[0] == ["day", "dates", "33.3 %", 2.0, "2019-12-31", "2020-03-01"]
+    assert table.rows[1][:2] == ["code", "text"]
 
 
 def test_the_training_is_drawn(page):

@@ -101,6 +101,8 @@ def test_means_without_an_error():
     assert RowMean.of(np.array([2.0]), np.ones(1)).mean == 2
     assert np.isnan([RowMean.of(np.array([2.0]), np.ones(1)).error, RowMean.of(np.array([2.0]), np.ones(1)).p]).all()
     assert RowMean.of(np.zeros(3), np.ones(3)) == RowMean(0.0, 0.0, 1.0)
+    # 336 shares of 1 / 336 do not sum to one
+    assert RowMean.of(np.ones(336), np.ones(336)) == RowMean(1.0, 0.0, 0.0)
     assert RowMean.of(np.full(4, 2.0), np.ones(4)) == RowMean(2.0, 0.0, 0.0)
     infinite = RowMean.of(np.array([1.0, np.inf]), np.ones(2))
     assert (infinite.mean, np.isnan(infinite.error)) == (np.inf, True)
