@@ -1,5 +1,7 @@
 """What follows from predicted distributions of numbers, as arrays."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What users give, as tensors: arrays, Series, lists and numbers, and the weights of rows."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 

@@ -1,5 +1,7 @@
 """What follows from a predicted distribution."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from typing import Any
 

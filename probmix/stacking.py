@@ -1,5 +1,7 @@
 """Weights of a linear pool of models, from what each says of rows that it has not seen."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

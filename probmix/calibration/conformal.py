@@ -1,5 +1,7 @@
 """Conformal prediction intervals from the PIT of a density regressor."""
 
+from __future__ import annotations
+
 from fractions import Fraction
 from typing import Any, Self
 

@@ -1,5 +1,7 @@
 """The map of the PIT: a smooth, strictly increasing cdf on [0, 1] through quantiles of what was observed."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Self
 

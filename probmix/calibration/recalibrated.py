@@ -1,5 +1,7 @@
 """Recalibration of a density regressor on rows that it has not seen."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np

@@ -1,5 +1,7 @@
 """A fitted estimator whose predictions take back what mixup did to rows and labels."""
 
+from __future__ import annotations
+
 import copy
 from dataclasses import replace
 from typing import Any

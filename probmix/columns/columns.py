@@ -1,5 +1,7 @@
 """What a fit learns of the columns of X, and X as the columns that an estimator stores."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

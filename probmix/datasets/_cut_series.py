@@ -1,5 +1,7 @@
 """Series that are checked, and how many windows each has in the parts of a split."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Windows of one series or several with targets ahead, split in time without leakage."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral

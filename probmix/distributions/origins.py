@@ -1,5 +1,7 @@
 """The names and parameters under which other libraries know a distribution; every distribution enters its own."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar

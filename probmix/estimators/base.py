@@ -1,5 +1,7 @@
 """What the density estimators share: validation and training."""
 
+from __future__ import annotations
+
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Probabilistic classification in scikit-learn's manner."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Prediction and scoring in the user's units, which the density estimators share."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any

@@ -1,5 +1,7 @@
 """Density regression in scikit-learn's manner."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self

@@ -1,5 +1,7 @@
 """Many fits as one: the splits of a table, the folds of a validation, repeated seeds."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise

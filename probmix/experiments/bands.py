@@ -1,5 +1,7 @@
 """Mean and central bands of predictions: as numbers that JSON can hold, and drawn side by side."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Partners along the edges of a graph of the user's own."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +95,7 @@ class GraphPartners:
         object.__setattr__(self, name, values)
 
     @classmethod
-    def from_sparse(cls, matrix: Any) -> "GraphPartners":
+    def from_sparse(cls, matrix: Any) -> GraphPartners:
         """From a square sparse matrix or array of SciPy, (n, n), whose entries are the weights of the edges.
 
         Raises
@@ -123,7 +125,7 @@ class GraphPartners:
         parts = (self.indptr, self.indices, self.weights)
         return tuple(None if part is None else part.tobytes() for part in parts)
 
-    def matrix(self) -> "sparse.csr_array":
+    def matrix(self) -> sparse.csr_array:
         """The weights of the edges, (n, n)."""
         weights = np.ones(len(self.indices)) if self.weights is None else self.weights
         n = len(self.indptr) - 1
@@ -161,7 +163,7 @@ class GraphPartners:
             self.check_rows(len(one))
         return RowGraph.of([graph] * len(x), device)
 
-    def of_other_rows(self, identity: ArrayLike, others: ArrayLike) -> "GraphPartners":
+    def of_other_rows(self, identity: ArrayLike, others: ArrayLike) -> GraphPartners:
         """The graph of other rows, which are those of this one, merged or several times.
 
         Parameters
@@ -179,7 +181,7 @@ class GraphPartners:
         return GraphPartners.from_sparse(_among(sparse.csr_array(merge @ self.matrix() @ merge.T), others))
 
 
-def _among(graph: "sparse.csr_array", rows: NDArray[np.int64]) -> "sparse.csr_array":
+def _among(graph: sparse.csr_array, rows: NDArray[np.int64]) -> sparse.csr_array:
     return sparse.csr_array(sparse.csr_array(graph[rows])[:, rows])
 
 

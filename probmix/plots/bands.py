@@ -1,5 +1,7 @@
 """Predictive mean and central bands over one feature."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -54,8 +56,8 @@ class PredictiveBandDisplay:
     'x'
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class PredictiveBandDisplay:
         resolution: int = 200,
         exposure: float | None = None,
         target_name: str = "y",
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw what a fitted estimator predicts along a feature.
@@ -172,7 +174,7 @@ class PredictiveBandDisplay:
         y_data: ArrayLike | None = None,
         feature_name: str = "x",
         target_name: str = "y",
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw predictions that are there already.
@@ -213,7 +215,7 @@ class PredictiveBandDisplay:
         )
         return display.plot(ax, color=color)
 
-    def plot(self, ax: "Axes | None" = None, *, color: str = "C0") -> Self:
+    def plot(self, ax: Axes | None = None, *, color: str = "C0") -> Self:
         """Draw, on new axes if none are given.
 
         Parameters
@@ -254,7 +256,7 @@ def _feature_values(frame: pd.DataFrame, position: int) -> NDArray[np.float64]:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _held(column: "pd.Series[Any]") -> Any:
+def _held(column: pd.Series[Any]) -> Any:
     """The value at which a feature is held: the median if there is one, else the most frequent one."""
     if is_bool_dtype(column) or not (is_numeric_dtype(column) or is_datetime64_any_dtype(column)):
         # of values that are all missing there is none

@@ -1,5 +1,7 @@
 """Scores of several models beside each other, with their uncertainty."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -69,8 +71,8 @@ class ScoreComparisonDisplay:
     array([0.   , 0.161])
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(
         self,
@@ -120,7 +122,7 @@ class ScoreComparisonDisplay:
         confidence: float = 0.95,
         sample_weight: ArrayLike | None = None,
         exposure: ArrayLike | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Score fitted models on these rows, which should not be their training rows, and draw how they compare.
@@ -169,7 +171,7 @@ class ScoreComparisonDisplay:
         difference: bool = True,
         confidence: float = 0.95,
         sample_weight: ArrayLike | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw how predictions compare that are there already.
@@ -199,7 +201,7 @@ class ScoreComparisonDisplay:
             color=color,
         )
 
-    def plot(self, ax: "Axes | None" = None, *, color: str = "C0") -> Self:
+    def plot(self, ax: Axes | None = None, *, color: str = "C0") -> Self:
         """Draw, on new axes if none are given.
 
         Parameters

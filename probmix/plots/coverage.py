@@ -1,5 +1,7 @@
 """Nominal against observed coverage."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -66,8 +68,8 @@ class CoverageDisplay:
     """
 
     line_: Any
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(
         self, levels: NDArray[np.float64], coverage: NDArray[np.float64], n: int, name: str | None = None
@@ -93,7 +95,7 @@ class CoverageDisplay:
         levels: Sequence[float] | None = None,
         name: str | None = None,
         generator: torch.Generator | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str | None = None,
     ) -> Self:
         """Draw the coverage of a fitted estimator on these rows; they should not be its training rows.
@@ -135,7 +137,7 @@ class CoverageDisplay:
         levels: Sequence[float] | None = None,
         name: str | None = None,
         generator: torch.Generator | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str | None = None,
     ) -> Self:
         """Draw the coverage of predicted distributions.
@@ -174,7 +176,7 @@ class CoverageDisplay:
         low, high = np.searchsorted(below, [(1 - _BAND) / 2, (1 + _BAND) / 2])
         return float(low / self.n), float(high / self.n)
 
-    def plot(self, ax: "Axes | None" = None, *, color: str | None = None) -> Self:
+    def plot(self, ax: Axes | None = None, *, color: str | None = None) -> Self:
         """Draw, on new axes if none are given.
 
         Parameters

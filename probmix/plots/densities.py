@@ -1,5 +1,7 @@
 """Densities and mass functions of single rows."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -69,8 +71,8 @@ class DensityDisplay:
     (['row 0', 'row 1'], [0.37, 0.14])
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(
         self,
@@ -103,7 +105,7 @@ class DensityDisplay:
         exposure: ArrayLike | None = None,
         names: Sequence[str] | None = None,
         target_name: str | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw what a fitted estimator predicts for some rows.
@@ -159,7 +161,7 @@ class DensityDisplay:
         rows: Sequence[int] | None = None,
         names: Sequence[str] | None = None,
         target_name: str | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw some rows of predicted distributions.
@@ -211,7 +213,7 @@ class DensityDisplay:
         )
         return display.plot(ax, color=color)
 
-    def plot(self, ax: "Axes | None" = None, *, color: str = "C0") -> Self:
+    def plot(self, ax: Axes | None = None, *, color: str = "C0") -> Self:
         """Draw, on new axes if none are given.
 
         Parameters
@@ -262,7 +264,7 @@ def _largest(masses: NDArray[np.float64]) -> NDArray[np.float64]:
     return masses[np.argsort(-masses[:, 1], kind="stable")[:_NAMED_MASSES]]
 
 
-def _plot_row(ax: "Axes", row: Density, base: float, whole: bool, color: str, label: dict[str, Any]) -> None:
+def _plot_row(ax: Axes, row: Density, base: float, whole: bool, color: str, label: dict[str, Any]) -> None:
     highest = row.density.max(initial=0.0)
     heights = _HEIGHT * row.density / highest if highest > 0 else row.density
     if not len(row.values):

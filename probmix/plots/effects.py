@@ -1,5 +1,7 @@
 """How the predicted distribution changes with one feature."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -85,8 +87,8 @@ class EffectDisplay:
     (array([1., 2., 3., 4.]), array([1.1 , 1.72, 2.33, 2.95]))
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(
         self,
@@ -124,7 +126,7 @@ class EffectDisplay:
         max_rows: int = 100,
         random_state: Any = 0,
         target_name: str = "y",
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw how the predictions of a fitted estimator change with a feature, on average over these rows.
@@ -196,7 +198,7 @@ class EffectDisplay:
         )
         return display.plot(ax, color=color)
 
-    def plot(self, ax: "Axes | None" = None, *, color: str = "C0") -> Self:
+    def plot(self, ax: Axes | None = None, *, color: str = "C0") -> Self:
         """Draw, on new axes if none are given.
 
         Parameters
@@ -230,7 +232,7 @@ class EffectDisplay:
             for coverage, opacity in zip(reversed(self.intervals), opacities, strict=True)
         ]
 
-    def _plot_fan(self, ax: "Axes", color: str) -> None:
+    def _plot_fan(self, ax: Axes, color: str) -> None:
         for _, ends, look in self._widest_first():
             ax.fill_between(self.values, *ends.T, color=color, linewidth=0, **look)
         ax.plot(self.values, self.median, color="black", linewidth=1.6, label="median")
@@ -241,7 +243,7 @@ class EffectDisplay:
         self._plot_data(ax)
         legend_with_last(ax, [], ncols=3, columnspacing=1.2)
 
-    def _plot_data(self, ax: "Axes") -> None:
+    def _plot_data(self, ax: Axes) -> None:
         """A histogram at the bottom, of x in data and y in shares of the axes."""
         shown = self.data[(self.data >= self.values[0]) & (self.data <= self.values[-1])]
         if np.isin(shown, self.values).all():
@@ -264,7 +266,7 @@ class EffectDisplay:
         )
         ax.set_xlim(left[0], right[-1])
 
-    def _plot_levels(self, ax: "Axes", color: str, levels: list[str]) -> None:
+    def _plot_levels(self, ax: Axes, color: str, levels: list[str]) -> None:
         for _, ends, look in self._widest_first():
             low, high = ends.T
             for bar in ax.barh(self.values, high - low, 0.6, left=low, color=color, linewidth=0, **look):

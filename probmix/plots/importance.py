@@ -1,5 +1,7 @@
 """Which features matter, by permutation on a proper score."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -79,8 +81,8 @@ class ImportanceDisplay:
     ['dose', 'noise']
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(
         self,
@@ -119,7 +121,7 @@ class ImportanceDisplay:
         max_rows: int = 1000,
         max_features: int = 15,
         random_state: Any = 0,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Shuffle one feature after the other and draw what the score loses; the rows should not be training rows.
@@ -187,7 +189,7 @@ class ImportanceDisplay:
         )
         return display.plot(ax, max_features=max_features, color=color)
 
-    def plot(self, ax: "Axes | None" = None, *, max_features: int = 15, color: str = "C0") -> Self:
+    def plot(self, ax: Axes | None = None, *, max_features: int = 15, color: str = "C0") -> Self:
         """Draw, on new axes if none are given.
 
         Parameters

@@ -1,5 +1,7 @@
 """Prediction intervals against the observed targets, row by row."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -73,8 +75,8 @@ class IntervalDisplay:
     """
 
     rows_: NDArray[np.intp]
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class IntervalDisplay:
         max_rows: int = 200,
         random_state: Any = 0,
         target_name: str | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw the intervals of a fitted estimator on these rows; they should not be its training rows.
@@ -168,7 +170,7 @@ class IntervalDisplay:
         max_rows: int = 200,
         random_state: Any = 0,
         target_name: str | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw the intervals of predicted distributions.
@@ -223,7 +225,7 @@ class IntervalDisplay:
         )
         return display.plot(ax, max_rows=max_rows, random_state=random_state, color=color)
 
-    def plot(self, ax: "Axes | None" = None, *, max_rows: int = 200, random_state: Any = 0, color: str = "C0") -> Self:
+    def plot(self, ax: Axes | None = None, *, max_rows: int = 200, random_state: Any = 0, color: str = "C0") -> Self:
         """Draw, on new axes if none are given.
 
         Parameters
@@ -294,7 +296,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _leave_room(ax: "Axes", tops: NDArray[np.float64]) -> None:
+def _leave_room(ax: Axes, tops: NDArray[np.float64]) -> None:
     """Raise the upper limit so that the legend covers none of the rows, whose tops these are from left to right."""
     width, height = _LEGEND_SIZE
     low, high = ax.get_ylim()

@@ -1,5 +1,7 @@
 """Histograms of the probability integral transform."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -59,8 +61,8 @@ class PITHistogramDisplay:
     array([1., 1.])
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(self, values: NDArray[np.float64], bins: int = 10) -> None:
         if bins < 1 or len(values) == 0:
@@ -85,7 +87,7 @@ class PITHistogramDisplay:
         exposure: ArrayLike | None = None,
         bins: int = 10,
         generator: torch.Generator | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw how well a fitted estimator is calibrated on these rows; they should not be its training rows.
@@ -123,7 +125,7 @@ class PITHistogramDisplay:
         *,
         bins: int = 10,
         generator: torch.Generator | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw how well predicted distributions are calibrated.
@@ -150,7 +152,7 @@ class PITHistogramDisplay:
             values: NDArray[np.float64] = pit(distribution, targets, generator).double().cpu().numpy()
         return cls(values, bins).plot(ax, color=color)
 
-    def plot(self, ax: "Axes | None" = None, *, color: str = "C0") -> Self:
+    def plot(self, ax: Axes | None = None, *, color: str = "C0") -> Self:
         """Draw, on new axes if none are given.
 
         Parameters

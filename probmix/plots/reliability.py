@@ -1,5 +1,7 @@
 """Reliability diagrams of predicted probabilities (CORP)."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -70,8 +72,8 @@ class ReliabilityDisplay:
     """
 
     line_: Any
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(
         self, curve: ReliabilityCurve, decomposition: Decomposition, event_name: str = "probability of the event"
@@ -89,7 +91,7 @@ class ReliabilityDisplay:
         *,
         pos_label: Any = None,
         generator: torch.Generator | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw how reliable a fitted classifier is on these rows; they should not be its training rows.
@@ -147,7 +149,7 @@ class ReliabilityDisplay:
         event: int | None = None,
         event_name: str | None = None,
         generator: torch.Generator | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         color: str = "C0",
     ) -> Self:
         """Draw how reliable predicted probabilities are.
@@ -189,7 +191,7 @@ class ReliabilityDisplay:
             event_name = "confidence of the most probable class" if several and event is None else of_class
         return cls(curve, decomposition, event_name).plot(ax, color=color)
 
-    def plot(self, ax: "Axes | None" = None, *, color: str = "C0") -> Self:
+    def plot(self, ax: Axes | None = None, *, color: str = "C0") -> Self:
         """Draw, on new axes if none are given.
 
         Parameters

@@ -1,5 +1,7 @@
 """Predictions of classes: distributions, or the probabilities themselves."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What stands in a table of models: models and predictions of any kind, as distributions of its rows."""
 
+from __future__ import annotations
+
 import inspect
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """The door of the scores: what every one does with its two arguments first, and with its values last."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

@@ -1,5 +1,7 @@
 """Recalibration: the best increasing function of a forecast, for means and for quantiles."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.isotonic import isotonic_regression

@@ -1,5 +1,7 @@
 """Scores by their names, as tables of models take them: one value per row."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from functools import partial

@@ -1,5 +1,7 @@
 """Rows of a summary: their weights, and the probabilities that they predict."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

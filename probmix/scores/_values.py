@@ -1,5 +1,7 @@
 """What the scores of draws, quantiles and probabilities do with their arguments first."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

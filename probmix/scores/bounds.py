@@ -1,5 +1,7 @@
 """The CRPS together with a bound of its numerical error."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

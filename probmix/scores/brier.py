@@ -1,5 +1,7 @@
 """The Brier score."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

@@ -1,5 +1,7 @@
 """Calibration: probability integral transform and coverage."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

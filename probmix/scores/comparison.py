@@ -1,5 +1,7 @@
 """Scores of several models on the same rows: means, paired differences, and how sure they are."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import nan, sqrt
 from typing import Self
@@ -81,7 +83,7 @@ def _without_mean(rows: pd.DataFrame, table: ScoreTable) -> dict[tuple[str, str]
 
 
 def _line(
-    score: str, values: "pd.Series[float]", baseline: "pd.Series[float] | None", weights: NDArray[np.float64]
+    score: str, values: pd.Series[float], baseline: pd.Series[float] | None, weights: NDArray[np.float64]
 ) -> dict[str, float]:
     ours = _terms(score, values, weights)
     mean, difference = RowMean.of(ours, weights), RowMean(nan, nan, nan)
@@ -98,7 +100,7 @@ def _line(
     }
 
 
-def _terms(score: str, values: "pd.Series[float]", weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _terms(score: str, values: pd.Series[float], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """What a score is the mean of over rows; for a root of a mean its linear terms (delta method)."""
     terms: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     if score != "rmse":

@@ -1,5 +1,7 @@
 """Calibration of classifiers in one number: the expected calibration error of the most probable class."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

@@ -1,5 +1,7 @@
 """Decompositions of mean scores into miscalibration, discrimination and uncertainty (CORP)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

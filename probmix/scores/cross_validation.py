@@ -1,5 +1,7 @@
 """Distributions of rows by models that have not seen them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The continuous ranked probability score: in closed form where there is one."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from torch import Tensor

@@ -1,5 +1,7 @@
 """Calibration of densities in numbers: coverage at all levels, and the distance of the PIT from uniform."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import torch

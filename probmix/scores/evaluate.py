@@ -1,5 +1,7 @@
 """Several models on the same rows: their scores, and how they differ from a baseline."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any

@@ -1,5 +1,7 @@
 """A score of the first two moments."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from torch import Tensor

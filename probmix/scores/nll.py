@@ -1,5 +1,7 @@
 """The negative log-likelihood."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from torch import Tensor

@@ -1,5 +1,7 @@
 """What a model predicts, whichever library it is from."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

@@ -1,5 +1,7 @@
 """Scores of forecasts that are given as quantiles or central intervals."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -1,5 +1,7 @@
 """The ranked probability score of ordered classes."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from torch import Tensor

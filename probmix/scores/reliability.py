@@ -1,5 +1,7 @@
 """Reliability of predicted probabilities: how often events happen that were given a probability (CORP)."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Scores of forecasts that are given as draws: the CRPS, and the energy score for several targets."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint

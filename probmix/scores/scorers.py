@@ -1,5 +1,7 @@
 """Scores as scikit-learn scorers."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable
 from typing import Any, Self

@@ -1,5 +1,7 @@
 """Sharpness: how narrow the predicted distributions are, whatever y is."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

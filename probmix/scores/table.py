@@ -1,5 +1,7 @@
 """The table of scores of several models."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 
@@ -20,7 +22,7 @@ class ScoreTable(pd.DataFrame):
     """
 
     @property
-    def _constructor(self) -> "type[ScoreTable]":
+    def _constructor(self) -> type[ScoreTable]:
         return ScoreTable
 
     def __repr__(self) -> str:

@@ -1,5 +1,7 @@
 """The CRPS of a part of the line: of the values that matter."""
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

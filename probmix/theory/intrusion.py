@@ -1,5 +1,7 @@
 """Whether mixed points come close to rows of other classes."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -55,7 +57,7 @@ class Intrusion:
         quantiles: NDArray[np.float64] = np.quantile(self.distances, levels)
         return quantiles
 
-    def plot(self, ax: "Axes | None" = None) -> "Axes":
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw a histogram of the distances, and their least and mean.
 
         Parameters
