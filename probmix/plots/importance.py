@@ -167,6 +167,8 @@ class ImportanceDisplay:
             raise ValueError(f"`score` must be one of which smaller is better; got {score!r}. Pass 'nll' or 'crps'.")
         frame = frame_of(X)
         n = len(frame)
+        if n == 0:
+            raise ValueError("`X` must have at least one row; got none.")
         if (size := len(np.asarray(y))) != n:
             raise ValueError(f"`y` must hold a target for each of the {n} rows of X; got {size}.")
         exposures = None if exposure is None else numbers_of_rows(exposure, "exposure", n)

@@ -236,3 +236,8 @@ def test_predictions_without_the_score_are_refused(ax):
     ):
         with pytest.raises(ValueError, match=f"^the predictions have no score 'nll': {reason}"):
             ImportanceDisplay.from_estimator(model, X, Y, ax=ax)
+
+
+def test_a_table_without_rows_is_refused():
+    with pytest.raises(ValueError, match=r"^`X` must have at least one row; got none\.$"):
+        ImportanceDisplay.from_estimator(BayesianRidge(), FRAME[:0], LOC[:0])
