@@ -6,6 +6,7 @@ from math import isfinite
 import numpy as np
 import pandas as pd
 
+from ..columns.tables import as_table
 from ..plots import EffectDisplay, ImportanceDisplay
 from .figures import new_axes
 from .page import Picture, Points, Section
@@ -74,7 +75,10 @@ def _section(subject: Subject, table: pd.DataFrame) -> Section | None:
             "bands are where a target then lies with 50 % and 90 %. The grey bars tell how many rows have such a "
             "value; where there are none, the model has nothing to go by."
         )
-        pictures += [_effect(subject, int(place)) for place in importance.positions[:_EFFECTS]]
+        rows_of = as_table(subject.X, "X")
+        # of a column without any value there is nothing to draw
+        present = [place for place in range(rows_of.n_columns) if not rows_of.column(place).missing.all()]
+        pictures += [_effect(subject, int(place)) for place in importance.positions[:_EFFECTS] if place in present]
     return Section("Columns that matter, and how", [Points(said), *pictures])
 
 

@@ -252,3 +252,14 @@ def test_bad_input_is_refused(model, changes, error, message):
     given = {"y": Y[TEST], **changes}
     with pytest.raises(error, match=message):
         model_report(model, X[TEST], title="t", **given)
+
+
+def test_columns_without_a_value_have_no_effect_to_draw():
+    model = DensityRegressor("gaussian", **QUICK).fit(X[TRAIN], Y[TRAIN])
+    pictures = parts_of(model_report(model, X[TEST], Y[TEST], title="t"), "Columns that matter, and how", Picture)
+    empty = parts_of(
+        model_report(model, X[TEST].assign(size=np.nan), Y[TEST], title="t"), "Columns that matter, and how", Picture
+    )
+    assert len(pictures) == 4
+    assert len(empty) == 3
+    assert not any("size" in one.caption for one in empty)
