@@ -57,6 +57,23 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
+def check_can_be_written(path: Path) -> None:
+    """Raise unless a file can be made in the folder, which is made if it does not exist.
+
+    Raises
+    ------
+    OSError
+        As `replacing`.
+    """
+    try:
+        make_folder(path.parent)
+        temporary = path.parent / f".probmix-{secrets.token_hex(8)}"
+        temporary.open("xb").close()
+        temporary.unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, unless it is there.
 

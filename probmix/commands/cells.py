@@ -12,7 +12,7 @@ from ..columns.kinds import BOOLEAN, NUMBER, TEXT
 from ..columns.levels import LevelColumn
 from ..columns.numbers import NumberColumn
 from .errors import InputError
-from .tables import EMPTY_CELLS, Source
+from .tables import EMPTY_CELLS, Source, text_of
 
 Numbers = NDArray[np.float64]
 _EMPTY = frozenset(EMPTY_CELLS)
@@ -115,7 +115,13 @@ def doubts(source: Source, frame: pd.DataFrame, exempt: Iterable[str]) -> list[s
         column = frame[name]
         if not is_text(column):
             continue
-        codes, texts = pd.factorize(column.astype(object), use_na_sentinel=True)
+        try:
+            codes, texts = pd.factorize(column.astype(object), use_na_sentinel=True)
+        except TypeError:
+            raise InputError(
+                f"features: column {name!r} of {source.name!r} must hold numbers, text, truth values or dates; got "
+                f"cells such as {type(column.dropna().iloc[0]).__name__}. Leave it out by --drop."
+            ) from None
         is_number = np.array([isinstance(text, str) and number_of(text) is not None for text in texts], dtype=bool)
         counts = np.bincount(codes[codes >= 0], minlength=len(texts))
         others = counts[~is_number].sum()
@@ -151,8 +157,18 @@ def features(source: Source, frame: pd.DataFrame, columns: Columns) -> pd.DataFr
                 column = _levels(source, column, encoder)
             else:
                 column = column.astype(object).where(~column.isin(_EMPTY) & column.notna(), None)
+        elif pd.api.types.is_numeric_dtype(column) and _holds_text(encoder):
+            # numbers that are categories, by --text
+            column = column.map(text_of, na_action="ignore").astype(object)
         ready[name] = column
     return pd.DataFrame(ready, index=frame.index)
+
+
+def _holds_text(encoder: Any) -> bool:
+    """Whether a column held text in the fit."""
+    if encoder is None or isinstance(encoder, NumberColumn):
+        return False
+    return not isinstance(encoder, LevelColumn) or TEXT in encoder.kinds
 
 
 def _levels(source: Source, column: "pd.Series[Any]", encoder: LevelColumn) -> "pd.Series[Any]":

@@ -15,6 +15,7 @@ from ..scores.table import ScoreTable
 from .errors import FailedError, InputError, ends_clearly
 from .judging import Judged, judged
 from .options import PATH, NamedPath, Names, quiet_option
+from .rows import predictions
 from .tables import block_size
 from .writing import check_out, table_writer
 
@@ -97,7 +98,8 @@ def _table(given: Judged, scores: tuple[str, ...] | None, baseline: str | None, 
         for block, peers in given.blocks(block_size(*(one.estimator for one in given.models.values()))):
             y = given.targets(block)
             predicted = {
-                name: model.estimator.predict_dist(*given.features(name, block)) for name, model in given.models.items()
+                name: predictions(model, given.source, block, given.exposures[name])
+                for name, model in given.models.items()
             }
             try:
                 parts.append(score_rows({**predicted, **peers}, None, y, scores=scores))

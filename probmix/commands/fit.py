@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,10 +11,11 @@ import click
 import numpy as np
 import pandas as pd
 
+from .._files import check_can_be_written
 from ..estimators import DensityRegressor
 from ..estimators.presets import PRESETS
 from ..families import get
-from .cells import Numbers, check_at_least, doubts, numbers
+from .cells import Numbers, check_at_least, doubts, is_text, number_of, numbers
 from .errors import FailedError, InputError, ends_clearly
 from .memory import Memory, save_model
 from .options import PATH, Names, command_line, quiet_option
@@ -35,21 +37,33 @@ Examples:
 """
 
 
-class _Validation(click.ParamType[tuple[str, float | None]]):
+@dataclass(frozen=True)
+class _Rule:
+    """How rows that judge are chosen, None as the preset has it, and their share."""
+
+    name: str | None
+    share: float | None = None
+
+    def __str__(self) -> str:
+        """As it is written in a command."""
+        return str(self.name) if self.share is None else f"{self.share:g}"
+
+
+class _Validation(click.ParamType[_Rule]):
     """How rows that judge are chosen, and their share."""
 
     name = "folds|random|last|share"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float | None]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> _Rule:
         if value in _VALIDATIONS:
-            return str(value), None
+            return _Rule(value)
         try:
             share = float(value)
         except ValueError:
             share = 0.0
         if not 0 < share < 1:
             self.fail(f"{value!r} is neither 'folds', 'random', 'last' nor a share between 0 and 1.", param, ctx)
-        return "random", share
+        return _Rule("random", share)
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ def fit(
     families: tuple[str, ...],
     preset: str,
     time_limit: float | None,
-    validation: tuple[str, float | None] | None,
+    validation: _Rule | None,
     seed: int,
     checkpoint: Path | None,
     out: Path,
@@ -123,6 +137,8 @@ def fit(
             "--checkpoint keeps a fit that goes on as it began, and with --time-limit its length is another each time. "
             "Leave out either."
         )
+    if time_limit is not None and not isfinite(time_limit):
+        raise InputError(f"--time-limit must be a finite number of seconds; got {time_limit}. For none leave it out.")
     for one in families:
         if one != "auto":
             get(one)
@@ -136,9 +152,9 @@ def fit(
         click.echo(f"{len(given.X)} rows of {given.X.shape[1]} features, {perf_counter() - start:.1f} s", err=True)
     left = None if time_limit is None else max(1e-3, time_limit - (perf_counter() - start))
     family: Any = None if not families else families[0] if len(families) == 1 else list(families)
-    rule, share = (None, None) if validation is None else validation
+    rule = validation or _Rule(None)
     estimator = DensityRegressor(
-        family, preset=preset, validation=rule, validation_fraction=0.2 if share is None else share, random_state=seed,
+        family, preset=preset, validation=rule.name, validation_fraction=rule.share or 0.2, random_state=seed,
         time_limit=left, checkpoint=checkpoint, verbose=not quiet,
     )  # fmt: skip
     estimator.fit(given.X, given.y, sample_weight=given.weights, exposure=given.exposure, groups=given.groups)
@@ -160,6 +176,11 @@ def _check_out(out: Path, data: Path) -> None:
         raise InputError(f"--out: the file of a model must end with {SUFFIX}; got {str(out)!r}.")
     if out.is_dir():
         raise InputError(f"--out: {str(out)!r} is a folder; name a file.")
+    try:
+        # before a fit, which may take hours
+        check_can_be_written(out)
+    except OSError as error:
+        raise FailedError(f"{str(out)!r} cannot be written: {error.strerror}.") from error
 
 
 def _check_roles(
@@ -194,6 +215,7 @@ def _read(source: Source, roles: dict[str, str | None], left_out: Sequence[str],
     used = [name for name in roles.values() if name is not None]
     wanted = [name for name in source.columns if name in used or name not in left_out]
     frame = source.read(wanted, text)
+    _check_target(source, frame[roles["--target"]])
     found: dict[str, Numbers] = {}
     for option in ("--target", "--exposure", "--weights"):
         if (name := roles[option]) is not None:
@@ -217,6 +239,19 @@ def _read(source: Source, roles: dict[str, str | None], left_out: Sequence[str],
             # says where
             numbers(source, frame[name], "features", gaps=True)
     return _Given(frame, found["--target"], found.get("--exposure"), found.get("--weights"), groups)
+
+
+def _check_target(source: Source, column: "pd.Series[Any]") -> None:
+    """Raise for a column of text without a single number, which names classes."""
+    if not is_text(column) or column.isna().all():
+        return
+    if all(number_of(str(text)) is None for text in column.dropna().unique()):
+        row = int(column.notna().to_numpy().argmax())
+        raise InputError(
+            f"--target: column {column.name!r} of {source.name!r} must hold numbers; it holds text, such as "
+            f"{str(column.iloc[row])!r} in {source.at(row)}. To predict classes, use "
+            "probmix.DensityClassifier in Python."
+        )
 
 
 def _told(estimator: DensityRegressor) -> str:

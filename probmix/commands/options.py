@@ -1,5 +1,6 @@
 """Options that several commands have, and the types of their values."""
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,20 +10,29 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+# A name up to the next comma; in double quotes it may have commas, and spaces at its ends.
+_NAME = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^,]*?))\s*(,|$)')
+_NEEDS_QUOTES = re.compile(r'^\s|\s$|,|^"')
 
 
 class Names(click.ParamType[tuple[str, ...]]):
-    """Names with commas between them."""
+    """Names with commas between them; those that have commas, or spaces at their ends, in double quotes."""
 
     name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         if not isinstance(value, str):
             return tuple(value)
-        names = tuple(word.strip() for word in value.split(","))
+        names, rest = [], value
+        while match := _NAME.match(rest):
+            quoted, plain, comma = match.groups()
+            names.append(plain if quoted is None else quoted.replace('""', '"'))
+            rest = rest[match.end() :]
+            if not comma:
+                break
         if "" in names:
             self.fail(f"{value!r} names nothing before or after a comma.", param, ctx)
-        return names
+        return tuple(names)
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
@@ -95,9 +105,14 @@ def command_line(ctx: click.Context) -> str:
     return " ".join(words)
 
 
+def _in_quotes(name: str) -> str:
+    """A name among others, which `Names` reads."""
+    return '"' + name.replace('"', '""') + '"' if _NEEDS_QUOTES.search(name) else name
+
+
 def _as_text(value: Any) -> str:
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Path):
         return f"{value[0]}={value[1]}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ",".join(f"{one}" for one in value)
+        return ",".join(_in_quotes(f"{one}") for one in value)
     return str(value)

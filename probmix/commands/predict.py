@@ -6,6 +6,7 @@ from math import inf
 from pathlib import Path
 
 import click
+import numpy as np
 import pandas as pd
 import torch
 from torch.distributions import Distribution
@@ -19,7 +20,7 @@ from .errors import FailedError, InputError, ends_clearly
 from .memory import load_model
 from .options import PATH, Names, exposure_option, quiet_option
 from .options import Numbers as NumbersType
-from .rows import exposure_column, needed_columns, rows_of
+from .rows import exposure_column, needed_columns, predictions
 from .tables import block_size, open_table
 from .writing import check_out, table_writer
 
@@ -66,8 +67,8 @@ class _Wanted:
         """Of the columns, in their order."""
         return [
             *["mean"] * self.mean,
-            *(f"q{level:.10g}" for level in self.quantiles),
-            *(f"{end}{coverage:.10g}" for coverage in self.intervals for end in ("lower", "upper")),
+            *(f"q{_written(level)}" for level in self.quantiles),
+            *(f"{end}{_written(coverage)}" for coverage in self.intervals for end in ("lower", "upper")),
             *(f"above{threshold:.10g}" for threshold in self.above),
             *(f"sample{number + 1}" for number in range(self.samples)),
         ]
@@ -81,13 +82,19 @@ class _Wanted:
             columns += list(quantiles_of(predicted, levels).T)
         for threshold in self.above:
             at = torch.full(predicted.batch_shape, threshold, dtype=torch.float64)
-            columns.append((1 - cdf(predicted, at)).double().numpy())
+            # rounding may leave a cdf above one
+            columns.append((1 - cdf(predicted, at).double()).clamp(0, 1).numpy())
         if self.samples:
             keys = draws.bits((predicted.batch_shape[0],))[0]
             # by the quantile function, so that a draw is that of its row whatever rows come with it
             shares = fine(KeyedRandom(keys).uniform, (self.samples,))
             columns += [icdf(predicted, one).double().numpy() for one in shares.unbind(-1)]
         return columns
+
+
+def _written(share: float) -> str:
+    """Ten digits, never with an exponent."""
+    return np.format_float_positional(share, 10, fractional=False, trim="-")
 
 
 @click.command("predict", short_help="Predict a table by a model.", help=_HELP)
@@ -125,6 +132,9 @@ def predict(
     wanted = _Wanted(mean, quantiles, interval, above, samples)
     if wanted.is_nothing:
         wanted = _Wanted(True, (), (_DEFAULT_COVERAGE,), (), 0)
+    twice = [name for name in wanted.names if wanted.names.count(name) > 1]
+    if twice:
+        raise InputError(f"two of the predictions would be called {twice[0]!r}. Ask for one of them.")
     source = open_table(data)
     for name in keep:
         source.check(name, "--keep")
@@ -140,7 +150,7 @@ def predict(
             tqdm(desc="predicting", unit="row", unit_scale=True, disable=quiet) as bar,
         ):
             for block in source.blocks(columns, block_size(fitted.estimator)):
-                predicted = fitted.estimator.predict_dist(*rows_of(fitted, source, block, exposures))
+                predicted = predictions(fitted, source, block, exposures)
                 answers = dict(zip(wanted.names, wanted.of(predicted, draws), strict=True))
                 write(pd.DataFrame({**{name: block[name] for name in keep}, **answers}))
                 bar.update(len(block))

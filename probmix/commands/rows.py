@@ -1,6 +1,9 @@
 """What a model needs of the rows of a file."""
 
+import warnings
+
 import pandas as pd
+from torch.distributions import Distribution
 
 from .cells import Numbers, check_at_least, features, numbers
 from .errors import InputError
@@ -43,3 +46,19 @@ def rows_of(
     given = numbers(source, block[exposures], "--exposure")
     check_at_least(source, given, exposures, "--exposure", 0.0, strictly=True, first=int(block.index[0]))
     return X, given
+
+
+def predictions(model: Model, source: Source, block: pd.DataFrame, exposures: str | None) -> Distribution:
+    """What a model predicts for some rows of a file; warnings and errors say which, since they count from these."""
+    given = rows_of(model, source, block, exposures)
+    first, last = int(block.index[0]), int(block.index[-1])
+    place = f"in rows {first} to {last}, counted from {first}: " if first else ""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            predicted = model.estimator.predict_dist(*given)
+        except ValueError as error:
+            raise InputError(f"{place}{error}") from error
+    for one in caught:
+        warnings.warn(f"{place}{one.message}", one.category, stacklevel=2)
+    return predicted

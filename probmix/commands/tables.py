@@ -26,6 +26,7 @@ EMPTY_CELLS = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
+_WHOLE_NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _OTHERS = {_GZIP: "a gzip file", _PARQUET: "a parquet file", b"PK\x03\x04": "a zip archive or a spreadsheet"}
 _UNREADABLE = (pd.errors.ParserError, EOFError, gzip.BadGzipFile, UnicodeDecodeError)
@@ -133,7 +134,7 @@ class _Csv(Source):
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._opened() as lines:
-            cells = next((row for row in self._records(lines) if row), None)
+            cells = next((row for row in self._records(lines) if not _is_blank(row)), None)
         if cells is None:
             raise InputError(f"{str(path)!r} is empty.")
         for mark, what in _OTHER_SEPARATORS.items():
@@ -143,6 +144,7 @@ class _Csv(Source):
                     f"these, say by pandas.read_csv(..., sep={mark!r})."
                 )
         self.columns = tuple(cells)
+        self._is_checked = False
 
     def read(self, columns: Sequence[str], texts: Sequence[str] = ()) -> pd.DataFrame:
         # numbers are rounded as everywhere else, and of one type in all rows
@@ -165,10 +167,13 @@ class _Csv(Source):
     def at(self, row: int) -> str:
         with self._opened() as lines:
             records = csv.reader(lines)
-            # the header is a record as well
-            if next(islice((one for one in records if one), row + 1, None), None) is None:
-                return f"row {row}"
-            return f"row {row} (line {records.line_num})"
+            try:
+                # the header is a record as well
+                found = next(islice((one for one in records if not _is_blank(one)), row + 1, None), None)
+            except csv.Error:
+                # a cell that is longer than the reader takes; pandas reads it
+                found = None
+            return f"row {row}" if found is None else f"row {row} (line {records.line_num})"
 
     def _opened(self) -> TextIO:
         if self.path.name.lower().endswith(".gz"):
@@ -185,7 +190,7 @@ class _Csv(Source):
         """What pandas reads; columns are numbered, since it would give names of its own to some."""
         try:
             return pd.read_csv(
-                self.path, header=None, skiprows=self._header_lines, encoding="utf-8-sig", keep_default_na=False,
+                self.path, header=None, skiprows=self._header_records, encoding="utf-8-sig", keep_default_na=False,
                 names=range(len(self.columns)), on_bad_lines="error", **options,
             )  # fmt: skip
         except pd.errors.EmptyDataError:
@@ -194,11 +199,10 @@ class _Csv(Source):
             raise self._unreadable(error) from error
 
     @property
-    def _header_lines(self) -> int:
+    def _header_records(self) -> int:
+        """Of the header and of empty lines before it; pandas skips records, not lines, of which a name may have two."""
         with self._opened() as lines:
-            records = csv.reader(lines)
-            next(one for one in records if one)
-            return records.line_num
+            return next(number for number, one in enumerate(csv.reader(lines), 1) if not _is_blank(one))
 
     def _named(self, frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         """The columns that are asked for, which are numbered, under their names."""
@@ -207,12 +211,48 @@ class _Csv(Source):
         if not isinstance(frame.index, pd.RangeIndex):
             # pandas takes what is too much for labels of rows
             raise InputError(f"rows of {self.name!r} have more cells than its header has names.")
+        last = frame.iloc[:, -1]
+        if not self._is_checked and (last.isna() | (last == "")).any():
+            self._check_lengths()
         return frame[[self.columns.index(name) for name in columns]].set_axis(list(columns), axis=1)
+
+    def _check_lengths(self) -> None:
+        """Raise for a row of fewer cells than there are names, as half a file ends with; pandas takes them for gaps."""
+        self._is_checked = True
+        n = len(self.columns)
+        with self._opened() as lines:
+            records = csv.reader(lines)
+            try:
+                for row, cells in enumerate((one for one in records if not _is_blank(one)), -1):
+                    if len(cells) < n:
+                        raise InputError(
+                            f"rows of {self.name!r} must have a cell for each of the {n} names of its header; got "
+                            f"{len(cells)} in row {row} (line {records.line_num}). Is the file whole?"
+                        )
+            except csv.Error:
+                # a cell that is longer than the reader takes
+                return
 
     def _unreadable(self, error: Exception) -> InputError:
         if isinstance(error, UnicodeDecodeError):
             return InputError(f"{self.name!r} is not in UTF-8: {error}. Write it again in this encoding.")
         return InputError(f"{self.name!r} is not a whole csv file: {str(error).strip().removesuffix('.')}.")
+
+
+def _is_blank(record: Sequence[str]) -> bool:
+    """Whether a record is an empty line, perhaps with spaces, which pandas leaves out as well."""
+    return not record or (len(record) == 1 and record[0].isspace())
+
+
+def text_of(cell: Any) -> str:
+    """A cell as text, whole numbers as they are written in a csv.
+
+    Examples
+    --------
+    >>> text_of(4.0), text_of(4.5), text_of("04")
+    ('4', '4.5', '04')
+    """
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 class _Parquet(Source):
@@ -231,13 +271,15 @@ class _Parquet(Source):
     def read(self, columns: Sequence[str], texts: Sequence[str] = ()) -> pd.DataFrame:
         frame: pd.DataFrame = self._file.read(columns=list(columns)).to_pandas(ignore_metadata=True)[list(columns)]
         for name in texts:
-            frame[name] = frame[name].map(str, na_action="ignore")
+            frame[name] = frame[name].map(text_of, na_action="ignore")
         return frame
 
     def blocks(self, columns: Sequence[str], size: int = BLOCK) -> Iterator[pd.DataFrame]:
         first, waiting = 0, None
+        # whole numbers stay such where there are gaps among them: ids have more digits than floats
+        whole = {getattr(pyarrow(), name.lower())(): pd.api.types.pandas_dtype(name) for name in _WHOLE_NUMBERS}
         for batch in self._file.iter_batches(size, columns=list(columns)):
-            frame = batch.to_pandas(ignore_metadata=True)[list(columns)]
+            frame = batch.to_pandas(ignore_metadata=True, types_mapper=whole.get)[list(columns)]
             # groups of rows in the file may end where blocks do not
             waiting = frame if waiting is None else pd.concat([waiting, frame], ignore_index=True)
             while len(waiting) >= size:

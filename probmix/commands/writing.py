@@ -53,10 +53,10 @@ def table_writer(out: Path, source: Source | None = None, kept: Sequence[str] = 
             types = source.arrow_types(kept) if source is not None else {}
             yield _parquet_writer(temporary, open_files, types)
         else:
-            yield _csv_writer(temporary, open_files, suffix_of(out) == ".csv.gz")
+            yield _csv_writer(temporary, open_files, suffix_of(out) == ".csv.gz", kept)
 
 
-def _csv_writer(temporary: Path, open_files: ExitStack, packed: bool) -> Write:
+def _csv_writer(temporary: Path, open_files: ExitStack, packed: bool, kept: Sequence[str]) -> Write:
     raw: Any = open_files.enter_context(temporary.open("xb"))
     if packed:
         # without the time, so that the same rows are the same file
@@ -65,6 +65,9 @@ def _csv_writer(temporary: Path, open_files: ExitStack, packed: bool) -> Write:
 
     def write(rows: pd.DataFrame) -> None:
         nonlocal begun
+        # what is copied has all its digits
+        exact = [name for name in kept if pd.api.types.is_float_dtype(rows[name])]
+        rows = rows.assign(**{name: rows[name].map(str, na_action="ignore") for name in exact})
         raw.write(rows.to_csv(index=False, header=not begun, float_format=_DIGITS, lineterminator="\n").encode())
         begun = True
 
