@@ -8,6 +8,9 @@ import torch
 from hypothesis import settings
 from sklearn.datasets import load_iris
 
+# what tests import by name is not to be imported once more, as modules with doctests are
+collect_ignore_glob = ["support/*"]
+
 # a slow example is no failure: machines are busy at times
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")

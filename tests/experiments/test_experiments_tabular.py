@@ -168,7 +168,7 @@ def test_a_small_run_makes_the_tables_with_the_paper_beside(data, tmp_path, monk
     assert len(list((tmp_path / "units").iterdir())) == 8
     assert len(again) == 12
     text = (tmp_path / "table.md").read_text()
-    assert "|  | *paper* | *0.44 ± 0.94* |  |" in text
+    assert "| *yacht* | *paper* | *0.44 ± 0.94* |  |" in text
     assert "corrected resampled t-test" in text
     assert "## Average ranks over datasets" in text
 

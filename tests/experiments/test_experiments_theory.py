@@ -226,7 +226,7 @@ def test_a_run_has_sections_with_tables_of_their_own_and_goes_on(tmp_path):
     section = text.split("## crossover: Expected")[1].split("##")[0]
     assert "Rows in italics are the reference's figures (" in section
     assert "| crossover | p = 5, n = 50 | here | " in section
-    assert "|  |  | *reference* | *.009* | *.010* | *.019* | *.031* | *.054* |" in section
+    assert "| *crossover* | *p = 5, n = 50* | *reference* | *.009* | *.010* | *.019* | *.031* | *.054* |" in section
     assert "alpha = 5" not in text.split("## rare-features: Accuracy")[1]
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert figures == {"crossover.png", "rare-features.png"}

@@ -23,13 +23,13 @@ def by_hand(network, task):
     for m in range(network.n_members):
         one = torch.tensor([m])
         part, own = network.members(one), task.members(one)
-        ends = [raw_bounds(own.objective.family, own.data, own.scaler, share)[0] for share in floors._SHARES]
+        ends = [raw_bounds(own.objective.family, own.data, own.scaler, share)[0] for share in floors.SHARES]
         losses = []
         for end in ends:
             part.raw_low.copy_(end)
             losses.append(own.validation_loss(part, None if noise is None else noise[one]).item())
         best = int(np.argmin(losses))
-        shares.append(floors._SHARES[best])
+        shares.append(floors.SHARES[best])
         bounds.append(ends[best])
     return shares, torch.cat(bounds)
 
