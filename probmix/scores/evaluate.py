@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
 from .._targets import encoded_targets
+from .._told import warn
 from ..distributions.parts import innermost
 from ._entries import Entry, entry, takes_exposure
 from ._named import default_scores, named_score
@@ -185,6 +186,8 @@ def score_rows(
         raise ValueError(
             "`exposure` was passed, and none of the models was fitted with exposures. Fit with them, or leave it out."
         )
+    if exposure is not None:
+        _warn_of_rates([name for name, model in models.items() if _predicts(model) and not takes_exposure(model)])
     with torch.no_grad():
         target = encoded_targets(y, _classes(models))
         entries = {name: entry(name, model, X, exposure, target.dim()) for name, model in models.items()}
@@ -239,6 +242,20 @@ def _of_classes(entries: Mapping[str, Entry]) -> bool:
             "Evaluate them apart; pass class probabilities as a Categorical distribution."
         )
     return next(iter(of_classes.values()))
+
+
+def _predicts(model: Any) -> bool:
+    """Whether something is a model, and no prediction."""
+    return any(hasattr(model, name) for name in ("predict", "predict_dist", "predict_proba"))
+
+
+def _warn_of_rates(names: list[str]) -> None:
+    """Tell which models know of no exposures: what they predict may be a rate, and would be taken for a count."""
+    if names:
+        warn(
+            f"{', '.join(map(repr, names))} take no exposures: what they predict is compared with y as it is. Where "
+            "that is a rate, pass the rate times the exposure as a prediction instead."
+        )
 
 
 def _check_shape(name: str, distribution: Distribution, target: Tensor) -> None:
