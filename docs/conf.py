@@ -1,21 +1,21 @@
 """How Sphinx builds the site: `make docs`."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpydoc.xref
 from sphinx.application import Sphinx
 
 import probmix
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # modules beside this file
-
-import docstrings  # noqa: E402
-import numpydoc.xref  # noqa: E402
-import pictures  # noqa: E402
-import public_names  # noqa: E402
-import references  # noqa: E402
+# modules beside this file; sphinx-gallery finds the order of its pages there, too
+sys.path.insert(0, str(HERE))
+docstrings, pictures, public_names, references = map(
+    import_module, ("docstrings", "pictures", "public_names", "references")
+)
 
 project = "probmix"
 author = "The probmix developers"

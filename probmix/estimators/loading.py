@@ -9,7 +9,8 @@ from torch import Tensor
 from ..networks import NetworkLike
 from .checks import check_network
 from .classifier import DensityClassifier
-from .persistence import decode, of_candidate, read, restore, spec_of
+from .persistence import of_candidate, read, restore, spec_of
+from .plain_values import decode
 from .regressor import DensityRegressor
 from .validation import LOST_SPLITTER
 

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,16 +18,15 @@ from .._files import write_atomically
 from ..columns import Columns
 from ..columns.kinds import NUMBER
 from ..columns.numbers import NumberColumn
-from ..families import Family, TargetScaler, canonical_name, get
+from ..families import Family, TargetScaler, canonical_name
 from ..mixup import Mixup
-from ..mixup.registry import is_registered, registered
 from ..mixup.rescaling import Rescaling
 from ..networks import MLP, DensityNetwork, MemberNetwork, NetworkLike, NetworkSpec
-from ..networks.specs import is_spec, spec_named
+from ..networks.specs import is_spec
 from ..random import member_keys
-from ..training.schedules import Schedule, schedule_named
 from .building import build_network
 from .out_of_fold import OutOfFold
+from .plain_values import decode, encode
 from .validation import LOST_SPLITTER
 
 # Those of the second format hold neither a clip of the inputs nor bounds of the head, those of the third no columns,
@@ -115,9 +113,9 @@ def contents(estimator: FittedEstimator) -> tuple[dict[str, Any], dict[str, Tens
         "class": type(estimator).__name__,
         "params": _plain_params(estimator),
         # None for a network of the user's own, of which the file has no code
-        "network": _encode("network", network.spec) if isinstance(network, DensityNetwork) else None,
-        "family": _encode("family", estimator.family_),
-        "fitted": {name: _encode(name, getattr(estimator, name)) for name in _FITTED if name in vars(estimator)},
+        "network": encode("network", network.spec) if isinstance(network, DensityNetwork) else None,
+        "family": encode("family", estimator.family_),
+        "fitted": {name: encode(name, getattr(estimator, name)) for name in _FITTED if name in vars(estimator)},
         "num_targets": network.num_targets,
         "input_shape": list(network.input_shape),
         "columns": None if estimator.columns_ is None else estimator.columns_.state(),
@@ -157,7 +155,7 @@ def _plain_params(estimator: FittedEstimator) -> dict[str, Any]:
         params["family"] = [canonical_name(one) if isinstance(one, str) else one for one in family]
     elif isinstance(family, str) and family != "auto":
         params["family"] = canonical_name(family)
-    return {name: _encode(name, value) for name, value in params.items() if name != "network" or _is_known(value)}
+    return {name: encode(name, value) for name, value in params.items() if name != "network" or _is_known(value)}
 
 
 def _is_known(network: Any) -> bool:
@@ -292,69 +290,3 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _narrow(tensor: Tensor) -> Tensor:
     """Weights were trained in float32 and are stored so; units and bounds need their float64."""
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _encode(name: str, value: Any) -> Any:
-    """A JSON form of a parameter or fitted attribute."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, np.generic):
-        return _encode(name, value.item())
-    if isinstance(value, np.ndarray):
-        return {"array": _plain(value), "dtype": "object" if value.dtype == object else value.dtype.str}
-    if isinstance(value, (tuple, list)):
-        return [_encode(name, one) for one in value]
-    if isinstance(value, dict):
-        return {"dict": {key: _encode(name, one) for key, one in value.items()}}
-    if isinstance(value, (Path, torch.device)):
-        return str(value)
-    if isinstance(value, (np.random.RandomState, np.random.Generator)):
-        return None
-    if isinstance(value, Family):
-        return {"family": value.name, "options": _field_values(value)}
-    if isinstance(value, Schedule):
-        return {"schedule": type(value).__name__, "options": _field_values(value)}
-    if is_spec(value):
-        return {"spec": type(value).__name__, "options": _field_values(value)}
-    if is_registered(value):
-        return {"mixup": type(value).__name__, "options": _field_values(value)}
-    raise TypeError(
-        f"`{name}` cannot be saved: {value!r} is neither a plain value nor a part of probmix. "
-        "Pickle the estimator instead, or set the parameter to a built-in one. A law of your own that is a dataclass "
-        "is saved once probmix.mixup.register_law knows it."
-    )
-
-
-def _plain(array: NDArray[Any]) -> list[Any]:
-    """An array as numbers and text from which it can be made again, given its type."""
-    if array.dtype.kind == "M":
-        array = np.datetime_as_string(array)
-    elif array.dtype.kind == "m":
-        # in the unit of the type
-        array = array.astype(np.int64)
-    plain: list[Any] = array.tolist()
-    return plain
-
-
-def _field_values(value: Any) -> dict[str, Any]:
-    return {field.name: _encode(field.name, getattr(value, field.name)) for field in fields(value) if field.init}
-
-
-def decode(value: Any) -> Any:
-    """A parameter or fitted attribute from its JSON form."""
-    if isinstance(value, list):
-        return tuple(decode(one) for one in value)
-    if not isinstance(value, dict):
-        return value
-    if "dict" in value:
-        return {key: decode(one) for key, one in value["dict"].items()}
-    if "array" in value:
-        return np.array(value["array"], dtype=value["dtype"])
-    options = {name: decode(option) for name, option in value["options"].items()}
-    if "family" in value:
-        return get(value["family"], **options)
-    if "schedule" in value:
-        return schedule_named(value["schedule"])(**options)
-    if "spec" in value:
-        return spec_named(value["spec"])(**options)
-    return registered(value["mixup"])(**options)

@@ -177,7 +177,7 @@ def train_best(candidates: Sequence[Candidate], search: Search, clock: Clock) ->
             run = _run(candidates[number], max(1, affordable), next(files), clock.end(share))
             rest = [] if stage else [candidates[other] for other in field[place + 1 :]]
             if runs.train(run, rest, again=stage > 0):
-                clock.note(number, run.task.options.max_epochs, run.seconds)
+                clock.note(number, run.epochs, run.seconds)
                 scores[number] = loss_of(run)
             if not runs.whole:
                 break
@@ -212,7 +212,7 @@ def search_table(runs: Runs) -> pd.DataFrame:
     lines = [
         {
             **described(run.estimator),
-            "epochs": run.task.options.max_epochs,
+            "epochs": run.epochs,
             "loss": loss_of(run),
             "seconds": run.seconds,
         }
@@ -249,7 +249,7 @@ def _is_better(loss: float, before: float, one: Candidate) -> bool:
 def was_best_early(run: Candidate) -> bool:
     """Whether members had learned what there is long before the end."""
     assert run.result is not None
-    return bool(run.result.best_epoch.mean() < _EARLY * run.task.options.max_epochs)
+    return bool(run.result.best_epoch.mean() < _EARLY * run.epochs)
 
 
 def loss_of(run: Candidate) -> float:

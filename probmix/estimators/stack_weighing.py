@@ -49,6 +49,14 @@ class Candidate:
     result: TrainingResult | None = None
     seconds: float = 0.0
 
+    @property
+    def epochs(self) -> int:
+        """Of its training, at most; where a time limit may have ended it, those that it had."""
+        options = self.task.options
+        if options.ends_at is None or self.result is None:
+            return options.max_epochs
+        return int(self.result.n_epochs.max())
+
 
 def weighed(fitted: list[Candidate], loss: str) -> pd.DataFrame:
     """The table of the candidates."""
@@ -70,7 +78,7 @@ def weighed(fitted: list[Candidate], loss: str) -> pd.DataFrame:
     classes = isinstance(distributions[0], Categorical)
     names = ("brier", "brier_error") if classes else ("crps", "crps_error")
     columns = {
-        "epochs": [one.task.options.max_epochs for one in fitted],
+        "epochs": [one.epochs for one in fitted],
         "weight": crps_weights(gram / total.sum()) if loss == "crps" else stack_weights(log_prob, weight),
         "nll": nll,
         "nll_error": nll_error,

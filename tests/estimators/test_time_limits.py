@@ -8,6 +8,7 @@ import torch
 from probmix import DensityRegressor
 from probmix.estimators.clock import some_rows
 from probmix.estimators.given import Given
+from probmix.estimators.stack_weighing import Candidate
 from probmix.training import Rows, TrainingData
 from probmix.training.deadline import Deadline
 from probmix.training.run import Run
@@ -80,3 +81,7 @@ def test_a_run_that_is_late_ends_within_an_epoch_with_its_schedule_at_zero(monke
     assert np.isfinite(result.validation_curve).any(0).all()
     assert len(rates) < 50 * 15
     assert rates[-1] < 0.05 * max(rates)
+    # a table of what was tried tells the epochs that there were, and those planned where no time limit ended them
+    assert Candidate(model, "late", task, None, result).epochs == result.n_epochs.max()
+    unhurried = replace(task, options=replace(task.options, ends_at=None))
+    assert Candidate(model, "unhurried", unhurried, None, result).epochs == 50

@@ -7,7 +7,8 @@ import pytest
 
 import probmix
 from probmix import DensityRegressor
-from probmix.estimators.persistence import decode, read
+from probmix.estimators.persistence import read
+from probmix.estimators.plain_values import decode
 from probmix.mixup import BetaWeights, GraphPartners, Mixup, WeightLaw, register_law
 from probmix.mixup import registry as registry_module
 from probmix.mixup.registry import is_registered
