@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import optimize, stats
 
-from probmix.distributions import Gamma, Mixture, Poisson, cdf, icdf, is_discrete
+from probmix.distributions import Gamma, LogNormal, Mixture, Poisson, cdf, icdf, is_discrete
 
 LEVELS = np.array([1e-6, 0.01, 0.3, 0.5, 0.9, 0.999999])
 CLASSES = [0.2, 0.0, 0.5, 0.3]
@@ -174,3 +174,14 @@ def test_shapes_and_batches() -> None:
     assert Poisson(rate).icdf(torch.tensor([0.1, 0.5, 0.9])).shape == (2, 3)
     mixture = Mixture(dist.Categorical(torch.ones(4, 3) / 3), Gamma(torch.ones(4, 3), torch.ones(4, 3)))
     assert mixture.cdf(torch.rand(4)).shape == mixture.icdf(torch.rand(5, 4))[0].shape == (4,)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_cdf_of_a_log_normal_variable_has_gradients_at_zero_too(dtype):
+    parameters = [torch.tensor([0.3, 0.3], dtype=dtype, requires_grad=True) for _ in range(2)]
+    below = LogNormal(*parameters).cdf(torch.tensor([0.0, 1.0], dtype=dtype))
+    of_loc, of_scale = torch.autograd.grad(below.sum(), parameters)
+    # of z = -loc / scale at one
+    density = stats.norm.pdf(-1.0) / 0.3
+    np.testing.assert_allclose(of_loc, [0.0, -density], rtol=1e-6)
+    np.testing.assert_allclose(of_scale, [0.0, density], rtol=1e-6)

@@ -168,6 +168,7 @@ def test_crps_of_a_mixture_against_quadrature(base, y):
     )
     value, bound = crps_with_bound(mixture, wide(y))
     assert value.item() == pytest.approx(want, rel=1e-6)
+    assert crps(mixture, wide(y)).item() == pytest.approx(want, rel=1e-6)
     assert 0 < bound.item() < 1e-8 * value.item()
     # of two targets each coordinate has weights of its own
     pair = ZeroAdjusted(base.expand((2, 2)), gate_logits=shares.logit().expand(2, 2))
