@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from probmix import DensityRegressor
-from probmix.estimators.clock import some_rows
+from probmix.estimators.clock import Clock, measure_pace, some_rows
 from probmix.estimators.given import Given
 from probmix.estimators.stack_weighing import Candidate
 from probmix.training import Rows, TrainingData
@@ -85,3 +85,23 @@ def test_a_run_that_is_late_ends_within_an_epoch_with_its_schedule_at_zero(monke
     assert Candidate(model, "late", task, None, result).epochs == result.n_epochs.max()
     unhurried = replace(task, options=replace(task.options, ends_at=None))
     assert Candidate(model, "unhurried", unhurried, None, result).epochs == 50
+
+
+def test_the_pace_that_some_rows_tell_is_counted_up_to_all(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("probmix.estimators.clock.perf_counter", lambda: now[0])
+    model = DensityRegressor("gaussian", "erm", preset="fast", n_members=2, max_epochs=50, batch_size=2, random_state=0)
+    X_many = np.linspace(-1, 1, 400)[:, None]
+    task, _ = model._prepare(Given(X_many, X_many[:, 0]), Given())
+    _, share = some_rows(task.data, 2)
+    assert share < 0.2
+
+    def train(task):
+        # an epoch takes a second, whatever its rows
+        now[0] += task.options.max_epochs
+
+    monkeypatch.setattr(model, "_train", train)
+    clock = Clock(1000.0)
+    measure_pace(model, task, clock)
+    left = 1000.0 - now[0]
+    assert clock.epochs(0, 10**6) == int(left * share)

@@ -12,6 +12,8 @@ from scipy import stats
 from probmix import DensityClassifier, DensityRegressor
 from probmix.reports import Picture, Points, Settings, Table, model_report
 from probmix.reports.data import columns_section
+from probmix.reports.marginal import marginal
+from probmix.reports.subject import Subject
 from probmix.scores import evaluate
 
 rng = np.random.default_rng(0)
@@ -263,3 +265,21 @@ def test_columns_without_a_value_have_no_effect_to_draw():
     assert len(pictures) == 4
     assert len(empty) == 3
     assert not any("size" in one.caption for one in empty)
+
+
+def test_what_there_is_without_x_is_one_distribution_for_all_rows():
+    exposure = np.linspace(0.5, 3.0, 120)
+    counts = np.random.default_rng(1).poisson(2.0 * exposure)
+    x = np.random.default_rng(2).normal(size=(120, 2))
+    of_numbers = DensityRegressor("gaussian", **QUICK).fit(x, counts)
+    found = marginal(Subject.of(of_numbers, x, counts.astype(float), None, {}, 1000, "y"))
+    assert len(np.unique(found.mean.numpy().round(9))) == 1
+    assert found.mean[0].item() == pytest.approx(counts.mean(), rel=0.05)
+    of_rates = DensityRegressor("poisson", **QUICK).fit(x, counts, exposure=exposure)
+    found = marginal(Subject.of(of_rates, x, counts, exposure, {}, 1000, "y"))
+    rates = found.mean.numpy() / exposure
+    np.testing.assert_allclose(rates, rates[0], rtol=1e-9)
+    assert rates[0] == pytest.approx(counts.sum() / exposure.sum(), rel=0.05)
+    classes = DensityClassifier(**QUICK).fit(x, counts > 3)
+    found = marginal(Subject.of(classes, x, counts > 3, None, {}, 1000, "y"))
+    np.testing.assert_allclose(found.probs[:, 1], (counts > 3).mean())
