@@ -33,6 +33,9 @@ class Settings:
     validation : str or splitter
     mixup_without_pool : str, Mixup or None
         In place of `mixup` for families that have no pool in closed form, with which mixing is slow; None for the same.
+    network_alone : NetworkSpec or None
+        In place of several networks where the family is not chosen among several by the preset, so that a family that
+        is set gives one network and no stack; None for the same.
     search : Search or None
         How candidates are trained; None trains all of them.
     unset : frozenset of str
@@ -48,6 +51,7 @@ class Settings:
     weight_decay: float | Schedule
     validation: Any
     mixup_without_pool: Any = None
+    network_alone: Any = None
     search: Search | None = None
     unset: frozenset[str] = field(default_factory=frozenset)
 
@@ -101,16 +105,19 @@ _DEFAULT_FAMILIES = BySupport(
     counts_with_zeros=("negative-binomial", "poisson-mixture"),
 )
 _NETWORK = MLP(LAYER_SIZES, embedding=Concatenated((Periodic(), PiecewiseLinear())))
+# Smooth functions of few columns: on these bins learn noise.
+_SMOOTH = MLP(LAYER_SIZES, embedding=Periodic())
 _DEFAULT = Settings(
     family=_DEFAULT_FAMILIES,
     mixup=_PROBMIX,
-    network=_NETWORK,
+    network=(_NETWORK, _SMOOTH),
     n_members=8,
     max_epochs=Epochs(steps=1_200, fewest=100, fewest_of_many=20, most=400),
     learning_rate=Cosine(5e-3),
     weight_decay=1e-4,
     validation="folds",
     mixup_without_pool="erm",
+    network_alone=_NETWORK,
     search=Search(shares=(1 / 4, 1), kept=(1,)),
 )
 
@@ -128,6 +135,7 @@ PRESETS: dict[str, Settings] = {
     "plain": Settings("gaussian", "probmix", MLP(LAYER_SIZES), 1, 200, 5e-3, 1e-4, "random"),
     "fast": replace(
         _DEFAULT,
+        network=_NETWORK,
         n_members=4,
         max_epochs=Epochs(steps=250, fewest=5, fewest_of_many=2, most=60),
         search=Search(),
@@ -142,7 +150,8 @@ PRESETS: dict[str, Settings] = {
             MLP(LAYER_SIZES, embedding=PiecewiseLinear()),
             MLP((256, 128), embedding=Periodic()),
         ),
-        max_epochs=Epochs(steps=3_000, fewest=100, fewest_of_many=30, most=600),
+        network_alone=None,
+        max_epochs=Epochs(steps=3_000, fewest=300, fewest_of_many=30, most=600),
         search=Search(shares=(1 / 16, 1 / 4, 1), kept=(6, 3)),
     ),
 }
@@ -167,6 +176,8 @@ def settings_of(estimator: Any) -> Settings:
             given["family"] = estimator.family
     if estimator.network is not None:
         given["network"] = estimator.network
+    elif settings.network_alone is not None and (not hasattr(estimator, "family") or "family" in given):
+        settings = replace(settings, network=settings.network_alone)
     if given.get("n_members") == 1 and "validation" not in given and settings.validation == "folds":
         # of one member there are no folds
         settings = replace(settings, validation="random")

@@ -89,9 +89,10 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
             families = [one for one in families if one is None or get(one).pools_log_linearly] or families
     settings: list[dict[str, Any]] = [
         {"mixup": mixup} | network | ({} if family is None else {"family": family})
+        # where there is no time for all of them, every family has its turn
+        for network in _networks(chosen.network)
         for family in families
         for mixup in mixups_of(chosen.mixup_for(family))
-        for network in _networks(chosen.network)
     ]
     check_network(estimator.network, estimator.hidden_layer_sizes)
     checked_parameters(with_parameters(estimator, **settings[0]))
@@ -217,5 +218,9 @@ def _search(settings: Settings, count: int) -> Search | None:
 def _told(table: pd.DataFrame, count: int) -> str:
     """What was chosen, in a line."""
     used = table[table["weight"] > 0].sort_values("weight", ascending=False)
-    parts = [f"{one.weight:.2f} {one.family} ({one.mixup}, {one.epochs} epochs)" for one in used.itertuples()]
+    told = [name for name in ("mixup", "network") if name in used]
+    parts = [
+        f"{one.weight:.2f} {one.family} ({', '.join(getattr(one, name) for name in told)}, {one.epochs} epochs)"
+        for one in used.itertuples()
+    ]
     return f"stack of {len(used)} of {max(count, len(table))} candidates: {', '.join(parts)}"

@@ -145,9 +145,10 @@ def test_rounds_of_a_search():
 def test_a_search_goes_on_with_the_best_and_stacks_its_best_round():
     model = DensityRegressor(max_epochs=32, **SMALL).fit(X, POSITIVE)
     runs = model.search_
-    # two families, and then the better one
-    assert list(runs["epochs"]) == [8, 8, 32]
-    assert runs["family"][2] == runs["family"][runs["loss"][:2].idxmin()]
+    # two families, each with two networks, and then the best one
+    assert list(runs["epochs"]) == [8, 8, 8, 8, 32]
+    best = runs["loss"][:4].idxmin()
+    assert (runs["family"][4], runs["network"][4]) == (runs["family"][best], runs["network"][best])
     assert set(model.stack_["epochs"]) == {runs["epochs"][runs["loss"].idxmin()]}
     assert model.stack_["weight"].sum() == pytest.approx(1)
     # a run is a fit of its own, with so many epochs
@@ -202,7 +203,7 @@ def test_the_line_of_what_was_chosen(capsys):
     DensityRegressor(max_epochs=4, verbose=True, **SMALL).fit(X, POSITIVE)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("stack of ")
-    assert "epochs)" in line
+    assert line.count("epochs)") == line.count("MLP(sizes=(8,), embedding=") > 0
 
 
 def test_best_searches_families_mixups_and_networks():
@@ -221,6 +222,18 @@ def test_without_numbers_embeddings_are_no_candidates():
     model = DensityRegressor(preset="best", max_epochs=1, n_members=2, random_state=0).fit(frame, REAL)
     # two sizes, each without an embedding
     assert len(model.search_) == len(model.search_["family"].unique()) * 2 * len(PRESETS["best"].mixup) - 2
+
+
+def test_the_default_compares_networks_where_it_compares_families():
+    several = (MLP((8,), embedding=Concatenated((Periodic(), PiecewiseLinear()))), MLP((8,), embedding=Periodic()))
+    assert settings_of(DensityRegressor(**SMALL)).network == list(several)
+    assert settings_of(DensityRegressor("gaussian", **SMALL)).network == several[0]
+    assert settings_of(DensityRegressor(["gaussian", "student-t"], **SMALL)).network == several[0]
+    assert settings_of(DensityRegressor(preset="fast", **SMALL)).network == several[0]
+    assert settings_of(DensityClassifier(**SMALL)).network == several[0]
+    assert settings_of(DensityRegressor(network=MLP((4,)))).network == MLP((4,))
+    model = DensityRegressor(max_epochs=4, **SMALL).fit(X, REAL)
+    assert model.search_["network"].nunique() == 2
 
 
 def test_networks_can_be_listed():
