@@ -112,7 +112,7 @@ _DEFAULT = Settings(
     mixup=_PROBMIX,
     network=(_NETWORK, _SMOOTH),
     n_members=8,
-    max_epochs=Epochs(steps=1_200, fewest=100, fewest_of_many=20, most=400),
+    max_epochs=Epochs(steps=1_200, fewest=100, fewest_of_many=15, most=400),
     learning_rate=Cosine(5e-3),
     weight_decay=1e-4,
     validation="folds",

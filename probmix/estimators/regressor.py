@@ -179,10 +179,10 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
       periodic and piecewise linear embeddings of numbers side by side, the other periodic ones alone, which do for
       smooth functions. Members are eight, on folds, or as many as there are different rows or groups. The learning rate
       falls from 0.005 to zero. All candidates are trained for a quarter of the epochs, and the best for all of them, if
-      that pays. The epochs are those of 1,200 steps, at least 100 (20 above 65,536 rows) and at most 400. ProbMix with
-      the labels of both rows is half of the loss, and rows as they are the other half; families that have no pool in
-      closed form take "erm". The families are "gaussian-mixture" of real targets; "lognormal-mixture" and
-      "gaussian-mixture" of positive ones, and the zero-adjusted form of the first with that of "gamma-mixture" and
+      that pays. The epochs are those of 1,200 steps, at least 100 (above 16,384 rows fewer, down to 15) and at most
+      400. ProbMix with the labels of both rows is half of the loss, and rows as they are the other half; families that
+      have no pool in closed form take "erm". The families are "gaussian-mixture" of real targets; "lognormal-mixture"
+      and "gaussian-mixture" of positive ones, and the zero-adjusted form of the first with that of "gamma-mixture" and
       "tweedie" where zeros are among them; "beta-mixture" and "gaussian-mixture" between 0 and 1; "negative-binomial"
       and "poisson-mixture" of counts; "bernoulli" of 0 and 1. With one `family` that is set the fit is no stack: one
       network, the first, for a quarter of the epochs or all of them; of a list each family has the first network.

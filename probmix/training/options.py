@@ -11,6 +11,8 @@ from .schedules import Schedule
 # Batches grow with the rows, about as their root, so that an epoch has some dozens of steps: (most rows, batch).
 _BATCHES = ((1_024, 64), (4_096, 128), (16_384, 256), (65_536, 512))
 _LARGEST_BATCH = 1_024
+# Beyond these epochs are fewer, and a fit takes no longer until there are too few.
+_MANY_ROWS = 16_384
 # Patience is one of steps, within epochs.
 _PATIENT_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 600, 8, 30
 
@@ -35,8 +37,10 @@ class Epochs:
     Attributes
     ----------
     steps : int
-    fewest, fewest_of_many : int
-        Up to 65,536 training rows of a member, and above.
+    fewest : int
+        At least so many up to 16,384 training rows of a member, and beyond as many as pass the same number of rows.
+    fewest_of_many : int
+        At least so many of any number of rows.
     most : int
     """
 
@@ -48,8 +52,8 @@ class Epochs:
     def of(self, rows: int, batch_size: int | None) -> int:
         """The number for so many training rows of a member."""
         steps = -(-rows // (batch_size or rows))
-        fewest = self.fewest if rows <= _BATCHES[-1][0] else self.fewest_of_many
-        return min(max(-(-self.steps // steps), fewest), self.most)
+        fewest = min(self.fewest, round(self.fewest * _MANY_ROWS / rows))
+        return min(max(-(-self.steps // steps), fewest, self.fewest_of_many), self.most)
 
 
 @dataclass(frozen=True)

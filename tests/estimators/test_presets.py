@@ -124,8 +124,8 @@ def test_rows_held_out_judge_whatever_the_preset_says():
 
 def test_epochs_follow_the_size():
     rule = Epochs(steps=3000, fewest=60, fewest_of_many=20, most=400)
-    sizes = ((270, 64), (900, 64), (8_750, 256), (60_000, 512), (875_000, 1024))
-    assert [rule.of(*size) for size in sizes] == [400, 200, 86, 60, 20]
+    sizes = ((270, 64), (900, 64), (8_750, 256), (16_384, 256), (32_768, 512), (60_000, 512), (875_000, 1024))
+    assert [rule.of(*size) for size in sizes] == [400, 200, 86, 60, 47, 26, 20]
     assert rule.of(900, None) == 400
 
 
