@@ -92,7 +92,8 @@ def _fit_preset(name: str, training: Training) -> Fitted:
     used = model.stack_[model.stack_["weight"] > 0] if hasattr(model, "stack_") else None
     if used is None:
         return _predicting(model, {"family": model.family_.name})
-    return _predicting(model, {"candidates": used[["family", "mixup"]].agg(" ".join, axis=1).tolist(),
+    told = [name for name in ("family", "mixup", "network") if name in used]
+    return _predicting(model, {"candidates": used[told].agg(" ".join, axis=1).tolist(),
                                "weights": used["weight"].tolist()})  # fmt: skip
 
 
