@@ -258,7 +258,6 @@ def _told(estimator: DensityRegressor) -> str:
     """What was fitted, in a line."""
     if not hasattr(estimator, "stack_"):
         return f"{estimator.family_.name}, {estimator.n_members_} members"
-    used = estimator.stack_[estimator.stack_["weight"] > 0]
-    return (
-        " + ".join(f"{one.weight:.2f} {one.family}" for one in used.itertuples()) + f", {estimator.n_members_} members"
-    )
+    used = estimator.stack_.groupby("family", sort=False)["weight"].sum()
+    told = " + ".join(f"{weight:.2f} {family}" for family, weight in used.items() if weight > 0)
+    return f"{told}, {estimator.n_members_} members"
