@@ -105,7 +105,7 @@ _DEFAULT_FAMILIES = BySupport(
     counts_with_zeros=("negative-binomial", "poisson-mixture"),
 )
 _NETWORK = MLP(LAYER_SIZES, embedding=Concatenated((Periodic(), PiecewiseLinear())))
-# Smooth functions of few columns: on these bins learn noise.
+# For smooth functions, of which bins learn little but noise.
 _SMOOTH = MLP(LAYER_SIZES, embedding=Periodic())
 _DEFAULT = Settings(
     family=_DEFAULT_FAMILIES,

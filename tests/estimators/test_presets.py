@@ -149,6 +149,10 @@ def test_a_search_goes_on_with_the_best_and_stacks_its_best_round():
     assert list(runs["epochs"]) == [8, 8, 8, 8, 32]
     best = runs["loss"][:4].idxmin()
     assert (runs["family"][4], runs["network"][4]) == (runs["family"][best], runs["network"][best])
+    # every family has its turn with the first network
+    assert list(runs["family"][:4]) == list(runs["family"][:2]) * 2
+    assert runs["family"][0] != runs["family"][1]
+    assert runs["network"][0] == runs["network"][1] != runs["network"][2]
     assert set(model.stack_["epochs"]) == {runs["epochs"][runs["loss"].idxmin()]}
     assert model.stack_["weight"].sum() == pytest.approx(1)
     # a run is a fit of its own, with so many epochs
