@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from small_files import FIT, claims, run, write_claims
 
 import probmix
 from probmix.commands import tables
+from probmix.commands.fit import _told
 from probmix.commands.memory import load_model
 from probmix.distributions import QuantileFunction
 from probmix.scores import evaluate
@@ -35,6 +37,12 @@ def new_rows():
     """Features, exposures and targets."""
     new = claims(seed=1)
     return new.drop(columns=["id", "years", "claims"]), new["years"], new["claims"]
+
+
+def test_the_line_of_a_fit_adds_up_what_a_family_weighs():
+    table = pd.DataFrame({"family": ["gamma", "lognormal", "gamma", "beta"], "weight": [0.25, 0.5, 0.25, 0.0]})
+    told = _told(SimpleNamespace(stack_=table, n_members_=8))
+    assert told == "0.50 gamma + 0.50 lognormal, 8 members"
 
 
 def test_a_model_is_that_of_python_and_remembers_how_it_was_fitted(folder):

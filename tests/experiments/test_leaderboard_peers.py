@@ -245,6 +245,16 @@ def short(monkeypatch):
     return few_epochs
 
 
+def test_what_a_preset_has_chosen_is_told_with_its_networks(monkeypatch):
+    table = pd.DataFrame({
+        "family": ["gamma", "gamma", "lognormal"], "mixup": "erm", "network": ["wide", "deep", "wide"],
+        "weight": [0.25, 0.75, 0.0],
+    })  # fmt: skip
+    monkeypatch.setattr(ours, "_fitted", lambda name, training: types.SimpleNamespace(stack_=table))
+    chosen = ours.fit_default(training_of("positive", rows=10)).chosen
+    assert chosen == {"candidates": ["gamma erm wide", "gamma erm deep"], "weights": [0.25, 0.75]}
+
+
 def test_the_plain_ensemble_is_the_family_with_the_best_rows_out_of_fold(short):
     training = training_of("positive", rows=80)
     found = fitted("plain-ensemble", training)
