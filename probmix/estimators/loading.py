@@ -9,7 +9,8 @@ from torch import Tensor
 from ..networks import NetworkLike
 from .checks import check_network
 from .classifier import DensityClassifier
-from .persistence import of_candidate, read, restore, spec_of
+from .marginal_share import MarginalShare
+from .persistence import read, restore, spec_of, under
 from .plain_values import decode
 from .regressor import DensityRegressor
 from .validation import LOST_SPLITTER
@@ -70,13 +71,12 @@ def _estimator(
             params["validation"] = LOST_SPLITTER
     if "stack" in header:
         candidates = [
-            _estimator(own, of_candidate(number, tensors), network, path)
+            _estimator(own, under(f"candidate.{number}.", tensors), network, path)
             for number, own in enumerate(header["candidates"])
         ]
         stack = _CLASSES[header["class"]](**{"network": network} | params)
-        stack._take_over_stack(
-            candidates, *(pd.DataFrame(header.get(name, header["stack"])) for name in ("stack", "search"))
-        )
+        table, runs = (pd.DataFrame(header.get(name, header["stack"])) for name in ("stack", "search"))
+        stack._take_over_stack(candidates, table, runs, _marginal(header, tensors))
         return stack
     spec = spec_of(header)
     fitted_with = network if spec is None else spec
@@ -87,3 +87,11 @@ def _estimator(
     estimator = _CLASSES[header["class"]](**{"network": network} | params)
     restore(estimator, header, tensors, fitted_with)
     return estimator
+
+
+def _marginal(header: dict[str, Any], tensors: dict[str, Tensor]) -> MarginalShare | None:
+    """The share of the marginal in a stack, which files from before it do not have."""
+    if "marginal" not in header:
+        return None
+    own = header["marginal"]
+    return MarginalShare(decode(own["family"]), n_rows=own["n_rows"], **under("marginal.", tensors))

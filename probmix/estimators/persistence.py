@@ -138,6 +138,9 @@ def _contents_of_stack(estimator: Any) -> tuple[dict[str, Any], dict[str, Tensor
         header["candidates"].append(own)
         # candidates may share memory, which tensors of a file do not
         tensors |= {f"candidate.{number}.{name}": tensor.clone() for name, tensor in found.items()}
+    if (marginal := estimator.marginal_) is not None:
+        header["marginal"] = {"family": encode("family", marginal.family), "n_rows": marginal.n_rows}
+        tensors |= {f"marginal.{name}": tensor for name, tensor in marginal.tensors().items()}
     return header, tensors
 
 
@@ -211,7 +214,7 @@ def restore(
     for name, value in ({"log_exposure_unit_": None} | header["fitted"]).items():
         setattr(estimator, name, decode(value))
     family = decode(header["family"])
-    state = _under("network.", tensors)
+    state = under("network.", tensors)
     n_members, input_shape, num_targets = len(state["loc"]), tuple(header["input_shape"]), header["num_targets"]
     keys = member_keys(estimator.seed_, n_members)
     columns = estimator.columns_ = _columns(estimator, header, state["loc"])
@@ -225,8 +228,8 @@ def restore(
     _check_architecture(built.state_dict(), state)
     built.load_state_dict(state)
     estimator.family_ = family
-    estimator.scaler_ = TargetScaler(**_under("scaler.", tensors))
-    if means := _under("rescaling.", tensors):
+    estimator.scaler_ = TargetScaler(**under("scaler.", tensors))
+    if means := under("rescaling.", tensors):
         estimator.rescaling_ = Rescaling(means["theta_bar"].item(), means["centre"], means["marginal"])
     estimator.validation_curve_ = tensors["validation_curve"].numpy()
     estimator.best_epoch_ = tensors["best_epoch"].numpy()
@@ -237,9 +240,14 @@ def restore(
     estimator.mixup_until_ = tensors["mixup_until"].numpy() if "mixup_until" in tensors else None
     estimator.network_ = built.eval()
     estimator.network_.settle(built.density_place is not None and estimator.mixup_.draws > 0)
-    if found := _under("oof.", tensors):
+    if found := under("oof.", tensors):
         place, log_prob = found["place"].numpy(), found["log_prob"].numpy()
         estimator.out_of_fold_ = OutOfFold(found["eta"], place, log_prob)
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without that."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def spec_of(header: dict[str, Any]) -> NetworkSpec | None:
@@ -249,11 +257,6 @@ def spec_of(header: dict[str, Any]) -> NetworkSpec | None:
         return None if header["hidden_layer_sizes"] is None else MLP(header["hidden_layer_sizes"])
     spec: NetworkSpec | None = decode(header["network"])
     return spec
-
-
-def of_candidate(number: int, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a candidate of a stack."""
-    return _under(f"candidate.{number}.", tensors)
 
 
 def _columns(estimator: FittedEstimator, header: dict[str, Any], loc: Tensor) -> Columns | None:
@@ -281,10 +284,6 @@ def _check_architecture(expected: dict[str, Tensor], stored: dict[str, Tensor]) 
                 f"`network` must have the architecture of the saved one: of {tensor!r} it has {shapes[0]}, the saved "
                 f"one {shapes[1]}. Pass the network with which the estimator was fitted."
             )
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _narrow(tensor: Tensor) -> Tensor:

@@ -93,12 +93,15 @@ class Predictions(ABC):
                 # the scaler has one entry per member: a draw is to it what a row is
                 parts.append(self.family_.rescale(eta.flatten(1, 2), scaler).reshape(eta.shape))
         eta = torch.cat(parts, 2)
+        units = self._in_mean_exposures(log_exposure)
+        return eta if units is None else with_exposure(self.family_, eta, units.to(eta).expand(eta.shape[:3]))
+
+    def _in_mean_exposures(self, log_exposure: Tensor | None) -> Tensor | None:
+        """Logarithms of exposures, (n,) or (1,), in the unit of which the rates were learned; None for that unit."""
         if log_exposure is None and not self.log_exposure_unit_:
-            return eta
-        # what the network learned are rates per mean exposure
+            return None
         given = torch.zeros(1, dtype=torch.float64) if log_exposure is None else log_exposure
-        units = given - (self.log_exposure_unit_ or 0.0)
-        return with_exposure(self.family_, eta, units.to(eta).expand(eta.shape[:3]))
+        return given - (self.log_exposure_unit_ or 0.0)
 
     @property
     def _has_draws(self) -> bool:

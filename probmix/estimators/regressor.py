@@ -165,6 +165,9 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         y.
     search_ : DataFrame
         Of a stack: a line of all that was trained, with the loss of the rows that judge at the best epochs.
+    marginal_ : object or None
+        Of a stack whose families the preset has chosen: the density of the targets without features, `family` and
+        `eta`, its natural parameters, and its `share` of every prediction; None of other stacks.
     columns_ : Columns or None
         What the fit has learned of the columns of X: levels, medians, dates; None for rows that are no table.
     n_features_in_ : int
@@ -184,8 +187,10 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
       have no pool in closed form take "erm". The families are "gaussian-mixture" of real targets; "lognormal-mixture"
       and "gaussian-mixture" of positive ones, and the zero-adjusted form of the first with that of "gamma-mixture" and
       "tweedie" where zeros are among them; "beta-mixture" and "gaussian-mixture" between 0 and 1; "negative-binomial"
-      and "poisson-mixture" of counts; "bernoulli" of 0 and 1. With one `family` that is set the fit is no stack: one
-      network, the first, for a quarter of the epochs or all of them; of a list each family has the first network.
+      and "poisson-mixture" of counts; "bernoulli" of 0 and 1. The density of the n targets without features,
+      `marginal_`, has a share of 1 / (n + 1) of every prediction: no target costs more than log(n + 1) nats more than
+      under it. With one `family` that is set the fit is no stack: one network, the first, for a quarter of the epochs
+      or all of them; of a list each family has the first network, and the marginal has no share.
     - "fast": four members for 250 steps, of the first network.
     - "best" compares more families, wider networks, and "erm" beside ProbMix: of all candidates that are trained for a
       sixteenth of the epochs six are for a quarter, and three to the end and stacked. It takes ten to twenty times as

@@ -20,6 +20,7 @@ from .checks import check_network, check_seed
 from .clock import clock_for
 from .endings import warn_of_end
 from .given import Given
+from .marginal_share import MarginalShare
 from .parameters import checked_parameters
 from .presets import Settings
 from .search import Runs, Search, search_table, train_all, train_best, with_parameters
@@ -28,7 +29,7 @@ from .stack_weighing import Candidate, weighed
 
 def fit_stack(
     estimator: Any, given: Given, held_out: Given, X_unlabelled: Any
-) -> tuple[list[Any], pd.DataFrame, pd.DataFrame]:
+) -> tuple[list[Any], pd.DataFrame, pd.DataFrame, MarginalShare | None]:
     """Fit the candidates of an estimator, and weigh them.
 
     Parameters
@@ -46,6 +47,8 @@ def fit_stack(
         A line of each: what it is, its weight, scores by the rows that judge, and seconds.
     runs : DataFrame
         A line of all that was trained.
+    marginal : MarginalShare or None
+        Where the preset names the families; of those that the user names the stack is the mixture, and of no more.
     """
     clock = clock_for(estimator)
     candidates = _prepared(estimator, given, held_out, X_unlabelled)
@@ -71,7 +74,9 @@ def fit_stack(
     runs.forget_files()
     if estimator.verbose:
         print(_told(table, len(candidates)))
-    return [one.estimator for one in stacked], table, search_table(runs)
+    first = stacked[int(table["weight"].to_numpy().argmax())]
+    marginal = _marginal(first) if "family" in estimator._settings.unset else None
+    return [one.estimator for one in stacked], table, search_table(runs), marginal
 
 
 # -- before any work ---------------------------------------------------------------------------------------------------
@@ -195,6 +200,11 @@ def _warn_of_late(candidates: list[Candidate], runs: Runs) -> None:
     begun = {one.label for one in runs.done}
     if late := [one.label for one in candidates if one.label not in begun]:
         warn(f"`time_limit` left no time for {', '.join(late)}. Raise it, or list fewer.")
+
+
+def _marginal(first: Candidate) -> MarginalShare:
+    """The density of the targets without features, of the family that has the most weight."""
+    return MarginalShare.fitted(first.estimator.family_, first.task.data, first.parts)
 
 
 def _listed_by_preset(settings: Settings) -> bool:

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..distributions import blend
 from ..distributions.parts import device_of
 from .candidates import is_several
-from .checks import check_pool
+from .checks import check_device, check_pool
+from .marginal_share import MarginalShare
 from .out_of_fold import OutOfFoldPredictions
 from .presets import settings_of
 from .stack_table import StackTable
@@ -29,6 +30,7 @@ class StackedPredictions(OutOfFoldPredictions):
     candidates_: list[Any]
     stack_: pd.DataFrame
     search_: pd.DataFrame
+    marginal_: MarginalShare | None
 
     @property
     def _is_stack(self) -> bool:
@@ -41,9 +43,12 @@ class StackedPredictions(OutOfFoldPredictions):
     def _is_fitted_stack(self) -> bool:
         return "candidates_" in vars(self)
 
-    def _take_over_stack(self, candidates: list[Any], table: pd.DataFrame, runs: pd.DataFrame) -> None:
+    def _take_over_stack(
+        self, candidates: list[Any], table: pd.DataFrame, runs: pd.DataFrame, marginal: MarginalShare | None
+    ) -> None:
         """Become the stack of fitted candidates with the weights of a table, whose lines they are, of all runs."""
         self.candidates_, self.stack_, self.search_ = candidates, StackTable(table), StackTable(runs)
+        self.marginal_ = marginal
         for name in _SHARED:
             if name in vars(candidates[0]):
                 setattr(self, name, getattr(candidates[0], name))
@@ -68,14 +73,15 @@ class StackedPredictions(OutOfFoldPredictions):
         if not self._is_fitted_stack:
             return super()._predict_dist(X, exposure)
         weights, used = self._used()
-        rows = used[0]._checked_rows(X, exposure)
-        return _mixture(weights, [one._pooled(one._params_of(*rows)) for one in used])
+        x, log_exposure = used[0]._checked_rows(X, exposure)
+        parts = [one._pooled(one._params_of(x, log_exposure)) for one in used]
+        return self._mixture(weights, parts, len(x), used[0]._in_mean_exposures(log_exposure))
 
     def _natural_params(self, X: Any, exposure: Any = None) -> Tensor:
         if not self._is_fitted_stack:
             return super()._natural_params(X, exposure)
         used = self._used()[1]
-        if len(used) == 1:
+        if len(used) == 1 and self.marginal_ is None:
             params: Tensor = used[0]._natural_params(X, exposure)
             return params
         raise ValueError(
@@ -93,15 +99,33 @@ class StackedPredictions(OutOfFoldPredictions):
         with np.errstate(invalid="ignore"):
             # rows of weight zero have none
             total: NDArray[np.float64] = np.logaddexp.reduce(np.log(weights)[:, None] + log_prob, axis=0)
+            if (marginal := self.marginal_) is not None and marginal.log_prob is not None:
+                # as in `_mixture`
+                shares = np.log1p(-marginal.share), np.log(marginal.share)
+                total = np.logaddexp(shares[0] + total, shares[1] + marginal.log_prob.numpy())
         return total
 
     def oof_dist(self) -> dist.TorchDistribution:
         if not self._is_fitted_stack:
             return super().oof_dist()
         weights, used = self._used()
-        return _mixture(weights, [one.oof_dist() for one in used])
+        parts = [one.oof_dist() for one in used]
+        units = None if self.marginal_ is None else self.marginal_.log_units
+        return self._mixture(weights, parts, parts[0].batch_shape[0], units)
 
     oof_dist.__doc__ = OutOfFoldPredictions.oof_dist.__doc__
+
+    def _mixture(
+        self, weights: NDArray[np.float64], parts: list[dist.TorchDistribution], n: int, log_units: Tensor | None
+    ) -> dist.TorchDistribution:
+        """What the used candidates say of n rows with their weights, and the marginal with its share."""
+        shares = torch.from_numpy(weights / weights.sum()).to(device_of(parts[0]))
+        if (marginal := self.marginal_) is not None:
+            parts = [*parts, marginal.to(check_device(self.device)).dist(n, log_units)]
+            shares = torch.cat([shares * (1 - marginal.share), shares.new_full((1,), marginal.share)])
+        blended: Any = blend(shares, parts)
+        mixture: dist.TorchDistribution = blended
+        return mixture
 
     def _check_targets(self, targets: Tensor) -> None:
         if not self._is_fitted_stack:
@@ -139,10 +163,3 @@ def check_single(model: Any, what: str) -> None:
             f"{what} takes one family and one mixup, and the model is a stack of {len(model.candidates_)} candidates. "
             "Pass one of them, `model.candidates_[k]`; `model.stack_` lists them."
         )
-
-
-def _mixture(weights: NDArray[np.float64], parts: list[dist.TorchDistribution]) -> dist.TorchDistribution:
-    shares = torch.from_numpy(weights / weights.sum()).to(device_of(parts[0]))
-    blended: Any = blend(shares, parts)
-    mixture: dist.TorchDistribution = blended
-    return mixture

@@ -1,0 +1,181 @@
+"""The share of the marginal in what is predicted where the preset chooses the families."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from scipy.integrate import quad
+from scipy.special import logsumexp
+
+from probmix import DensityClassifier, DensityRegressor, load
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+QUICK = {"n_members": 2, "max_epochs": 3, "hidden_layer_sizes": (8,), "random_state": 0}
+RNG = np.random.default_rng(0)
+N = 120
+X = RNG.normal(size=(N, 2))
+SHIFT = X[:, 0] + 0.3 * RNG.normal(size=N)
+EXPOSURE = RNG.uniform(5, 10, N)
+ZEROS = np.where(RNG.uniform(size=N) < 0.4, 0.0, 1.0)
+TARGETS = {
+    "real": SHIFT,
+    "positive": np.exp(SHIFT),
+    "totals": np.exp(SHIFT) * ZEROS,
+    "shares": 1 / (1 + np.exp(-SHIFT)),
+    "counts": RNG.poisson(np.exp(SHIFT)).astype(float),
+    "exposed": RNG.poisson(EXPOSURE * np.exp(SHIFT)).astype(float),
+    "binary": (SHIFT > 0).astype(float),
+    "two": np.stack([SHIFT, -SHIFT], 1),
+}
+# Targets that are far from all others, of those that there can be.
+FAR = {"real": [40.0, -40.0], "positive": [1e3, 1e-6], "totals": [1e3, 1e-6], "counts": [300.0], "exposed": [5e3]}
+
+
+def fitted(kind, **settings):
+    given = {"exposure": EXPOSURE} if kind == "exposed" else {}
+    return DensityRegressor(**QUICK | settings).fit(X, TARGETS[kind], **given), given
+
+
+def rows(kind, y):
+    """Rows with these targets, as arguments of `log_prob`."""
+    exposure = {"exposure": EXPOSURE[: len(y)]} if kind == "exposed" else {}
+    return (X[: len(y)], y), exposure
+
+
+def log_marginal(model, kind, y):
+    """What the marginal says of the same rows."""
+    units = torch.tensor(EXPOSURE[: len(y)] / EXPOSURE.mean()).log() if kind == "exposed" else None
+    return model.marginal_.dist(len(y), units).log_prob(torch.tensor(y)).numpy()
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_a_prediction_is_the_mixture_of_candidates_and_one_density_for_all_rows(kind):
+    model, _ = fitted(kind)
+    share = model.marginal_.share
+    assert share == 1 / (N + 1)
+    args, exposure = rows(kind, TARGETS[kind][:9])
+    weights = model.stack_["weight"].to_numpy()
+    assert weights.sum() == pytest.approx(1)
+    networks = weights @ np.exp([one.log_prob(*args, **exposure) for one in model.candidates_])
+    expected = np.log((1 - share) * networks + share * np.exp(log_marginal(model, kind, args[1])))
+    np.testing.assert_allclose(model.log_prob(*args, **exposure), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", FAR)
+@pytest.mark.parametrize("preset", ["fast", "default"])
+def test_no_target_costs_much_more_than_under_the_marginal_and_none_a_whole_share_more_than_without(kind, preset):
+    model, _ = fitted(kind, preset=preset)
+    y = np.array([*FAR[kind], *TARGETS[kind][:5]])
+    args, exposure = rows(kind, y)
+    cost = -model.log_prob(*args, **exposure)
+    assert np.isfinite(cost).all()
+    assert (cost <= np.log(N + 1) - log_marginal(model, kind, y) + 1e-9).all()
+    weights = model.stack_["weight"].to_numpy()
+    log_prob = [one.log_prob(*args, **exposure) for one in model.candidates_]
+    networks = -logsumexp(log_prob, axis=0, b=weights[:, None])
+    assert (cost <= networks + np.log(1 + 1 / N) + 1e-9).all()
+
+
+def test_the_marginal_is_a_density_of_the_targets():
+    model, _ = fitted("real")
+    one = model.marginal_.dist(1, None)
+    assert quad(lambda y: one.log_prob(torch.tensor([y])).exp().item(), -30, 30, limit=200)[0] == pytest.approx(1)
+    assert one.mean.item() == pytest.approx(SHIFT.mean(), abs=0.05)
+    assert one.stddev.item() == pytest.approx(SHIFT.std(), rel=0.1)
+
+
+def test_the_marginal_of_counts_is_one_rate_for_all_exposures():
+    model, _ = fitted("exposed")
+    rate = TARGETS["exposed"].sum() / EXPOSURE.sum()
+    exposures = torch.tensor([0.5, 1.0, 20.0], dtype=torch.float64)
+    found = model.marginal_.dist(3, exposures.log() - model.log_exposure_unit_).mean
+    np.testing.assert_allclose(found, rate * exposures, rtol=1e-3)
+    # without exposures a prediction is that of one unit
+    y = np.array([3.0, 50.0])
+    np.testing.assert_allclose(
+        model.log_prob(X[:2], y, exposure=[1.0, 1.0]), model.predict_dist(X[:2]).log_prob(torch.tensor(y)), rtol=1e-12
+    )
+
+
+def test_rows_of_weight_zero_have_no_part_in_it():
+    weight = np.where(np.arange(N) < 40, 0.0, RNG.uniform(0.5, 2, N))
+    model = DensityRegressor(**QUICK).fit(X, SHIFT, sample_weight=weight)
+    alone = DensityRegressor(**QUICK).fit(X[40:], SHIFT[40:], sample_weight=weight[40:])
+    assert model.marginal_.n_rows == N - 40
+    np.testing.assert_allclose(model.marginal_.eta, alone.marginal_.eta, rtol=1e-9)
+    np.testing.assert_array_equal(np.isnan(model.oof_log_prob_), weight == 0)
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_out_of_fold_densities_have_the_same_share(kind):
+    model, _ = fitted(kind)
+    share = model.marginal_.share
+    log_prob = np.stack([one.oof_log_prob_ for one in model.candidates_])
+    networks = model.stack_["weight"].to_numpy() @ np.exp(log_prob)
+    expected = np.log((1 - share) * networks + share * np.exp(model.marginal_.log_prob.numpy()))
+    np.testing.assert_allclose(model.oof_log_prob_, expected, rtol=1e-9)
+    found = model.oof_dist().log_prob(torch.tensor(TARGETS[kind]))
+    np.testing.assert_allclose(found, model.oof_log_prob_, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["real", "exposed", "two"])
+def test_files_and_pickles_have_it(kind, tmp_path):
+    model, given = fitted(kind)
+    model.save(tmp_path / "model.safetensors")
+    for again in (load(tmp_path / "model.safetensors"), pickle.loads(pickle.dumps(model))):
+        assert again.marginal_.n_rows == N
+        assert again.marginal_.family == model.marginal_.family
+        np.testing.assert_array_equal(
+            again.log_prob(X, TARGETS[kind], **given), model.log_prob(X, TARGETS[kind], **given)
+        )
+        np.testing.assert_array_equal(again.oof_log_prob_, model.oof_log_prob_)
+
+
+def test_files_from_before_it_predict_what_they_did(tmp_path):
+    model, _ = fitted("real")
+    model.save(tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("marginal.")}  # noqa: SIM118
+    header = json.loads(metadata["estimator"])
+    del header["marginal"]
+    save_file(tensors, tmp_path / "old.safetensors", metadata | {"estimator": json.dumps(header)})
+    old = load(tmp_path / "old.safetensors")
+    assert old.marginal_ is None
+    networks = old.stack_["weight"].to_numpy() @ np.exp([one.log_prob(X, SHIFT) for one in old.candidates_])
+    np.testing.assert_allclose(old.log_prob(X, SHIFT), np.log(networks), rtol=1e-9)
+
+
+def test_other_rows_may_judge():
+    model = DensityRegressor(**QUICK).fit(X[:80], SHIFT[:80], X_val=X[80:], y_val=SHIFT[80:])
+    assert model.marginal_.n_rows == N
+    assert model.marginal_.log_prob is None
+    assert np.isfinite(model.log_prob(X, SHIFT + 50)).all()
+    with pytest.raises((ValueError, AttributeError), match="out-of-fold"):
+        model.oof_dist()
+
+
+@pytest.mark.parametrize("family", ["gaussian-mixture", ["gaussian", "student-t"], "auto"])
+def test_families_that_are_set_are_left_alone(family):
+    model = DensityRegressor(family, "erm", **QUICK).fit(X, SHIFT)
+    assert getattr(model, "marginal_", None) is None
+    if hasattr(model, "stack_"):
+        networks = model.stack_["weight"].to_numpy() @ np.exp([one.log_prob(X, SHIFT) for one in model.candidates_])
+        np.testing.assert_allclose(model.log_prob(X, SHIFT), np.log(networks), rtol=1e-9)
+
+
+def test_classes_have_none():
+    model = DensityClassifier(mixup=["erm", "probmix"], **QUICK).fit(X, SHIFT > 0)
+    assert model.marginal_ is None
+
+
+def test_a_mixture_has_no_natural_parameters():
+    model, _ = fitted("counts")
+    with pytest.raises(ValueError, match=r"candidates_\[k\]"):
+        model.predict_natural_params(X)
+    assert model.candidates_[0].predict_natural_params(X).shape[-2] == N
