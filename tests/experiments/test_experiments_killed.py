@@ -1,4 +1,4 @@
-"""Runs that are killed with SIGKILL at random moments lose nothing but what they were about."""
+"""Runs that are killed with SIGKILL lose nothing but what they were about, and leave no process behind."""
 
 import json
 import os
@@ -31,3 +31,18 @@ def test_twenty_kills_lose_nothing_but_the_unfinished(tmp_path):
     assert len(set(seen["places"])) > 5
     assert seen["equal"]
     assert seen["results"] == 2 * 21 * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a pipe with a name tells whether a process is there")
+def test_a_killed_board_leaves_no_fit_behind(tmp_path):
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    program = Path(__file__).parents[1] / "support" / "waiting_run.py"
+    run = subprocess.Popen([sys.executable, program], env={**os.environ, "BEGUN": str(begun), "OMP_NUM_THREADS": "1"})
+    with open(begun, "rb", buffering=0) as pipe:
+        assert pipe.read(1) == b"1"
+        run.kill()
+        run.wait()
+        # the pipe ends with the last process that has it open
+        rest = subprocess.run(["cat"], stdin=pipe, capture_output=True, timeout=HANGS, check=True)
+    assert rest.stdout == b""
