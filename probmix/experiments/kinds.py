@@ -77,6 +77,12 @@ KINDS = {
         compared=False,
         in_target_units=True,
     ),
+    "claimed90": ScoreKind(
+        "Probability of the central 90 % interval as predicted, more than 0.9 over whole numbers",
+        "probability of the 90 % interval, as predicted",
+        compared=False,
+        judged=False,
+    ),
     "worst_nll": ScoreKind("NLL of the worst test row (nats; smaller is better)", "worst NLL", compared=False),
     "mean_ratio": ScoreKind(
         "Largest predicted mean, in largest training targets", "largest mean", compared=False, judged=False

@@ -39,7 +39,7 @@ def test_a_killed_board_leaves_no_fit_behind(tmp_path):
     os.mkfifo(begun)
     program = Path(__file__).parents[1] / "support" / "waiting_run.py"
     run = subprocess.Popen([sys.executable, program], env={**os.environ, "BEGUN": str(begun), "OMP_NUM_THREADS": "1"})
-    with open(begun, "rb", buffering=0) as pipe:
+    with begun.open("rb", buffering=0) as pipe:
         assert pipe.read(1) == b"1"
         run.kill()
         run.wait()

@@ -162,6 +162,7 @@ def test_measures_of_gaussians():
     assert found["rmse"] == pytest.approx(np.sqrt(((y - mean) ** 2).mean()))
     assert found["coverage90"] == pytest.approx(((lower <= y) & (y <= upper)).mean())
     assert found["interval90"] == pytest.approx((upper - lower + outside).mean())
+    assert found["claimed90"] == pytest.approx(0.9)
     assert found["mean_ratio"] == pytest.approx(np.abs(mean).max() / 4)
 
 
@@ -177,6 +178,10 @@ def test_measures_of_counts():
     lower, upper = stats.poisson.ppf(0.05, rate), stats.poisson.ppf(0.95, rate)
     outside = 20 * np.maximum(lower - y, 0) + 20 * np.maximum(y - upper, 0)
     assert found["interval90"] == pytest.approx((upper - lower + outside).mean())
+    # zero and one are the interval of rate 0.1, and far more than 0.9
+    held = [sum(stats.poisson.pmf(np.arange(a, b + 1), one)) for a, b, one in zip(lower, upper, rate, strict=True)]
+    assert held[0] == pytest.approx(1.1 * np.exp(-0.1))
+    assert found["claimed90"] == pytest.approx(np.mean(held))
 
 
 def test_quantiles_have_no_density():
@@ -246,6 +251,8 @@ def test_a_run_its_report_and_going_on(tmp_path, data, monkeypatch):
     assert (table[["fit_seconds", "predict_seconds"]] > 0).all(axis=None)
     assert results[0].details == {"chosen": {"seed": 0}}
     text = (out / "table.md").read_text()
+    # a Gaussian has 0.9 in its interval; sets: uci, count
+    assert re.search(r"\| marginal \| 2 \| 4 \| [0-9.]+ \| 90\.0 \|", text)
     for heading in (
         "Mean ranks by NLL", "Mean ranks by CRPS", "Coverage, worst rows, time and memory", "uci: NLL", "count: CRPS",
         "count: Difference to marginal: NLL",

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -54,6 +55,6 @@ def fit_dying(training):
 
 def fit_waiting(training):
     """Says that it has begun, and never ends."""
-    with open(os.environ["BEGUN"], "wb", buffering=0) as begun:
+    with Path(os.environ["BEGUN"]).open("wb", buffering=0) as begun:
         begun.write(b"1")
         signal.pause()
