@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import constraints
 
+from .._shapes import broadcast_shapes
+
 Array = NDArray[np.float64]
 
 
@@ -79,6 +81,6 @@ class HostDistribution(dist.TorchDistribution):
         return self.icdf(torch.rand(self._extended_shape(torch.Size(sample_shape)), dtype=torch.float64))
 
     def _on_host(self, value: Tensor) -> Array:
-        value = value.expand(torch.broadcast_shapes(value.shape, self.batch_shape))
+        value = value.expand(broadcast_shapes(value.shape, self.batch_shape))
         array: Array = value.detach().cpu().double().numpy()
         return array

@@ -12,6 +12,7 @@ from scipy import special
 from torch import Tensor
 
 from .._given import checked_weights
+from .._shapes import broadcast_shapes
 from .._special import ndtr
 from ..distributions.normal_scores import WIDEST, from_probability
 
@@ -128,7 +129,7 @@ class PITMap:
             pairs = [(of[cell], of[cell + 1]) for of in (self.pit_scores, self.scores, self.slopes)]
         else:
             targets = len(self.pit_scores)
-            value = value.expand(torch.broadcast_shapes(value.shape, (targets,)))
+            value = value.expand(broadcast_shapes(value.shape, (targets,)))
             columns = value.detach().movedim(-1, 0)
             flat = columns.reshape(targets, -1).contiguous()
             cell = torch.searchsorted(knots.expand(targets, -1).contiguous(), flat).sub(1).clamp(0, last - 1)

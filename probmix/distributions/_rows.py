@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from .._shapes import broadcast_shapes
+
 
 def check_table(name: str, values: Tensor, columns: str) -> None:
     """Raise unless `values` are finite floats of shape (*B, m) with m > 0."""
@@ -33,7 +35,7 @@ class RowValues:
     """
 
     def __init__(self, values: Tensor, batch: torch.Size) -> None:
-        self.shape = torch.broadcast_shapes(values.shape, batch)
+        self.shape = broadcast_shapes(values.shape, batch)
         self.rows = self.shape[len(self.shape) - len(batch) :]
         self.last = values.expand(self.shape).reshape(-1, *self.rows).movedim(0, -1).contiguous()
 

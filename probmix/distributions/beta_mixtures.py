@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Beta, Categorical, MixtureSameFamily
 
 from .._incomplete_beta import incomplete_beta, log_kernel
+from .._shapes import broadcast_shapes
 from .panels import gauss_error, gauss_legendre
 from .quadrature import quadrature_window, step_outside
 
@@ -38,7 +39,7 @@ def beta_mixture_window(
     weights: Tensor, a: Tensor, b: Tensor, y: Tensor, lower: Tensor, upper: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The same between two thresholds, of the shape of `y`."""
-    members = (*y.shape, torch.broadcast_shapes(weights.shape, a.shape, b.shape)[-1])
+    members = (*y.shape, broadcast_shapes(weights.shape, a.shape, b.shape)[-1])
     weights, a, b = (p.expand(members).reshape(-1, members[-1]) for p in (weights, a, b))
     points = tuple(t.reshape(-1) for t in (y, lower, upper))
     edges = _edges(a, b)

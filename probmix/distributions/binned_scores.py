@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
 from .._blocks import in_blocks
+from .._shapes import broadcast_shapes
 from .._special import ndtr
 from .binned import Binned, split_mass
 from .members import weights_last
@@ -85,7 +86,7 @@ def binned_crps(
     edges, tails : Tensor, (n + 1,) and (2,) or (*B, n + 1) and (*B, 2)
     y, lower, upper : Tensor, (*B,)
     """
-    shape = torch.broadcast_shapes(y.shape, probs.shape[:-1])
+    shape = broadcast_shapes(y.shape, probs.shape[:-1])
     ends = torch.tensor(torch.inf, dtype=y.dtype, device=y.device)
     tables = (t.expand(*shape, t.shape[-1]).reshape(-1, t.shape[-1]) for t in (probs, edges, tails))
     single = (-ends if lower is None else lower, ends if upper is None else upper)

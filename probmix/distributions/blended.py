@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from .._shapes import broadcast_shapes
 from .._special import ndtr
 from .blend_quantiles import blend_quantiles
 from .counts import counted, has_smooth_cdf, masses, smooth_cdf, summed_counts
@@ -206,7 +207,7 @@ def _(distribution: Blend, y: Tensor) -> Tensor:
 
 @icdf.register
 def _(distribution: Blend, q: Tensor) -> Tensor:
-    shape = torch.broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
+    shape = broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
     q = q.double().expand(shape)
     y = blend_quantiles(distribution, distribution.shares(), distribution.parts, q)
     return to_dtype_of(distribution, y if is_discrete(distribution) else on_atoms(distribution, q, y))

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.distributions.utils import lazy_property
 
+from .._shapes import broadcast_shapes
 from .marginals import cdf, icdf
 from .mixture import Independent
 from .normal_scores import from_normal_score, normal_score
@@ -214,7 +215,7 @@ class Joined(dist.TorchDistribution):
         Its result has `events` axes behind those of the batch.
         """
         shape = self.batch_shape + self.event_shape
-        whole = [value.expand(torch.broadcast_shapes(value.shape, shape)) for value in values]
+        whole = [value.expand(broadcast_shapes(value.shape, shape)) for value in values]
         found = []
         for part, rows in zip(self.parts, self.rows, strict=True):
             given = [value.index_select(value.ndim - len(shape), rows.to(value.device)) for value in whole]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .._shapes import broadcast_shapes
 from .from_masses import cdf_from_masses, icdf_from_masses
 from .inversion import invert_continuous, invert_discrete, with_ends
 from .panels import BLOCK, over_panels, refined
@@ -51,7 +52,7 @@ def cdf_from_density(distribution: Distribution, y: Tensor) -> Tensor:
     distribution = _plain(distribution)
     if not on_integers(distribution):
         return _panels(distribution).cdf(y)
-    y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape))
+    y = y.expand(broadcast_shapes(y.shape, distribution.batch_shape))
     return cdf_from_masses(distribution, y.reshape(-1, *distribution.batch_shape)).reshape(y.shape)
 
 
@@ -59,7 +60,7 @@ def icdf_from_density(distribution: Distribution, q: Tensor) -> Tensor:
     """Quantiles of such a distribution, from that cdf."""
     distribution = _plain(distribution)
     if on_integers(distribution):
-        q = q.expand(torch.broadcast_shapes(q.shape, distribution.batch_shape))
+        q = q.expand(broadcast_shapes(q.shape, distribution.batch_shape))
         return icdf_from_masses(distribution, q.reshape(-1, *distribution.batch_shape)).reshape(q.shape)
     return icdf_from_cdf(distribution, _panels(distribution).cdf, q)
 
@@ -80,7 +81,7 @@ def _panels(distribution: Distribution) -> "_Panels":
 
 def icdf_from_cdf(distribution: Distribution, cdf: Callable[[Tensor], Tensor], q: Tensor) -> Tensor:
     """The smallest y with cdf(y) >= q, in float64, for a distribution that has a `support`."""
-    q = q.expand(torch.broadcast_shapes(q.shape, distribution.batch_shape))
+    q = q.expand(broadcast_shapes(q.shape, distribution.batch_shape))
     discrete = on_integers(distribution)
     lower, upper = (end.to(q).expand(q.shape) for end in support_ends(distribution))
     level = torch.where((q > 0) & (q < 1), q, 0.5)
@@ -140,7 +141,7 @@ class _Panels:
 
     def cdf(self, y: Tensor) -> Tensor:
         """At y, (..., *batch_shape)."""
-        shape = torch.broadcast_shapes(y.shape, self.distribution.batch_shape)
+        shape = broadcast_shapes(y.shape, self.distribution.batch_shape)
         y = y.expand(shape).reshape(-1, *self.distribution.batch_shape)
         lower, upper = support_ends(self.distribution)
         inside = (y > lower) & (y < upper)

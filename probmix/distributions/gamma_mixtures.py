@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .._incomplete_beta import incomplete_beta, log_kernel
+from .._shapes import broadcast_shapes
 
 # Pairs of components at a time: 1 MiB of float64 for each number that is held of them.
 _BLOCK = 2**17
@@ -20,7 +21,7 @@ def mean_distance_between(weights: Tensor, a: Tensor, rate: Tensor) -> Tensor:
     """
     members = weights.shape[-1]
     first, second = torch.triu_indices(members, members, 1, device=weights.device)
-    rows = [t.expand(torch.broadcast_shapes(*(t.shape for t in (weights, a, rate)))) for t in (weights, a, rate)]
+    rows = [t.expand(broadcast_shapes(*(t.shape for t in (weights, a, rate)))) for t in (weights, a, rate)]
     size = max(1, _BLOCK // max(1, len(first)))
     blocks = zip(*(t.reshape(-1, members).split(size) for t in rows), strict=True)
     return torch.cat([_sum(first, second, *block) for block in blocks]).reshape(rows[0].shape[:-1])

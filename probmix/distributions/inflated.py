@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid
 
+from .._shapes import broadcast_shapes
 from .counts import counted, masses, smooth_cdf
 from .inversion import with_ends
 from .marginals import Marginals, cdf, icdf
@@ -69,7 +70,7 @@ class Gated(Marginals, dist.TorchDistribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {"gate_logits": constraints.real}
 
     def __init__(self, base_dist: Distribution, gate_logits: Tensor, validate_args: bool | None = None) -> None:
-        shape = torch.broadcast_shapes(base_dist.batch_shape, gate_logits.shape)
+        shape = broadcast_shapes(base_dist.batch_shape, gate_logits.shape)
         self.base_dist = base_dist.expand(shape)
         self.gate_logits = gate_logits.expand(shape)
         super().__init__(shape, validate_args=validate_args)

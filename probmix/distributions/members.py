@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily
 
+from .._shapes import broadcast_shapes
+
 # Elements of one block of pairs of members: 32 MiB of float64.
 _BLOCK = 2**22
 
@@ -49,7 +51,7 @@ def sum_over_pairs(function: Callable[..., Tensor], rows: torch.Size, weights: T
     -------
     Tensor of shape `rows`
     """
-    members = (*rows, torch.broadcast_shapes(*(p.shape for p in (weights, *parameters)))[-1])
+    members = (*rows, broadcast_shapes(*(p.shape for p in (weights, *parameters)))[-1])
     flat = [p.expand(members).reshape(-1, members[-1]) for p in (weights, *parameters)]
     size = max(1, _BLOCK // members[-1] ** 2)
 

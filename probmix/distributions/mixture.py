@@ -8,6 +8,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
+from .._shapes import broadcast_shapes
 from .counts import counted, masses, smooth_cdf
 from .marginals import Marginals, cdf, cdf_below, icdf
 from .members import component_weights
@@ -76,7 +77,7 @@ def _(distribution: torch.distributions.Independent[Distribution], y: Tensor) ->
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
     distribution = flattened(distribution)
     weights, dim = component_weights(distribution)
-    y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
+    y = y.expand(broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
     return torch.sum(weights * cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
 
 
@@ -87,7 +88,7 @@ def _(distribution: torch.distributions.Independent[Distribution], q: Tensor) ->
 
 @icdf.register
 def _(distribution: MixtureSameFamily, q: Tensor) -> Tensor:
-    shape = torch.broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
+    shape = broadcast_shapes(q.shape, distribution.batch_shape + distribution.event_shape)
     q = q.double().expand(shape)
     batch = shape[len(shape) - len(distribution.batch_shape + distribution.event_shape) :]
     batch = batch[: len(distribution.batch_shape)]
@@ -196,7 +197,7 @@ def _(distribution: MixtureSameFamily, k: Tensor) -> Tensor:
 def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
     distribution = flattened(distribution)
     weights, dim = component_weights(distribution)
-    y = y.expand(torch.broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
+    y = y.expand(broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
     return torch.sum(weights * smooth_cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import MixtureSameFamily, MultivariateNormal, Normal
 
 from .._blocks import in_blocks
+from .._shapes import broadcast_shapes
 from .._special import ndtr
 from .marginals import cdf, icdf
 from .members import members_last, sum_over_pairs, weights_last
@@ -123,7 +124,7 @@ def _icdf(loc: Tensor, scale: Tensor, q: Tensor) -> Tensor:
 def normal_crps(loc: Tensor, scale: Tensor, y: Tensor) -> Tensor:
     """In float64, which is made block by block from parameters of another dtype."""
     flat = (t.reshape(-1) for t in torch.broadcast_tensors(loc, scale, y))
-    return in_blocks(_normal_crps, *flat).reshape(torch.broadcast_shapes(loc.shape, scale.shape, y.shape))
+    return in_blocks(_normal_crps, *flat).reshape(broadcast_shapes(loc.shape, scale.shape, y.shape))
 
 
 def _normal_crps(loc: Tensor, scale: Tensor, y: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from .._shapes import broadcast_shapes
 from .parts import device_of, is_discrete
 
 
@@ -40,7 +41,7 @@ def atoms(distribution: Distribution) -> tuple[Tensor, Tensor]:
 def mass_at(distribution: Distribution, y: Tensor) -> Tensor:
     """P(Y = y) where a distribution that is not discrete has point masses, else zero; float64, y is (..., *B, *E)."""
     shape = distribution.batch_shape + distribution.event_shape
-    y = y.expand(torch.broadcast_shapes(y.shape, shape))
+    y = y.expand(broadcast_shapes(y.shape, shape))
     ahead = (1,) * (y.ndim - len(shape))
     places, probabilities = (t.reshape(len(t), *ahead, *shape) for t in atoms(distribution))
     return torch.where(places == y, probabilities, 0.0).sum(0)

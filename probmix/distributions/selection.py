@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Transform, constraints
 from torch.distributions.utils import lazy_property
 
+from .._shapes import unravel_index
+
 # Parameters that classes of torch keep under another name, and the axes of one row.
 _KEPT_ASIDE = {"_unbroadcasted_scale_tril": 2}
 
@@ -43,7 +45,7 @@ def select(distribution: Distribution, places: Tensor, dims: int) -> Distributio
         # there is one row alone
         repeated: Distribution = distribution.expand(places.shape + batch)
         return repeated
-    index = torch.unravel_index(places, batch[:dims])
+    index = unravel_index(places, batch[:dims])
     axes = _event_axes(type(distribution)) | _KEPT_ASIDE
     chosen = copy.copy(distribution)
     same: dict[int, Tensor] = {}

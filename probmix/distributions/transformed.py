@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from .._shapes import broadcast_shapes
 from .._special import ndtr
 from .marginals import cdf, icdf
 from .moments import panels_over_scores
@@ -226,7 +227,7 @@ class Transformed(dist.TorchDistribution):
     def _locate(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """h(y), at the middle of the base where y is outside of the support; and whether y is below it, or above."""
         low, high = self.transform.y_range
-        y = y.expand(torch.broadcast_shapes(y.shape, self.batch_shape))
+        y = y.expand(broadcast_shapes(y.shape, self.batch_shape))
         middle = self._tensor(self._middle).expand(y.shape)
         centre = self._inverse(middle)
         inside = (y > low) & (y < high)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from .._names import unknown_name
+from .._shapes import broadcast_shapes
 from ..distributions import Binned, Independent
 from .bins import Bins, bins_of_targets, normal_bins, with_tails
 from .exponential_family import ExponentialFamily
@@ -210,7 +211,7 @@ class Histogram(ExponentialFamily):
         targets = zip(eta.split(self._counts, -1), self._bins, self._targets(y), strict=True)
         for part, bins, one in targets:
             place = bins.place(one)
-            shape = torch.broadcast_shapes(part.shape[:-1], place.shape)
+            shape = broadcast_shapes(part.shape[:-1], place.shape)
             chosen = part.log_softmax(-1).expand(*shape, -1).gather(-1, place.expand(shape).unsqueeze(-1))
             found = found + chosen.squeeze(-1)
         return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from .._shapes import broadcast_shapes
 from ..distributions import Mixture as MixtureDistribution
 from .bernoulli import Bernoulli
 from .bounds import LEAST_SHARE
@@ -123,7 +124,7 @@ class Mixture(Family):
         return eta.narrow(-1, 0, self.n_components), of_components.unflatten(-1, (self.n_components, -1))
 
     def _joined(self, of_weights: Tensor, of_components: Tensor) -> Tensor:
-        shape = torch.broadcast_shapes(of_weights.shape, of_components.shape[:-1])
+        shape = broadcast_shapes(of_weights.shape, of_components.shape[:-1])
         parts = of_weights.expand(shape), of_components.expand(*shape, -1).flatten(-2)
         return torch.cat([part.to(of_components.dtype) for part in parts], -1)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._shapes import broadcast_shapes
 from .expected import positional
 from .exponential_family import ExponentialFamily
 
@@ -37,7 +38,7 @@ def mixture_pool(base: ExponentialFamily, n_components: int, eta: Tensor, weight
     for any y: at the centre of the pool the densities do not cancel, as values of A do.
     """
     if weights.shape != eta.shape[:-1]:
-        shape = torch.broadcast_shapes(weights.shape, eta.shape[:-1])
+        shape = broadcast_shapes(weights.shape, eta.shape[:-1])
         eta, weights = eta.expand(*shape, -1), weights.expand(shape)
     if weights.requires_grad:
         return _pooled(base, n_components, *_with_mean(eta, weights))[0].to(eta.dtype)

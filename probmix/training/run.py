@@ -1,6 +1,7 @@
 """Some members in training: one step for all, early stopping for each."""
 
 import math
+from inspect import unwrap
 from time import perf_counter
 
 import torch
@@ -211,6 +212,14 @@ def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
+class _AdamW(torch.optim.AdamW):
+    """That of torch without what guards it from torch's compiler, which would be loaded for that, for a second."""
+
+    add_param_group = unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = unwrap(torch.optim.AdamW.zero_grad)
+    step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
+
+
 def _adamw(network: MemberNetwork, options: TrainingOptions) -> torch.optim.AdamW:
     trained = {name: tensor for name, tensor in network.state.items() if tensor.requires_grad}
     decaying = network.decaying
@@ -221,4 +230,4 @@ def _adamw(network: MemberNetwork, options: TrainingOptions) -> torch.optim.Adam
         },
         {"params": [tensor for name, tensor in trained.items() if name not in decaying], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=rate_at(options.learning_rate, 0.0), fused=True)
+    return _AdamW(groups, lr=rate_at(options.learning_rate, 0.0), fused=True)

@@ -172,7 +172,7 @@ def test_saved_models_predict_the_same(family, tmp_path):
 
 
 def test_a_stack_of_which_one_is_used_has_its_natural_parameters():
-    model = DensityRegressor(preset="fast", max_epochs=1, **SMALL).fit(X, REAL)
+    model = DensityRegressor(["gaussian"], preset="fast", max_epochs=1, **SMALL).fit(X, REAL)
     assert list(model.stack_["weight"]) == [1.0]
     np.testing.assert_array_equal(model.predict_natural_params(X), model.candidates_[0].predict_natural_params(X))
 
