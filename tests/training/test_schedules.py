@@ -51,12 +51,12 @@ def rates_of(monkeypatch, **settings):
     """Learning rates and decays of the steps of a fit."""
     seen = []
 
-    class Watched(torch.optim.AdamW):
+    class Watched(runs._AdamW):
         def step(self, *args):
             seen.append((self.param_groups[0]["lr"], self.param_groups[1]["lr"], self.param_groups[0]["weight_decay"]))
             return super().step(*args)
 
-    monkeypatch.setattr(runs.torch.optim, "AdamW", Watched)
+    monkeypatch.setattr(runs, "_AdamW", Watched)
     DensityRegressor(**FAST | settings, preset="plain").fit(X, Y)
     monkeypatch.undo()
     return np.array(seen)
