@@ -20,7 +20,11 @@ def broadcast_shapes(*shapes: Sequence[int]) -> torch.Size:
     >>> broadcast_shapes((3, 1), (2,))
     torch.Size([3, 2])
     """
-    return torch.Size(np.broadcast_shapes(*map(tuple, shapes)))
+    if all(type(size) is int for shape in shapes for size in shape):
+        return torch.Size(np.broadcast_shapes(*map(tuple, shapes)))
+    # where a function is traced sizes are symbols
+    traced: torch.Size = torch.broadcast_shapes(*shapes)
+    return traced
 
 
 def unravel_index(places: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:

@@ -37,6 +37,13 @@ def test_shapes_that_do_not_go_together_are_refused():
         broadcast_shapes((2, 3), (4,))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_traced_function_takes_other_sizes():
+    example = torch.ones(5), torch.ones(3, 5)
+    traced = torch.jit.trace(lambda x, y: x.expand(broadcast_shapes(x.shape, y.shape)), example)
+    assert traced(torch.ones(7), torch.ones(4, 7)).shape == (4, 7)
+
+
 @pytest.mark.parametrize("shape", [(7,), (2, 3), (4, 1, 3), (2, 3, 4, 5), (0, 3)])
 def test_places_are_those_of_torch(shape):
     places = torch.randperm(torch.Size(shape).numel()).view(1, -1)

@@ -10,6 +10,7 @@ from ..networks import NetworkLike
 from .checks import check_network
 from .classifier import DensityClassifier
 from .marginal_share import MarginalShare
+from .out_of_fold import OutOfFold
 from .persistence import read, restore, spec_of, under
 from .plain_values import decode
 from .regressor import DensityRegressor
@@ -93,5 +94,6 @@ def _marginal(header: dict[str, Any], tensors: dict[str, Tensor]) -> MarginalSha
     """The share of the marginal in a stack, which files from before it do not have."""
     if "marginal" not in header:
         return None
-    own = header["marginal"]
-    return MarginalShare(decode(own["family"]), n_rows=own["n_rows"], **under("marginal.", tensors))
+    own, judged = header["marginal"], under("marginal.oof.", tensors)
+    out_of_fold = OutOfFold.of_tensors(judged) if judged else None
+    return MarginalShare(decode(own["family"]), tensors["marginal.eta"], own["n_rows"], out_of_fold)

@@ -1,19 +1,19 @@
 """The share of the marginal distribution in a stack, so that no target is much less likely than without features."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import pyro.distributions as dist
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..distributions import Independent
 from ..families import Family
 from ..mixup.losses import with_exposure
-from ..training import Rows, TrainingData
-from ..training.data import marginal, target_scaler
+from ..training import Task, TrainingData
+from ..training.data import marginal, target_scaler, training_marginal
+from .out_of_fold import OutOfFold
 from .parts import Parts
 
 
@@ -32,13 +32,13 @@ class MarginalShare:
     Attributes
     ----------
     family : Family
+        That of the candidate with the most weight.
     eta : Tensor, ([d,] K), float64
         Natural parameters in the user's units, of counts at the mean exposure.
     n_rows : int
-    log_units : Tensor, (N,), or None
-        Logarithms of the exposures of the user's rows of the fit, in mean exposures.
-    log_prob : Tensor, (N,), or None
-        What the density says of these rows, NaN for those of weight zero; None where other rows judged.
+        Rows of the fit of a weight above zero.
+    out_of_fold : OutOfFold or None
+        What the rows that train a member say of those that it does not know; None where candidates have none.
 
     References
     ----------
@@ -48,45 +48,66 @@ class MarginalShare:
     family: Family
     eta: Tensor
     n_rows: int
-    log_units: Tensor | None = None
-    log_prob: Tensor | None = None
+    out_of_fold: OutOfFold | None = field(default=None, repr=False)
 
     @classmethod
-    def fitted(cls, family: Family, data: TrainingData, parts: Parts | None) -> Self:
-        """The density of all rows of a fit, whose exposures are in mean exposures."""
-        rows = data.rows
-        every = (torch.arange(len(rows)) if rows.weight is None else rows.weight.nonzero().flatten()).unsqueeze(0)
-        one = TrainingData(rows, every, every, every)
+    def fitted(cls, estimator: Any, task: Task, parts: Parts | None, n_rows: int) -> Self:
+        """The density of the targets of a fit, beside a fitted candidate.
+
+        Parameters
+        ----------
+        estimator : DensityRegressor
+            The candidate.
+        task : Task
+            Of its training, with exposures in mean exposures.
+        parts : Parts or None
+            None where other rows judge, of which the density knows nothing.
+        n_rows : int
+        """
+        family, data = estimator.family_, task.data
+        rows = torch.arange(len(data.rows)) if parts is not None else data.train_rows.unique()
+        if data.rows.weight is not None:
+            rows = rows[data.rows.weight[rows] > 0]
+        every = rows.unsqueeze(0)
+        one = TrainingData(data.rows, every, every, every)
         scaler = target_scaler(family, one)
         eta = family.rescale(marginal(family, one, scaler).double(), scaler)[0, 0]
-        found = cls(family, eta, every.shape[1])
-        return found if parts is None else found._judged(rows, parts.place)
-
-    def _judged(self, rows: Rows, place: NDArray[np.intp]) -> Self:
-        """With what it says of the user's rows."""
-        of = torch.from_numpy(place)
-        log_units = None if rows.log_exposure is None else rows.log_exposure[of]
-        log_prob = self.dist(len(rows), rows.log_exposure).log_prob(rows.y)[of].masked_fill(of < 0, torch.nan)
-        return replace(self, log_units=log_units, log_prob=log_prob)
+        judged = None if parts is None or not hasattr(estimator, "out_of_fold_") else _judged(estimator, data, parts)
+        return cls(family, eta, n_rows, judged)
 
     @property
     def share(self) -> float:
         """What it has of every prediction."""
         return 1 / (self.n_rows + 1)
 
-    def dist(self, n: int, log_units: Tensor | None) -> dist.TorchDistribution:
-        """The distribution of n rows, of exposures that are given as logarithms, (n,) or (1,), in mean exposures."""
+    def dist(self, n: int, log_units: Tensor | None = None) -> dist.TorchDistribution:
+        """The distribution of n rows, of counts for exposures.
+
+        Parameters
+        ----------
+        n : int
+        log_units : Tensor, (n,) or (1,), optional
+            Logarithms of the exposures in mean exposures of the fit, which None stands for.
+        """
         eta = self.eta.expand(n, *self.eta.shape)
         exposed = with_exposure(self.family, eta, None if log_units is None else log_units.to(eta).expand(n))
         distribution = self.family.distribution(exposed)
         return distribution if self.eta.ndim == 1 else Independent(distribution, 1)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Those that there are, by name."""
-        found = {"eta": self.eta, "log_units": self.log_units, "log_prob": self.log_prob}
-        return {name: tensor for name, tensor in found.items() if tensor is not None}
-
     def to(self, device: torch.device) -> Self:
-        """The same with its tensors on a device."""
-        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in self.tensors().items()}
-        return replace(self, **moved)
+        """The same density on a device."""
+        return type(self)(self.family, self.eta.to(device), self.n_rows, self.out_of_fold)
+
+
+def _judged(estimator: Any, data: TrainingData, parts: Parts) -> OutOfFold:
+    """What the targets that train a member say of each row that judges it."""
+    family, rows = estimator.family_, data.rows
+    of_members = family.rescale(training_marginal(family, data, estimator.scaler_).double(), estimator.scaler_)[:, 0]
+    # rows one after the other, each by all members that it judges, of which there are as many for every row
+    numbers, order = torch.cat(parts.validation).sort(stable=True)
+    members = torch.cat([torch.full_like(own, member) for member, own in enumerate(parts.validation)])[order]
+    eta = of_members[members].unflatten(0, (len(rows), len(numbers) // len(rows))).movedim(1, 0).unsqueeze(1)
+    exposure = None if rows.log_exposure is None else rows.log_exposure.expand(eta.shape[:3])
+    eta = with_exposure(family, eta, exposure)
+    log_prob = estimator._pooled(eta).log_prob(rows.y).numpy()
+    return OutOfFold(eta, parts.place, np.where(parts.place < 0, np.nan, log_prob[parts.place]))

@@ -1,7 +1,8 @@
 """What members say of the rows of the fit that they were not trained by."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyro.distributions as dist
@@ -32,6 +33,16 @@ class OutOfFold:
     eta: Tensor
     place: NDArray[np.intp]
     log_prob: NDArray[np.float64]
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """What there is to store of it, under names that begin so."""
+        place, log_prob = torch.from_numpy(self.place), torch.from_numpy(self.log_prob)
+        return {f"{prefix}eta": self.eta, f"{prefix}place": place, f"{prefix}log_prob": log_prob}
+
+    @classmethod
+    def of_tensors(cls, stored: Mapping[str, Tensor]) -> Self:
+        """Of what was stored, by name without the prefix."""
+        return cls(stored["eta"], stored["place"].numpy(), stored["log_prob"].numpy())
 
 
 class OutOfFoldPredictions(Predictions):

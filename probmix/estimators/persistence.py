@@ -106,8 +106,7 @@ def contents(estimator: FittedEstimator) -> tuple[dict[str, Any], dict[str, Tens
         tensors["rescaling.centre"] = estimator.rescaling_.centre
         tensors["rescaling.marginal"] = estimator.rescaling_.marginal
     if isinstance(found := getattr(estimator, "out_of_fold_", None), OutOfFold):
-        tensors |= {"oof.eta": found.eta, "oof.place": torch.from_numpy(found.place)}
-        tensors["oof.log_prob"] = torch.from_numpy(found.log_prob)
+        tensors |= found.tensors("oof.")
     network = estimator.network_
     header = {
         "class": type(estimator).__name__,
@@ -140,7 +139,9 @@ def _contents_of_stack(estimator: Any) -> tuple[dict[str, Any], dict[str, Tensor
         tensors |= {f"candidate.{number}.{name}": tensor.clone() for name, tensor in found.items()}
     if (marginal := estimator.marginal_) is not None:
         header["marginal"] = {"family": encode("family", marginal.family), "n_rows": marginal.n_rows}
-        tensors |= {f"marginal.{name}": tensor for name, tensor in marginal.tensors().items()}
+        tensors["marginal.eta"] = marginal.eta
+        if marginal.out_of_fold is not None:
+            tensors |= marginal.out_of_fold.tensors("marginal.oof.")
     return header, tensors
 
 
@@ -241,8 +242,7 @@ def restore(
     estimator.network_ = built.eval()
     estimator.network_.settle(built.density_place is not None and estimator.mixup_.draws > 0)
     if found := under("oof.", tensors):
-        place, log_prob = found["place"].numpy(), found["log_prob"].numpy()
-        estimator.out_of_fold_ = OutOfFold(found["eta"], place, log_prob)
+        estimator.out_of_fold_ = OutOfFold.of_tensors(found)
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -166,8 +166,9 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     search_ : DataFrame
         Of a stack: a line of all that was trained, with the loss of the rows that judge at the best epochs.
     marginal_ : object or None
-        Of a stack whose families the preset has chosen: the density of the targets without features, `family` and
-        `eta`, its natural parameters, and its `share` of every prediction; None of other stacks.
+        Of a stack whose families the preset has chosen: the density of the targets without features. It has a
+        `family`, natural parameters `eta`, a method ``dist(n)`` for n rows (of counts at the mean exposure), and its
+        `share` of every prediction. None of others.
     columns_ : Columns or None
         What the fit has learned of the columns of X: levels, medians, dates; None for rows that are no table.
     n_features_in_ : int

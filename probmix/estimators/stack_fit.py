@@ -75,7 +75,9 @@ def fit_stack(
     if estimator.verbose:
         print(_told(table, len(candidates)))
     first = stacked[int(table["weight"].to_numpy().argmax())]
-    marginal = _marginal(first) if "family" in estimator._settings.unset else None
+    marginal = None
+    if _is_free(estimator._settings):
+        marginal = MarginalShare.fitted(first.estimator, first.task, first.parts, _n_rows(given))
     return [one.estimator for one in stacked], table, search_table(runs), marginal
 
 
@@ -202,9 +204,17 @@ def _warn_of_late(candidates: list[Candidate], runs: Runs) -> None:
         warn(f"`time_limit` left no time for {', '.join(late)}. Raise it, or list fewer.")
 
 
-def _marginal(first: Candidate) -> MarginalShare:
-    """The density of the targets without features, of the family that has the most weight."""
-    return MarginalShare.fitted(first.estimator.family_, first.task.data, first.parts)
+def _is_free(settings: Settings) -> bool:
+    """Whether the preset chooses the family by the targets."""
+    return "family" in settings.unset and is_by_support(settings.family)
+
+
+def _n_rows(given: Given) -> int:
+    """How many rows of the fit have a weight above zero."""
+    y: Any = as_numpy(given.y)
+    if given.sample_weight is None:
+        return len(y)
+    return int(checked_weights(given.sample_weight, (len(y),)).count_nonzero())
 
 
 def _listed_by_preset(settings: Settings) -> bool:

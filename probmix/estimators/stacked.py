@@ -30,7 +30,7 @@ class StackedPredictions(OutOfFoldPredictions):
     candidates_: list[Any]
     stack_: pd.DataFrame
     search_: pd.DataFrame
-    marginal_: MarginalShare | None
+    marginal_: MarginalShare | None = None
 
     @property
     def _is_stack(self) -> bool:
@@ -75,7 +75,10 @@ class StackedPredictions(OutOfFoldPredictions):
         weights, used = self._used()
         x, log_exposure = used[0]._checked_rows(X, exposure)
         parts = [one._pooled(one._params_of(x, log_exposure)) for one in used]
-        return self._mixture(weights, parts, len(x), used[0]._in_mean_exposures(log_exposure))
+        if self.marginal_ is None:
+            return self._mixture(weights, parts, None)
+        of_device = self.marginal_.to(check_device(self.device))
+        return self._mixture(weights, parts, of_device.dist(len(x), used[0]._in_mean_exposures(log_exposure)))
 
     def _natural_params(self, X: Any, exposure: Any = None) -> Tensor:
         if not self._is_fitted_stack:
@@ -85,8 +88,9 @@ class StackedPredictions(OutOfFoldPredictions):
             params: Tensor = used[0]._natural_params(X, exposure)
             return params
         raise ValueError(
-            "a stack is a mixture of several densities and has no natural parameters of its own. Take those of a "
-            "candidate, `candidates_[k].predict_natural_params`, or `predict_dist`."
+            "a stack is a mixture of several densities, that of the targets without features among them where the "
+            "preset chooses the family, and has no natural parameters of its own. Take those of a candidate, "
+            "`candidates_[k].predict_natural_params`, or `predict_dist`, or set `family`."
         )
 
     @property
@@ -99,30 +103,36 @@ class StackedPredictions(OutOfFoldPredictions):
         with np.errstate(invalid="ignore"):
             # rows of weight zero have none
             total: NDArray[np.float64] = np.logaddexp.reduce(np.log(weights)[:, None] + log_prob, axis=0)
-            if (marginal := self.marginal_) is not None and marginal.log_prob is not None:
+            if (marginal := self.marginal_) is not None and marginal.out_of_fold is not None:
                 # as in `_mixture`
-                shares = np.log1p(-marginal.share), np.log(marginal.share)
-                total = np.logaddexp(shares[0] + total, shares[1] + marginal.log_prob.numpy())
+                own = np.log(marginal.share) + marginal.out_of_fold.log_prob
+                total = np.logaddexp(np.log1p(-marginal.share) + total, own)
         return total
 
     def oof_dist(self) -> dist.TorchDistribution:
         if not self._is_fitted_stack:
             return super().oof_dist()
         weights, used = self._used()
-        parts = [one.oof_dist() for one in used]
-        units = None if self.marginal_ is None else self.marginal_.log_units
-        return self._mixture(weights, parts, parts[0].batch_shape[0], units)
+        parts, marginal = [one.oof_dist() for one in used], None
+        if self.marginal_ is not None and (judged := self.marginal_.out_of_fold) is not None:
+            # by the candidate that has its family
+            eta = judged.eta[:, :, torch.from_numpy(judged.place)].to(check_device(self.device))
+            marginal = used[int(weights.argmax())]._pooled(eta)
+        return self._mixture(weights, parts, marginal)
 
     oof_dist.__doc__ = OutOfFoldPredictions.oof_dist.__doc__
 
     def _mixture(
-        self, weights: NDArray[np.float64], parts: list[dist.TorchDistribution], n: int, log_units: Tensor | None
+        self,
+        weights: NDArray[np.float64],
+        parts: list[dist.TorchDistribution],
+        marginal: dist.TorchDistribution | None,
     ) -> dist.TorchDistribution:
-        """What the used candidates say of n rows with their weights, and the marginal with its share."""
+        """What the used candidates say with their weights, and the marginal, if there is one, with its share."""
         shares = torch.from_numpy(weights / weights.sum()).to(device_of(parts[0]))
-        if (marginal := self.marginal_) is not None:
-            parts = [*parts, marginal.to(check_device(self.device)).dist(n, log_units)]
-            shares = torch.cat([shares * (1 - marginal.share), shares.new_full((1,), marginal.share)])
+        if self.marginal_ is not None and marginal is not None:
+            parts = [*parts, marginal]
+            shares = torch.cat([shares * (1 - self.marginal_.share), shares.new_full((1,), self.marginal_.share)])
         blended: Any = blend(shares, parts)
         mixture: dist.TorchDistribution = blended
         return mixture

@@ -64,9 +64,9 @@ def _of_stack(model: Any) -> list[Part]:
     else:
         said.append(f"The prediction is that of {_named(first)} alone.")
     if model.marginal_ is not None:
-        said.append(
-            f"The distribution of the targets without X has a share of 1 in {model.marginal_.n_rows + 1:,} of every "
-            "prediction, so that no single row can cost hundreds of nats."
+        said[-1] += (
+            f" Of it 1 in {model.marginal_.n_rows + 1:,} is the distribution of the targets without X, lest a single "
+            "row be far less likely than without X."
         )
     said += _reasons(table)
     parts: list[Part] = [Points(said), _as_table(table, _CAPTION)]

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.integrate import quad
 from scipy.special import logsumexp
+from sklearn.model_selection import KFold
 
 from probmix import DensityClassifier, DensityRegressor, load
 
@@ -117,7 +118,7 @@ def test_out_of_fold_densities_have_the_same_share(kind):
     share = model.marginal_.share
     log_prob = np.stack([one.oof_log_prob_ for one in model.candidates_])
     networks = model.stack_["weight"].to_numpy() @ np.exp(log_prob)
-    expected = np.log((1 - share) * networks + share * np.exp(model.marginal_.log_prob.numpy()))
+    expected = np.log((1 - share) * networks + share * np.exp(model.marginal_.out_of_fold.log_prob))
     np.testing.assert_allclose(model.oof_log_prob_, expected, rtol=1e-9)
     found = model.oof_dist().log_prob(torch.tensor(TARGETS[kind]))
     np.testing.assert_allclose(found, model.oof_log_prob_, rtol=1e-9, atol=1e-12)
@@ -151,13 +152,47 @@ def test_files_from_before_it_predict_what_they_did(tmp_path):
     np.testing.assert_allclose(old.log_prob(X, SHIFT), np.log(networks), rtol=1e-9)
 
 
-def test_other_rows_may_judge():
-    model = DensityRegressor(**QUICK).fit(X[:80], SHIFT[:80], X_val=X[80:], y_val=SHIFT[80:])
-    assert model.marginal_.n_rows == N
-    assert model.marginal_.log_prob is None
+def test_of_other_rows_that_judge_it_knows_nothing():
+    weight = np.r_[np.zeros(10), np.ones(70)]
+    model = DensityRegressor(**QUICK).fit(
+        X[:80], SHIFT[:80], sample_weight=weight, X_val=X[80:], y_val=1e3 * SHIFT[80:] + 500
+    )
+    assert model.marginal_.n_rows == 70
+    assert model.marginal_.dist(1).mean.item() == pytest.approx(SHIFT[10:80].mean(), abs=0.05)
+    assert model.marginal_.out_of_fold is None
     assert np.isfinite(model.log_prob(X, SHIFT + 50)).all()
     with pytest.raises((ValueError, AttributeError), match="out-of-fold"):
         model.oof_dist()
+
+
+@pytest.mark.parametrize(
+    ("settings", "judges"),
+    [({}, 40), ({"validation": "last"}, 0), ({"validation": KFold(2)}, 40), ({"n_members": 1}, 0)],
+    ids=["folds", "last", "splits", "one"],
+)
+def test_rows_are_those_of_the_user_however_many_are_equal(settings, judges):
+    cells = RNG.integers(0, 2, (400, 1)).astype(float)
+    y = (RNG.uniform(size=400) < 0.1 + 0.8 * cells[:, 0]).astype(float)
+    model = DensityRegressor(**QUICK | settings).fit(cells, y)
+    assert model.marginal_.n_rows == 400
+    assert model.marginal_.dist(1).mean.item() == pytest.approx(y.mean(), rel=1e-3)
+    assert (model.marginal_.out_of_fold is not None) == hasattr(model.candidates_[0], "out_of_fold_")
+    if judges:
+        assert len(model.oof_log_prob_) == 400
+
+
+def test_out_of_fold_a_row_is_judged_by_the_targets_of_the_others():
+    y = SHIFT.copy()
+    y[7] = 40.0
+    splits = [(np.arange(N)[np.arange(N) % 4 != fold], np.arange(N)[np.arange(N) % 4 == fold]) for fold in range(4)]
+    model = DensityRegressor(**QUICK | {"n_members": 4, "validation": splits}).fit(X, y)
+    others = DensityRegressor(**QUICK).fit(X[splits[3][0]], y[splits[3][0]])
+    found = model.marginal_.out_of_fold.log_prob[splits[3][1]]
+    expected = others.marginal_.dist(len(found)).log_prob(torch.tensor(y[splits[3][1]]))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    # of all targets it has learned the outlier by heart
+    assert found[1] < -200 < -50 < model.marginal_.dist(1).log_prob(torch.tensor([40.0])).item()
+    assert model.oof_log_prob_[7] < -200
 
 
 @pytest.mark.parametrize("family", ["gaussian-mixture", ["gaussian", "student-t"], "auto"])
@@ -167,6 +202,12 @@ def test_families_that_are_set_are_left_alone(family):
     if hasattr(model, "stack_"):
         networks = model.stack_["weight"].to_numpy() @ np.exp([one.log_prob(X, SHIFT) for one in model.candidates_])
         np.testing.assert_allclose(model.log_prob(X, SHIFT), np.log(networks), rtol=1e-9)
+
+
+def test_what_a_preset_sets_without_looking_at_the_targets_is_left_alone():
+    model = DensityRegressor(mixup=["erm", "probmix"], preset="plain", **QUICK).fit(X, SHIFT)
+    assert len(model.candidates_) == 2
+    assert model.marginal_ is None
 
 
 def test_classes_have_none():
