@@ -36,7 +36,7 @@ class MarginalShare:
     eta : Tensor, ([d,] K), float64
         Natural parameters in the user's units, of counts at the mean exposure.
     n_rows : int
-        Rows of the fit of a weight above zero.
+        Of the fit: of whole weights, which count equal rows, the sum; of others how many are above zero.
     out_of_fold : OutOfFold or None
         What the rows that train a member say of those that it does not know; None where candidates have none.
 

@@ -77,7 +77,7 @@ def fit_stack(
     first = stacked[int(table["weight"].to_numpy().argmax())]
     marginal = None
     if _is_free(estimator._settings):
-        marginal = MarginalShare.fitted(first.estimator, first.task, first.parts, _n_rows(given))
+        marginal = MarginalShare.fitted(first.estimator, first.task, first.parts, _n_rows(estimator, given))
     return [one.estimator for one in stacked], table, search_table(runs), marginal
 
 
@@ -209,12 +209,13 @@ def _is_free(settings: Settings) -> bool:
     return "family" in settings.unset and is_by_support(settings.family)
 
 
-def _n_rows(given: Given) -> int:
-    """How many rows of the fit have a weight above zero."""
-    y: Any = as_numpy(given.y)
-    if given.sample_weight is None:
+def _n_rows(estimator: Any, given: Given) -> int:
+    """How many rows a fit has, as `MarginalShare` counts them."""
+    y, weight = _support(estimator, given)
+    assert y is not None  # there has been a fit
+    if weight is None:
         return len(y)
-    return int(checked_weights(given.sample_weight, (len(y),)).count_nonzero())
+    return int(weight.sum() if torch.equal(weight, weight.round()) else weight.count_nonzero())
 
 
 def _listed_by_preset(settings: Settings) -> bool:

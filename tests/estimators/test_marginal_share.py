@@ -108,6 +108,9 @@ def test_rows_of_weight_zero_have_no_part_in_it():
     model = DensityRegressor(**QUICK).fit(X, SHIFT, sample_weight=weight)
     alone = DensityRegressor(**QUICK).fit(X[40:], SHIFT[40:], sample_weight=weight[40:])
     assert model.marginal_.n_rows == N - 40
+    # a whole weight is that many equal rows
+    counted = DensityRegressor(**QUICK).fit(X, SHIFT, sample_weight=np.where(np.arange(N) < 40, 0, 3))
+    assert counted.marginal_.n_rows == 3 * (N - 40)
     np.testing.assert_allclose(model.marginal_.eta, alone.marginal_.eta, rtol=1e-9)
     np.testing.assert_array_equal(np.isnan(model.oof_log_prob_), weight == 0)
 
