@@ -224,12 +224,11 @@ class _Course:
             )
         training = self.task.training_losses(self._training)
         # for a loss that has no unit there is no curve
-        training = self._training[:, :0] if training is None else training
-        training = torch.where(epochs <= last, training, torch.nan)[: int(last.max())]
+        kept = self._training[:, :0] if training is None else torch.where(epochs <= last, training, torch.nan)
         until = None if self.task.mixup.until is None else torch.minimum(self._mixed_until, last).cpu().numpy()
         return TrainingResult(
             validation_curve=curve.cpu().numpy(),
-            training_curve=training.cpu().numpy(),
+            training_curve=kept[: int(last.max())].cpu().numpy(),
             best_epoch=best.cpu().numpy(),
             n_epochs=last.cpu().numpy(),
             n_threads=threads,

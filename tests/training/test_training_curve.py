@@ -50,6 +50,8 @@ def test_the_crps_has_the_unit_of_the_targets():
     assert model.training_curve_[1, 0] == pytest.approx(crps(before.predict_dist(X), REAL).mean().item(), rel=1e-5)
     several = DensityRegressor("gaussian", "erm", loss="crps", max_epochs=2, **SETTINGS)
     assert several.fit(X, np.stack([REAL, POSITIVE], 1)).training_curve_.shape == (2, 0)
+    members = clone(several).set_params(n_members=3).fit(X, np.stack([REAL, POSITIVE], 1))
+    assert members.training_curve_.shape == (2, 0)
 
 
 def test_batches_count_by_their_rows():
