@@ -184,6 +184,13 @@ def test_a_stack_says_what_it_chose_and_why():
         model_report(model, X[TEST], y[TEST], title="Counts")
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_share_of_the_marginal_is_told():
+    model = DensityRegressor(preset="fast", max_epochs=2, n_members=2, random_state=0).fit(X[TRAIN], Y[TRAIN])
+    said = sentences(model_report(model, X[TEST], Y[TEST], title="Prices"), "What was chosen, and why")
+    assert any("Of it 1 in 101 is the distribution of the targets without X" in one for one in said)
+
+
 def test_classes_have_diagrams_and_frequencies():
     labels = np.array(["low", "middle", "high"])[np.digitize(Y, [-0.3, 0.6])]
     model = DensityClassifier("erm", **QUICK).fit(X[TRAIN], labels[TRAIN])
