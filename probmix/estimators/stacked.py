@@ -88,8 +88,8 @@ class StackedPredictions(OutOfFoldPredictions):
             params: Tensor = used[0]._natural_params(X, exposure)
             return params
         raise ValueError(
-            "a stack is a mixture of several densities, that of the targets without features among them where the "
-            "preset chooses the family, and has no natural parameters of its own. Take those of a candidate, "
+            "a stack is a mixture of several densities and has no natural parameters of its own (where the preset "
+            "chooses the family, that of the targets without features is one of them). Take those of a candidate, "
             "`candidates_[k].predict_natural_params`, or `predict_dist`, or set `family`."
         )
 
