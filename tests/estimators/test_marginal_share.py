@@ -127,6 +127,18 @@ def test_out_of_fold_densities_have_the_same_share(kind):
     np.testing.assert_allclose(found, model.oof_log_prob_, rtol=1e-9, atol=1e-12)
 
 
+def test_out_of_fold_it_has_the_family_with_the_most_weight():
+    model, _ = fitted("positive")
+    family = model.stack_["family"]
+    heavy = int(model.stack_["weight"].argmax())
+    light = int(family.ne(family[heavy]).argmax())
+    model.stack_ = model.stack_.assign(
+        weight=[{heavy: 0.7, light: 0.3}.get(place, 0.0) for place in range(len(family))]
+    )
+    found = model.oof_dist().log_prob(torch.tensor(TARGETS["positive"]))
+    np.testing.assert_allclose(found, model.oof_log_prob_, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["real", "exposed", "two"])
 def test_files_and_pickles_have_it(kind, tmp_path):
     model, given = fitted(kind)
