@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import numpy as np
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -109,5 +108,4 @@ def _judged(estimator: Any, data: TrainingData, parts: Parts) -> OutOfFold:
     eta = of_members[members].unflatten(0, (len(rows), len(numbers) // len(rows))).movedim(1, 0).unsqueeze(1)
     exposure = None if rows.log_exposure is None else rows.log_exposure.expand(eta.shape[:3])
     eta = with_exposure(family, eta, exposure)
-    log_prob = estimator._pooled(eta).log_prob(rows.y).numpy()
-    return OutOfFold(eta, parts.place, np.where(parts.place < 0, np.nan, log_prob[parts.place]))
+    return OutOfFold.of_rows(eta, estimator._pooled(eta).log_prob(rows.y), parts.place)

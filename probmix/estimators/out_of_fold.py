@@ -34,6 +34,15 @@ class OutOfFold:
     place: NDArray[np.intp]
     log_prob: NDArray[np.float64]
 
+    @classmethod
+    def of_rows(cls, eta: Tensor, log_prob: Tensor, place: NDArray[np.intp]) -> Self:
+        """With the log-densities of the different rows, (n,), in the places of the user's."""
+        return cls(eta, place, np.where(place < 0, np.nan, log_prob.numpy()[place]))
+
+    def params(self, device: torch.device) -> Tensor:
+        """Natural parameters of the user's rows on a device, (C, S, N, [d,] K); there are none of weight zero."""
+        return self.eta[:, :, torch.from_numpy(self.place)].to(device)
+
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """What there is to store of it, under names that begin so."""
         place, log_prob = torch.from_numpy(self.place), torch.from_numpy(self.log_prob)
@@ -97,7 +106,7 @@ class OutOfFoldPredictions(Predictions):
                 f"rows of weight zero have no out-of-fold density; the first is row {(place < 0).argmax()}. Use "
                 "`oof_log_prob_`, where they are NaN, or fit without them."
             )
-        return self._pooled(self.out_of_fold_.eta[:, :, torch.from_numpy(place)].to(check_device(self.device)))
+        return self._pooled(self.out_of_fold_.params(check_device(self.device)))
 
     def _why_not(self) -> str:
         if hasattr(self, "out_of_fold_gap_"):
@@ -116,9 +125,7 @@ class OutOfFoldPredictions(Predictions):
             return
         # each row by as many members as the others
         ((_, eta),) = self._judged(rows, parts.validation)
-        log_prob = self._pooled(eta).log_prob(rows.y).numpy()
-        place = parts.place
-        self.out_of_fold_ = OutOfFold(eta, place, np.where(place < 0, np.nan, log_prob[place]))
+        self.out_of_fold_ = OutOfFold.of_rows(eta, self._pooled(eta).log_prob(rows.y), parts.place)
 
     def _judged(self, rows: Rows, validation: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """What is said of rows by the members that they judge; those together that judge equally many, C.

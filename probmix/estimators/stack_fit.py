@@ -76,7 +76,7 @@ def fit_stack(
         print(_told(table, len(candidates)))
     first = stacked[int(table["weight"].to_numpy().argmax())]
     marginal = None
-    if _is_free(estimator._settings):
+    if _chooses_family(estimator._settings):
         marginal = MarginalShare.fitted(first.estimator, first.task, first.parts, _n_rows(estimator, given))
     return [one.estimator for one in stacked], table, search_table(runs), marginal
 
@@ -204,20 +204,6 @@ def _warn_of_late(candidates: list[Candidate], runs: Runs) -> None:
         warn(f"`time_limit` left no time for {', '.join(late)}. Raise it, or list fewer.")
 
 
-def _is_free(settings: Settings) -> bool:
-    """Whether the preset chooses the family by the targets."""
-    return "family" in settings.unset and is_by_support(settings.family)
-
-
-def _n_rows(estimator: Any, given: Given) -> int:
-    """How many rows a fit has, as `MarginalShare` counts them."""
-    y, weight = _support(estimator, given)
-    assert y is not None  # there has been a fit
-    if weight is None:
-        return len(y)
-    return int(weight.sum() if torch.equal(weight, weight.round()) else weight.count_nonzero())
-
-
 def _listed_by_preset(settings: Settings) -> bool:
     """Whether the candidates, or some, come from a list of the preset."""
     lists = {name for name in ("family", "mixup", "network") if is_several(getattr(settings, name))}
@@ -234,6 +220,20 @@ def _search(settings: Settings, count: int) -> Search | None:
 
 
 # -- what was chosen ---------------------------------------------------------------------------------------------------
+
+
+def _chooses_family(settings: Settings) -> bool:
+    """Whether the preset chooses the family by the targets."""
+    return "family" in settings.unset and is_by_support(settings.family)
+
+
+def _n_rows(estimator: Any, given: Given) -> int:
+    """How many rows a fit has, as `MarginalShare` counts them."""
+    y, weight = _support(estimator, given)
+    assert y is not None  # there has been a fit
+    if weight is None:
+        return len(y)
+    return int(weight.sum() if torch.equal(weight, weight.round()) else weight.count_nonzero())
 
 
 def _told(table: pd.DataFrame, count: int) -> str:

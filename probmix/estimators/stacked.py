@@ -116,8 +116,7 @@ class StackedPredictions(OutOfFoldPredictions):
         parts, marginal = [one.oof_dist() for one in used], None
         if self.marginal_ is not None and (judged := self.marginal_.out_of_fold) is not None:
             # by the candidate that has its family
-            eta = judged.eta[:, :, torch.from_numpy(judged.place)].to(check_device(self.device))
-            marginal = used[int(weights.argmax())]._pooled(eta)
+            marginal = used[int(weights.argmax())]._pooled(judged.params(check_device(self.device)))
         return self._mixture(weights, parts, marginal)
 
     oof_dist.__doc__ = OutOfFoldPredictions.oof_dist.__doc__

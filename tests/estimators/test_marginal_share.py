@@ -127,6 +127,15 @@ def test_out_of_fold_densities_have_the_same_share(kind):
     np.testing.assert_allclose(found, model.oof_log_prob_, rtol=1e-9, atol=1e-12)
 
 
+def test_out_of_fold_it_is_a_rate_by_the_exposure_of_the_row():
+    model, _ = fitted("exposed", n_members=3)
+    rate = TARGETS["exposed"].sum() / EXPOSURE.sum()
+    first = model.candidates_[int(model.stack_["weight"].argmax())]
+    found = first._pooled(model.marginal_.out_of_fold.params(torch.device("cpu"))).mean
+    # each fold has a rate of its own, a little off
+    np.testing.assert_allclose(found / torch.tensor(EXPOSURE), np.full(N, rate), rtol=0.25)
+
+
 def test_out_of_fold_it_has_the_family_with_the_most_weight():
     # one round, in which all candidates are
     model, _ = fitted("positive", max_epochs=1)
