@@ -13,7 +13,7 @@ from .candidates import BySupport, is_several
 from .checks import LAYER_SIZES, check_layer_sizes
 from .given import Given
 from .rows import canonical_rows
-from .search import Search
+from .search import Search, ThoroughSearch
 
 # Of the settings, those that are parameters of all estimators.
 _NAMES = ("mixup", "n_members", "max_epochs", "learning_rate", "weight_decay", "validation")
@@ -123,7 +123,7 @@ _DEFAULT = Settings(
 
 _BEST_FAMILIES = BySupport(
     real=("gaussian-mixture", "student-t", "histogram"),
-    positive=("lognormal-mixture", "gaussian-mixture", "gamma-mixture", "lognormal"),
+    positive=("lognormal-mixture", "gaussian-mixture", "gamma-mixture", "histogram"),
     totals=("zero-adjusted-lognormal-mixture", "zero-adjusted-gamma-mixture", "tweedie"),
     shares=("beta-mixture", "gaussian-mixture", "histogram"),
     counts=("negative-binomial", "poisson-mixture"),
@@ -152,7 +152,7 @@ PRESETS: dict[str, Settings] = {
         ),
         network_alone=None,
         max_epochs=Epochs(steps=3_000, fewest=300, fewest_of_many=30, most=600),
-        search=Search(shares=(1 / 16, 1 / 4, 1), kept=(6, 3)),
+        search=ThoroughSearch(shares=(1 / 16, 1 / 4, 1), kept=(6, 3)),
     ),
 }
 

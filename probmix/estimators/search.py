@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,6 @@ from .stack_weighing import Candidate, described
 
 # By how much a round must lower the loss for another one: in nats, or as a share of the CRPS.
 _WORTH = 0.005
-# Where members were best before such a share of their epochs, on the mean, more epochs are of no use.
-_EARLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,9 @@ class Search:
     Jamieson & Talwalkar (2016), Non-stochastic Best Arm Identification and Hyperparameter Optimization, AISTATS.
     """
 
+    # Where members were best before such a share of their epochs, on the mean, more epochs are hardly of use.
+    early: ClassVar[float] = 0.6
+
     shares: tuple[float, ...] = (1.0,)
     kept: tuple[int, ...] = ()
 
@@ -53,6 +54,16 @@ class Search:
         for share, size in zip(self.shares, (n_candidates, *self.kept), strict=True):
             rounds.setdefault(max(1, round(share * max_epochs)), min(size, n_candidates))
         return list(rounds.items())
+
+
+@dataclass(frozen=True)
+class ThoroughSearch(Search):
+    """One that goes on where the members of the best candidate were best early: what follows need not be noise.
+
+    On 960 rows of airfoil such members, of 84 epochs, were better by 0.08 nats after 334.
+    """
+
+    early: ClassVar[float] = 0.0
 
 
 class Runs:
@@ -187,7 +198,7 @@ def train_best(candidates: Sequence[Candidate], search: Search, clock: Clock) ->
         if (best := scores[field[0]]) < before or not stacked:
             stacked = runs.done[begun:]
         leading = runs.done[begun + list(scores).index(field[0])]
-        if not runs.whole or not _is_better(best, before, leading) or was_best_early(leading):
+        if not runs.whole or not _is_better(best, before, leading) or was_best_early(leading, search.early):
             break
         before = best
     runs.check()
@@ -246,10 +257,10 @@ def _is_better(loss: float, before: float, one: Candidate) -> bool:
     return loss < before - _WORTH * scale
 
 
-def was_best_early(run: Candidate) -> bool:
-    """Whether members had learned what there is long before the end."""
+def was_best_early(run: Candidate, share: float) -> bool:
+    """Whether members had learned what there is before such a share of the epochs, on the mean."""
     assert run.result is not None
-    return bool(run.result.best_epoch.mean() < _EARLY * run.epochs)
+    return bool(run.result.best_epoch.mean() < share * run.epochs)
 
 
 def loss_of(run: Candidate) -> float:

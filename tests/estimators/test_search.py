@@ -13,7 +13,7 @@ import probmix
 from probmix import DensityClassifier, DensityRegressor
 from probmix.estimators.clock import Clock
 from probmix.estimators.presets import PRESETS, settings_of
-from probmix.estimators.search import Search
+from probmix.estimators.search import Search, ThoroughSearch
 from probmix.networks import MLP, Concatenated, Periodic, PiecewiseLinear
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -68,7 +68,7 @@ def test_a_search_ends_when_more_epochs_make_no_difference(losses, trained, stac
     rounds = Search(shares=(1 / 16, 1 / 4, 1), kept=(1, 1))
     monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], search=rounds, n_members=2))
     monkeypatch.setattr("probmix.estimators.search.loss_of", lambda run: losses[run.task.options.max_epochs])
-    monkeypatch.setattr("probmix.estimators.search.was_best_early", lambda run: False)
+    monkeypatch.setattr("probmix.estimators.search.was_best_early", lambda run, share: False)
     model = DensityRegressor(max_epochs=64, **SMALL).fit(X, REAL)
     assert set(model.search_["epochs"]) == trained
     assert set(model.stack_["epochs"]) == {stacked}
@@ -79,6 +79,19 @@ def test_a_search_ends_where_members_are_best_early():
     model = DensityRegressor("gaussian", **SMALL).fit(X, noise)
     assert model.params_["max_epochs"] == 100
     assert model.best_epoch_.mean() < 60
+
+
+def test_a_thorough_search_goes_on_where_members_are_best_early(monkeypatch):
+    noise = np.random.default_rng(1).normal(size=48)
+    losses = {100: 1.0, 400: 0.9}
+    monkeypatch.setattr("probmix.estimators.search.loss_of", lambda run: losses[run.task.options.max_epochs])
+    ends = {}
+    for search in (Search, ThoroughSearch):
+        preset = replace(PRESETS["default"], search=search(shares=(1 / 4, 1), kept=(1,)), max_epochs=400)
+        monkeypatch.setitem(PRESETS, "default", preset)
+        ends[search] = DensityRegressor("gaussian", **SMALL).fit(X, noise).params_["max_epochs"]
+    assert ends == {Search: 100, ThoroughSearch: 400}
+    assert isinstance(PRESETS["best"].search, ThoroughSearch)
 
 
 def test_one_family_takes_the_best_run():
