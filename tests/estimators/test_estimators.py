@@ -33,9 +33,9 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
 
 @pytest.mark.parametrize("estimator", [
     DensityRegressor(preset="plain"),
-    DensityClassifier(preset="plain"),
+    DensityClassifier(max_epochs=60, preset="plain"),
     DensityClassifier(mixup="mixup", n_members=2, pool="log-linear", max_epochs=50, preset="plain"),
-    DensityRegressor("student-t", max_epochs=30, preset="plain"),
+    DensityRegressor("student-t", max_epochs=10, hidden_layer_sizes=(16,), preset="plain"),
     DensityRegressor("histogram", max_epochs=30, preset="plain"),
     DensityRegressor(
         "gaussian-mixture", validation="folds", n_members=2, learning_rate=Cosine(0.02), max_epochs=10,
@@ -45,14 +45,16 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
     # tables, since the suite has no other rows
     DensityRegressor(network=build_mlp, n_members=2, mixup="m-probmix", max_epochs=20, n_draws=8, preset="plain"),
     # of what takes categories the suite rounds the rows, which takes longer to learn
-    DensityClassifier(network=build_mlp, max_epochs=60, learning_rate=0.02, preset="plain"),
+    DensityClassifier(network=build_mlp, max_epochs=30, learning_rate=0.02, preset="plain"),
     DensityRegressor(validation="folds", n_members=2, max_epochs=10, hidden_layer_sizes=(16,), preset="plain"),
     DensityClassifier(validation="folds", n_members=2, max_epochs=60, hidden_layer_sizes=(16,), preset="plain"),
     DensityRegressor(
         mixup=preset("c-probmix", order=3, clean=0.5, until="validation"), n_members=2, max_epochs=10, patience=3,
         hidden_layer_sizes=(16,), preset="plain"
     ),
-    DensityClassifier(mixup="meta-mixup", n_members=2, max_epochs=60, hidden_layer_sizes=(16,), preset="plain"),
+    DensityClassifier(
+        mixup="meta-mixup", n_members=2, max_epochs=25, learning_rate=0.02, hidden_layer_sizes=(16,), preset="plain"
+    ),
 ], ids=["regressor", "classifier", "ensemble of classifiers", "student-t", "histogram",
         "mixture on waves",
         "m-probmix",
