@@ -20,6 +20,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from common import names
 from sklearn.model_selection import train_test_split
 
 from probmix import DensityRegressor
-from probmix.estimators.presets import PRESETS
+from probmix.estimators.presets import PRESETS, Settings
 from probmix.experiments.leaderboard.sets import Rows, kind_of, known_sets, load_rows, split_rows
 from probmix.mixup import Mixup
 from probmix.networks import MLP, PiecewiseLinear, SharedMLP
@@ -64,30 +65,46 @@ def changes(variant: str, kind: str) -> dict[str, Any] | None:
         "erm too": {"mixup": [_probmix()["mixup"], "erm"]},
         "no clean share": _probmix(clean=0.0),
         "M-ProbMix": _probmix(at="embedding"),
-        "shared weights": {"network": [SharedMLP(one.sizes, k=4, embedding=one.embedding) for one in both]},
         "weight decay": {"weight_decay": 0.05},
-        "dropout": {"network": [replace(one, dropout=0.1) for one in both]},
     }
-    return variants[variant]
+    return {} if variant in CHANGED_PRESETS else variants[variant]
+
+
+def _changed_presets() -> dict[str, Settings]:
+    """What the preset is in variants of it."""
+    default = PRESETS["default"]
+    shared = tuple(SharedMLP(one.sizes, k=4, embedding=one.embedding) for one in default.network)
+    lists = default.family
+    searched = replace(lists, real=(*lists.real, "histogram"), positive=(*lists.positive, "histogram"))
+    return {
+        "dropout": replace(default, network=tuple(replace(one, dropout=0.1) for one in default.network)),
+        "shared weights": replace(default, network=shared),
+        "four members with shared weights": replace(default, network=shared, n_members=4),
+        "histogram in the search": replace(default, family=searched),
+    }
+
+
+CHANGED_PRESETS = _changed_presets()
 
 
 VARIANTS = (
     "default", "erm", "first network", "periodic", "piecewise", "no embeddings", "one density",
     "one member", "random parts", "constant rate", "no clean share", "erm too", "histogram too", "M-ProbMix",
-    "four members", "weight decay", "dropout", "shared weights",
+    "four members", "weight decay", *CHANGED_PRESETS,
 )  # fmt: skip
 
 
 def line(variant: str, name: str, rows: Rows, epochs: int, seed: int) -> dict[str, Any] | None:
     """Scores of a variant on a set."""
     own = changes(variant, kind_of(name))
-    if own is None:
+    if own is None or (variant == "histogram in the search" and kind_of(name) not in _HISTOGRAM):
         return None
     training, _ = split_rows(name, rows, 0)
     fitted, judging = train_test_split(np.arange(len(training.y)), test_size=0.2, random_state=1000 + seed)
     fit, judge = training.take(fitted), training.take(judging)
     start = time.process_time()
-    with warnings.catch_warnings():
+    preset = CHANGED_PRESETS.get(variant, PRESETS["default"])
+    with patch.dict(PRESETS, {"default": preset}), warnings.catch_warnings():
         # of members that learned nothing, and of rows far out
         warnings.simplefilter("ignore")
         model = DensityRegressor(**own, max_epochs=epochs, random_state=seed, device="cpu")
