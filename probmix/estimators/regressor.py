@@ -195,8 +195,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     - "fast": four members for 250 steps, of the first network.
     - "best" compares more families, "histogram" for one, wider networks, and "erm" beside ProbMix: of all candidates
       that are trained for a sixteenth of the epochs six are for a quarter, and three to the end and stacked. It takes
-      five to fifteen times as long; see `time_limit`. Families or mixups that you list are searched in the same way, and
-      not all of them are stacked.
+      five to fifteen times as long; see `time_limit`. Families or mixups that you list are searched in the same way,
+      and not all of them are stacked.
     - "plain" is one network as in the papers: "gaussian" with "probmix", no embeddings, a learning rate of 0.005, and a
       fifth of the rows that judges it.
 
