@@ -66,8 +66,10 @@ def changes(variant: str, kind: str) -> dict[str, Any] | None:
         "no clean share": _probmix(clean=0.0),
         "M-ProbMix": _probmix(at="embedding"),
         "weight decay": {"weight_decay": 0.05},
+        **{name: {} for name in CHANGED_PRESETS},
     }
-    return {} if variant in CHANGED_PRESETS else variants[variant]
+    variants["histogram in the search"] = {} if kind in _HISTOGRAM else None
+    return variants[variant]
 
 
 def _changed_presets() -> dict[str, Settings]:
@@ -97,7 +99,7 @@ VARIANTS = (
 def line(variant: str, name: str, rows: Rows, epochs: int, seed: int) -> dict[str, Any] | None:
     """Scores of a variant on a set."""
     own = changes(variant, kind_of(name))
-    if own is None or (variant == "histogram in the search" and kind_of(name) not in _HISTOGRAM):
+    if own is None:
         return None
     training, _ = split_rows(name, rows, 0)
     fitted, judging = train_test_split(np.arange(len(training.y)), test_size=0.2, random_state=1000 + seed)

@@ -45,7 +45,7 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
     # tables, since the suite has no other rows
     DensityRegressor(network=build_mlp, n_members=2, mixup="m-probmix", max_epochs=20, n_draws=8, preset="plain"),
     # of what takes categories the suite rounds the rows, which takes longer to learn
-    DensityClassifier(network=build_mlp, max_epochs=30, learning_rate=0.02, preset="plain"),
+    DensityClassifier(network=build_mlp, max_epochs=45, learning_rate=0.02, preset="plain"),
     DensityRegressor(validation="folds", n_members=2, max_epochs=10, hidden_layer_sizes=(16,), preset="plain"),
     DensityClassifier(validation="folds", n_members=2, max_epochs=60, hidden_layer_sizes=(16,), preset="plain"),
     DensityRegressor(
@@ -53,7 +53,7 @@ SETTINGS = {"max_epochs": 60, "hidden_layer_sizes": (16,), "learning_rate": 0.02
         hidden_layer_sizes=(16,), preset="plain"
     ),
     DensityClassifier(
-        mixup="meta-mixup", n_members=2, max_epochs=25, learning_rate=0.02, hidden_layer_sizes=(16,), preset="plain"
+        mixup="meta-mixup", n_members=2, max_epochs=40, learning_rate=0.02, hidden_layer_sizes=(16,), preset="plain"
     ),
 ], ids=["regressor", "classifier", "ensemble of classifiers", "student-t", "histogram",
         "mixture on waves",
