@@ -57,7 +57,8 @@ def natural_params_from(
     if bounds is not None:
         low, high = bounds
         raw = at_least_float32(raw)
-        raw = soft_bound(raw, low.to(raw.dtype), high.to(raw.dtype))
+        low, high = low.to(raw.dtype), high.to(raw.dtype)
+        raw = family.narrowed(soft_bound(raw, low, high), high)
     return family.constrain(raw)
 
 

@@ -380,6 +380,23 @@ class Family(ABC):
         low = torch.full((*shape.shape, self.num_raw), -math.inf, dtype=torch.float64, device=y.device)
         return low, -low
 
+    def narrowed(self, raw: Tensor, high: Tensor) -> Tensor:
+        """A head's output, each number of which is within its own bounds, where these are not enough.
+
+        By default it is as it is; mixtures have their components narrowed by `as_component`.
+
+        Parameters
+        ----------
+        raw : Tensor, (*B, num_raw)
+        high : Tensor
+            The upper ones of `raw_bounds`, broadcastable against `raw`.
+        """
+        return raw
+
+    def as_component(self, raw: Tensor, high: Tensor) -> Tensor:
+        """The same of a component of a mixture, which hardly any target may have a say in: (*B, num_raw) as before."""
+        return raw
+
     @abstractmethod
     def check_targets(self, y: Tensor) -> None:
         """Raise a ValueError that names the first target outside the support; NaN is outside every support."""

@@ -11,6 +11,9 @@ from torch.nn.functional import softplus
 
 from .expected import positional
 
+# How far beyond its bounds `soft_bound` ends.
+BEYOND = 0.5
+
 
 def soft_limit(raw: Tensor, limit: float) -> Tensor:
     """Map the real line to (-limit, limit); the identity to float32 precision while ``|raw| < limit / 1000``."""
@@ -41,7 +44,7 @@ class _SoftBound(torch.autograd.Function):
     def forward(raw: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         inside = raw.clamp(low, high)
         beyond, scale = _beyond(raw, inside)
-        return inside + 0.5 * beyond * scale, scale
+        return inside + BEYOND * beyond * scale, scale
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -69,7 +72,7 @@ class _SoftBound(torch.autograd.Function):
 def _beyond(raw: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
     """How far t outside, and the inverse square root of 1 + t^2."""
     # beyond this, a square would overflow in float32, and the curve has long ended
-    beyond = (2 * (raw - inside)).clamp(-1e15, 1e15)
+    beyond = ((raw - inside) / BEYOND).clamp(-1e15, 1e15)
     return beyond, (1 + beyond.square()).rsqrt()
 
 
@@ -87,8 +90,11 @@ def inverse_square(raw: Tensor, floor: float, least: float) -> Tensor:
 
 
 def inverse_square_inverse(value: Tensor, floor: float, least: float) -> Tensor:
-    rise = (value - least).pow(-0.5) - floor
-    return rise + torch.log(-torch.expm1(-rise))
+    return softplus_inverse((value - least).pow(-0.5) - floor)
+
+
+def softplus_inverse(value: Tensor) -> Tensor:
+    return value + torch.log(-torch.expm1(-value))
 
 
 def soft_clamp(raw: Tensor, low: float, high: float) -> Tensor:

@@ -1,16 +1,26 @@
 """The log-normal family."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from ..distributions import LogNormal as LogNormalDistribution
 from .bounds import LEAST_SHARE, least_scale, log_reach
+from .expected import positional
 from .exponential_family import ExponentialFamily
 from .gaussian import Gaussian
 from .label import Label, TargetScaler
-from .links import inverse_square, inverse_square_inverse, soft_clamp, soft_clamp_inverse
+from .links import (
+    BEYOND,
+    inverse_square,
+    inverse_square_inverse,
+    soft_clamp,
+    soft_clamp_inverse,
+    softplus_inverse,
+)
 from .tools import check_kind, check_support, outside, side_by_side, weighted_mean
 
 # log y is Gaussian with the same natural parameters
@@ -22,6 +32,8 @@ _SD_FLOOR, _LEAST_PRECISION = 1e-3, 1e-2
 _RAW_SHIFT = 1.0
 # Up to here a head's standard deviation of log y goes if that of the targets is small, and if it is large.
 _WIDE, _WIDEST = 1.0, 8.0
+# How sharply the room between a median and its end, on a logarithmic scale, ends at zero.
+_SHARPNESS = 2.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,16 @@ class LogNormal(ExponentialFamily):
         floor = least_scale(y, least * sd, dim, unit=y.amax(dim, keepdim=True)).clamp(min=2 * _SD_FLOOR)
         return self._raw(low, floor), self._raw(high, (2 * sd).clamp(_WIDE, _WIDEST))
 
+    def as_component(self, raw: Tensor, high: Tensor) -> Tensor:
+        r"""With the root mean square of y, :math:`e^{\mu + \sigma^2}`, no further out than a median goes.
+
+        That is e times the largest target, or up to four times where the median is there already. The standard
+        deviation of log y so stays below the root of what is left of :math:`\mu` to there. A component of hardly any
+        weight that is as wide as it likes costs no likelihood, and alone decides on the mean and the variance.
+        """
+        median, raw_sd = raw.unbind(-1)
+        return torch.stack([median, _Narrowed.apply(raw_sd, median, high.select(-1, 0) + BEYOND)[0]], -1)
+
     def _raw(self, median: Tensor, sd: Tensor) -> Tensor:
         """Network output for a median and a standard deviation of log y: (*B,), (*B,) -> (*B, num_raw)."""
         precision = sd.pow(-2)
@@ -158,3 +180,54 @@ class LogNormal(ExponentialFamily):
             "Log-normal targets must be positive",
             "For targets with exact zeros take 'zero-adjusted-lognormal' or 'tweedie'.",
         )
+
+
+class _Narrowed(torch.autograd.Function):
+    """Output for a standard deviation of log y that is below the root of the room of the median, and its gradient.
+
+    It fades out as `links.soft_bound` does, within half a unit, but ends where softplus is that root. With the gradient
+    by theory it takes a quarter of the operations of autograd's; it is differentiable itself.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    @positional
+    def forward(raw_sd: Tensor, median: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return _narrowed(raw_sd, median, end)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *output[1:])
+        ctx.save_for_forward(*output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradients[0] is None:
+            return None, None, None
+        raw_sd, median, end, of_sd, of_median = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # it is to be differentiated further, for which what was found then is a constant
+            _, of_sd, of_median = _narrowed(raw_sd, median, end)
+        parts = ((of_sd, raw_sd.shape), (of_median, median.shape))
+        return *((gradients[0] * slope).sum_to_size(shape) for slope, shape in parts), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> tuple[Tensor, None, None]:
+        of_sd, of_median = ctx.saved_tensors
+        return tangents[0] * of_sd + tangents[1] * of_median, None, None
+
+
+def _narrowed(raw_sd: Tensor, median: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The output, and its slopes in the standard deviation's and the median's."""
+    left = end - median
+    root = softplus(left, beta=_SHARPNESS).sqrt()
+    widest = root - _SD_FLOOR
+    excess = (raw_sd - (softplus_inverse(widest) + (_RAW_SHIFT - BEYOND))).clamp(0, 1e15)
+    beyond = excess / BEYOND
+    scale = (1 + beyond.square()).rsqrt()
+    slope = scale.pow(3)
+    of_limit = torch.sigmoid(_SHARPNESS * left) / (2 * root * torch.expm1(-widest))
+    return raw_sd - excess + BEYOND * beyond * scale, slope, (1 - slope) * of_limit

@@ -49,7 +49,9 @@ class Mixture(Family):
     density cannot, and learns more from it. Calibrated labels belong to the statistics of a single density.
 
     No weight falls below 0.001 / K. Scales have the bounds of the base family, so that no component collapses on single
-    targets: see `probmix.families.bounds.rounding` for targets on a lattice.
+    targets: see `probmix.families.bounds.rounding` for targets on a lattice. Components that are log-normal keep their
+    root mean square in proportion to the targets, see `LogNormal.as_component`: otherwise one of least weight could
+    decide on mean and variance.
 
     Parameters
     ----------
@@ -245,6 +247,11 @@ class Mixture(Family):
             of_weights = end.new_full((*end.shape[:-1], self.n_components), free)
             ends.append(torch.cat([of_weights, *[end] * self.n_components], -1))
         return ends[0], ends[1]
+
+    def narrowed(self, raw: Tensor, high: Tensor) -> Tensor:
+        of_weights, of_components = self.split(raw)
+        narrowed = self.base.as_component(of_components, self.split(high)[1])
+        return raw if narrowed is of_components else torch.cat([of_weights, narrowed.flatten(-2)], -1)
 
     def check_targets(self, y: Tensor) -> None:
         self.base.check_targets(y)

@@ -215,6 +215,11 @@ class ZeroAdjusted(ExponentialFamily):
         free = torch.full_like(low[..., :1], torch.inf)
         return torch.cat([-free, low], -1), torch.cat([free, high], -1)
 
+    def as_component(self, raw: Tensor, high: Tensor) -> Tensor:
+        of_base = rest(raw)
+        narrowed = self.base.as_component(of_base, rest(high))
+        return raw if narrowed is of_base else torch.cat([first(raw).unsqueeze(-1), narrowed], -1)
+
     def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
         return self.base.beyond_bounds(*self._positive_part(y.double(), weights, 0))
 

@@ -35,6 +35,11 @@ TARGETS = {
 }
 
 
+# log y from -6 to 6 or so, and most of them near the upper end: the density of all of them is no log-normal
+WIDE = np.exp(np.concatenate([np.linspace(-6, 6, N // 2), np.linspace(5, 6, N // 2)]))
+MIXTURES = {"lognormal-mixture": WIDE, "zero-adjusted-lognormal-mixture": WIDE * (COUNTS > 1)}
+
+
 def bounds_of(name, y, **options):
     """The family, and the bounds of its head in training units."""
     family, y = families.get(name, **options), torch.from_numpy(y)
@@ -88,6 +93,74 @@ def test_extreme_outputs_stay_in_proportion_to_the_targets(name):
         assert mean.min() >= y.min() - np.ptp(y)
     elif name in ("gamma", "exponential", "inverse-gaussian", "poisson", "fixed-negative-binomial", "beta"):
         assert mean.min() >= min(y[y > 0].min(), 1e-3) / 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", MIXTURES)
+def test_no_log_normal_component_is_too_wide_for_a_mean_and_a_variance(name, dtype):
+    """Each by itself would be: the widest of the highest median has a mean above e^20 times the largest target."""
+    y = MIXTURES[name]
+    family, scaler, low, high = bounds_of(name, y)
+    assert high[0, -1].item() > 4
+    raw = torch.from_numpy(np.random.default_rng(0).normal(size=(4000, family.num_raw))).to(dtype)
+    raw = torch.cat([3 * raw, 1e3 * raw, 1e30 * raw])
+    low, high = low.to(dtype), high.to(dtype)
+    raw = family.narrowed(soft_bound(raw, low, high), high)
+    predicted = family.distribution(family.rescale(family.constrain(raw), scaler))
+    assert bool(predicted.variance.isfinite().all())
+    # it ends at e times the largest target, and four times where the median does so too
+    assert (predicted.variance + predicted.mean.square()).sqrt().max().item() < 4 * y.max()
+
+
+def test_a_component_is_narrowed_where_its_root_mean_square_says_so():
+    family, _, _, high = bounds_of("lognormal", WIDE)
+    top = math.log(WIDE.max()) - np.log(WIDE).mean() + 1
+    median, raw_sd = torch.meshgrid(
+        torch.linspace(-8, top, 60).double(), torch.linspace(-4, 6, 80).double(), indexing="ij"
+    )
+    raw = torch.stack([median, raw_sd], -1)
+    before = family.distribution(family.constrain(raw))
+    after = family.distribution(family.constrain(family.as_component(raw, high)))
+    torch.testing.assert_close(after.loc, before.loc)
+    assert bool((after.scale <= before.scale + 1e-12).all())
+    room = torch.nn.functional.softplus(top - before.loc, beta=2.0)
+    assert bool((after.scale.square() < room).all())
+    # it begins half a unit of the output below its end
+    inside = before.scale + 0.7 < room.sqrt()
+    torch.testing.assert_close(after.scale[inside], before.scale[inside])
+    assert 0.3 < inside.double().mean().item() < 0.7
+    free = torch.full_like(high, torch.inf)
+    assert torch.equal(family.as_component(raw, free), raw)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", MIXTURES)
+def test_narrowing_has_its_derivatives(name):
+    family, _, low, high = bounds_of(name, MIXTURES[name])
+    raw = torch.from_numpy(np.random.default_rng(0).normal(size=(6, family.num_raw))).mul(3).requires_grad_()
+    assert not torch.allclose(family.narrowed(raw, high), raw)
+    assert torch.autograd.gradcheck(lambda x: family.narrowed(x, high), raw)
+    assert torch.autograd.gradgradcheck(lambda x: family.narrowed(x, high), raw)
+    (slope,) = torch.autograd.grad(family.narrowed(raw, high).sum(), raw)
+    each = torch.func.vmap(torch.func.grad(lambda x: family.narrowed(x, high[0]).sum()))(raw.detach())
+    torch.testing.assert_close(each, slope)
+    jacobian = torch.func.jacrev(lambda x: family.narrowed(x, high[0]))(raw.detach()[0])
+    with forward_ad.dual_level():
+        ahead = family.narrowed(forward_ad.make_dual(raw.detach(), torch.ones_like(raw)), high)
+        torch.testing.assert_close(forward_ad.unpack_dual(ahead).tangent[0], jacobian.sum(-1))
+    far = (1e30 * raw.detach()).float().requires_grad_()
+    low, high = low.float(), high.float()
+    (slope,) = torch.autograd.grad(family.narrowed(soft_bound(far, low, high), high).sum(), far)
+    assert bool(slope.isfinite().all())
+
+
+def test_single_densities_and_other_families_are_not_narrowed():
+    """The targets have a say in how wide a density by itself is, and may show that it is wider."""
+    for name, y in TARGETS.items():
+        family, _, low, high = bounds_of(name, y)
+        assert family.narrowed(low, high) is low
+        if "lognormal" not in name:
+            assert family.as_component(low, high) is low
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -209,3 +282,18 @@ def test_constant_targets_are_predicted_in_their_own_unit():
         )
         np.testing.assert_allclose(predicted.mean, value, rtol=0.1)
         assert predicted.stddev.max() < 0.1 * abs(value)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_components_of_fitted_networks_are_narrowed(own):
+    """Whatever the last layer says, of members and own networks, with several targets too."""
+    network = (lambda shape: torch.nn.Linear(*shape, 30)) if own else None
+    X, y = rng.normal(size=(N, 2)), np.stack([WIDE, 1e6 * WIDE[::-1]], 1)
+    model = DensityRegressor(
+        "lognormal-mixture", network=network, n_members=2, max_epochs=2, random_state=0, preset="plain"
+    )
+    model.fit(X, y)
+    last = model.network_.state["head/linear/weight"] if own else model.network_.trunk.output.weight
+    last.data *= 1e9
+    predicted = model.predict_dist(X)
+    assert bool(((predicted.variance + predicted.mean.square()).sqrt().amax(0) < 4 * torch.tensor(y.max(0))).all())
