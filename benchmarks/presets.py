@@ -4,7 +4,7 @@
         [--targets positive]
     python benchmarks/presets.py --rows 1000000 --features 20 --methods default
 
-The table is simulated, with positive targets, for which the default compares four candidates, or real ones, for which
+The table is simulated, with positive targets, for which the default compares three candidates, or real ones, for which
 it compares two. A process imports what it needs, fits, and predicts the mean of 1,000 rows. Printed are seconds by the
 clock and of the processors, and the peak of memory of the whole process (Linux); of several rounds, in which methods
 take turns, the medians.

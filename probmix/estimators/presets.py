@@ -118,7 +118,7 @@ _DEFAULT = Settings(
     validation="folds",
     mixup_without_pool="erm",
     network_alone=_NETWORK,
-    search=Search(shares=(1 / 4, 1), kept=(1,)),
+    search=Search(shares=(1 / 4, 1), kept=(1,), by_network=True),
 )
 
 _BEST_FAMILIES = BySupport(

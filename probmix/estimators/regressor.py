@@ -179,19 +179,19 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     -----
     **Presets** say what unset parameters stand for.
 
-    - "default", the best for its time, compares families that suit the targets, each with two networks: one has
-      periodic and piecewise linear embeddings of numbers side by side, the other periodic ones alone, which do for
-      smooth functions. Members are eight, on folds, or as many as there are different rows or groups. The learning rate
-      falls from 0.005 to zero. All candidates are trained for a quarter of the epochs, and the best for all of them, if
-      that pays. The epochs are those of 1,200 steps, at least 100 (above 16,384 rows fewer, down to 15) and at most
-      400. ProbMix with the labels of both rows is half of the loss, and rows as they are the other half; families that
-      have no pool in closed form take "erm". The families are "gaussian-mixture" of real targets; "lognormal-mixture"
-      and "gaussian-mixture" of positive ones, and the zero-adjusted form of the first with that of "gamma-mixture" and
-      "tweedie" where zeros are among them; "beta-mixture" and "gaussian-mixture" between 0 and 1; "negative-binomial"
-      and "poisson-mixture" of counts; "bernoulli" of 0 and 1. The density of the n targets without features,
-      `marginal_`, has a share of 1 / (n + 1) of every prediction: no target costs more than log(n + 1) nats more than
-      under it. With one `family` that is set the fit is no stack: one network, the first, for a quarter of the epochs
-      or all of them; of a list each family has the first network, and the marginal has no share.
+    - "default", the best for its time, compares families that suit the targets, and the best of them with a second
+      network: the first has periodic and piecewise linear embeddings of numbers side by side, the other periodic ones
+      alone, which do for smooth functions. Members are eight, on folds, or as many as there are different rows or
+      groups. The learning rate falls from 0.005 to zero. All of these are trained for a quarter of the epochs, and
+      the best for all of them, if that pays. The epochs are those of 1,200 steps, at least 100 (above 16,384 rows
+      fewer, down to 15) and at most 400. ProbMix with the labels of both rows is half of the loss, and rows as they are
+      the other half; families that have no pool in closed form take "erm". The families are "gaussian-mixture" of real
+      targets; "lognormal-mixture" and "gaussian-mixture" of positive ones, and the zero-adjusted form of the first with
+      that of "gamma-mixture" and "tweedie" where zeros are among them; "beta-mixture" and "gaussian-mixture" between 0
+      and 1; "negative-binomial" and "poisson-mixture" of counts; "bernoulli" of 0 and 1. The density of the n targets
+      without features, `marginal_`, has a share of 1 / (n + 1) of every prediction: no target costs more than log(n +
+      1) nats more than under it. With one `family` that is set the fit is no stack: one network, the first, for a
+      quarter of the epochs or all of them; of a list each family has the first network, and the marginal has no share.
     - "fast": four members for 250 steps, of the first network.
     - "best" compares more families, "histogram" for one, wider networks, and "erm" beside ProbMix: of all candidates
       that are trained for a sixteenth of the epochs six are for a quarter, and three to the end and stacked. It takes

@@ -1,9 +1,9 @@
 """Training the candidates of a stack: all of them, or by successive halving, within a time if there is one."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, groupby
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ _WORTH = 0.005
 
 @dataclass(frozen=True)
 class Search:
-    """Successive halving: all candidates are trained for a share of the epochs, the best of them for a larger one.
+    """Successive halving: candidates are trained for a share of the epochs, the best of them for a larger one.
 
     A run of few epochs is a whole one, at whose end the learning rate has come down, and not the beginning of a longer
     one: some tables are learned in few steps, and what comes after is noise. So the search ends when more epochs have
@@ -36,6 +36,9 @@ class Search:
         Of the epochs, in each round.
     kept : tuple of int
         How many candidates there are in each round after the first.
+    by_network : bool
+        Whether in the first round every network but the first is tried with the family and the mixup of the best so
+        far alone, and not with all: what is behind with one network is hardly ever ahead with another.
 
     References
     ----------
@@ -47,6 +50,7 @@ class Search:
 
     shares: tuple[float, ...] = (1.0,)
     kept: tuple[int, ...] = ()
+    by_network: bool = False
 
     def rounds(self, n_candidates: int, max_epochs: int) -> list[tuple[int, int]]:
         """Epochs and the number of candidates of each round; of rounds with equal epochs there is one."""
@@ -174,19 +178,21 @@ def train_best(candidates: Sequence[Candidate], search: Search, clock: Clock) ->
         measure_pace(candidates[0].estimator, candidates[0].task, clock)
     runs, files, before = Runs(), count(), np.inf
     stacked: list[Candidate] = []
-    rounds = _affordable(len(candidates), candidates[0].task.options.max_epochs, search, clock)
-    field = list(range(rounds[0][1]))
+    turns = _turns(candidates, search)
+    rounds = _affordable(len(turns), candidates[0].task.options.max_epochs, search, clock)
+    turns = turns[: rounds[0][1]]
+    field: list[int] = []
     for stage, (epochs, size) in enumerate(rounds):
-        ahead = sum(most * min(others, len(field)) for most, others in rounds[stage:])
+        ahead = sum(most * min(others, len(field) if stage else size) for most, others in rounds[stage:])
         scores: dict[int, float] = {}
         begun = len(runs.done)
-        for place, number in enumerate(field[:size]):
-            share = epochs / (ahead - place * epochs)
+        for place, number in enumerate(field[:size] if stage else _one_of_each(turns, candidates, scores)):
+            share = epochs / max(epochs, ahead - place * epochs)
             affordable = clock.epochs(number, epochs, share)
             if not affordable and runs.done:
                 continue
             run = _run(candidates[number], max(1, affordable), next(files), clock.end(share))
-            rest = [] if stage else [candidates[other] for other in field[place + 1 :]]
+            rest = [] if stage else [candidates[other] for turn in turns for other in turn if other > number]
             if runs.train(run, rest, again=stage > 0):
                 clock.note(number, run.epochs, run.seconds)
                 scores[number] = loss_of(run)
@@ -203,6 +209,35 @@ def train_best(candidates: Sequence[Candidate], search: Search, clock: Clock) ->
         before = best
     runs.check()
     return runs, stacked
+
+
+def _turns(candidates: Sequence[Candidate], search: Search) -> list[list[int]]:
+    """The first round, in each turn of which one of several is trained; with the first network each has its own."""
+    if not search.by_network:
+        return [[number] for number in range(len(candidates))]
+    numbers = groupby(range(len(candidates)), key=lambda number: candidates[number].estimator.network)
+    first, *others = (list(turn) for _, turn in numbers)
+    return [[number] for number in first] + others
+
+
+def _one_of_each(
+    turns: Sequence[Sequence[int]], candidates: Sequence[Candidate], scores: dict[int, float]
+) -> Iterator[int]:
+    """Of each turn that with the family and the mixup of the best so far; all, while none has scores, which follow."""
+
+    def without_network(number: int) -> tuple[Any, Any]:
+        estimator = candidates[number].estimator
+        return getattr(estimator, "family", None), estimator.mixup
+
+    for turn in turns:
+        if scores:
+            best = without_network(min(scores, key=lambda number: scores[number]))
+            yield next((number for number in turn if without_network(number) == best), turn[0])
+            continue
+        for number in turn:
+            yield number
+            if scores:
+                break
 
 
 def _affordable(n_candidates: int, max_epochs: int, search: Search, clock: Clock) -> list[tuple[int, int]]:

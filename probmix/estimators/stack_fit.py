@@ -73,7 +73,7 @@ def fit_stack(
             warn_of_end(one.result, one.task.options, f"{one.label}: ")
     runs.forget_files()
     if estimator.verbose:
-        print(_told(table, len(candidates)))
+        print(_told(table, len({run.label for run in runs.done})))
     first = stacked[int(table["weight"].to_numpy().argmax())]
     marginal = None
     if _chooses_family(estimator._settings):
@@ -206,17 +206,24 @@ def _warn_of_late(candidates: list[Candidate], runs: Runs) -> None:
 
 def _listed_by_preset(settings: Settings) -> bool:
     """Whether the candidates, or some, come from a list of the preset."""
-    lists = {name for name in ("family", "mixup", "network") if is_several(getattr(settings, name))}
-    return bool(settings.unset & lists)
+    return bool(settings.unset & _lists(settings))
+
+
+def _lists(settings: Settings) -> set[str]:
+    return {name for name in ("family", "mixup", "network") if is_several(getattr(settings, name))}
 
 
 def _search(settings: Settings, count: int) -> Search | None:
     """How candidates are trained: what the preset lists is searched, and what the user lists is all trained."""
-    if settings.search is None or _listed_by_preset(settings):
-        return settings.search
+    if settings.search is None:
+        return None
+    if _listed_by_preset(settings):
+        # of what the user lists every combination is a candidate
+        own = {name for name in _lists(settings) - settings.unset if not is_by_support(getattr(settings, name))}
+        return replace(settings.search, by_network=settings.search.by_network and not own)
     if "max_epochs" not in settings.unset:
         return None
-    return replace(settings.search, kept=(count,) * len(settings.search.kept))
+    return replace(settings.search, kept=(count,) * len(settings.search.kept), by_network=False)
 
 
 # -- what was chosen ---------------------------------------------------------------------------------------------------

@@ -161,9 +161,9 @@ class LogNormal(ExponentialFamily):
     def as_component(self, raw: Tensor, high: Tensor) -> Tensor:
         r"""With the root mean square of y, :math:`e^{\mu + \sigma^2}`, no further out than a median goes.
 
-        That is e times the largest target, or up to four times where the median is there already. The standard
-        deviation of log y so stays below the root of what is left of :math:`\mu` to there. A component of hardly any
-        weight that is as wide as it likes costs no likelihood, and alone decides on the mean and the variance.
+        That is e times the largest target, and fades out below four times. So the variance of log y is less than what
+        is left of :math:`\mu` to there, on the scale of a softplus. A component of hardly any weight that is as wide as
+        it likes costs no likelihood, and alone decides on the mean and the variance.
         """
         median, raw_sd = raw.unbind(-1)
         return torch.stack([median, _Narrowed.apply(raw_sd, median, high.select(-1, 0) + BEYOND)[0]], -1)
@@ -186,7 +186,7 @@ class _Narrowed(torch.autograd.Function):
     """Output for a standard deviation of log y that is below the root of the room of the median, and its gradient.
 
     It fades out as `links.soft_bound` does, within half a unit, but ends where softplus is that root. With the gradient
-    by theory it takes a quarter of the operations of autograd's; it is differentiable itself.
+    by theory it takes a fraction of the operations of autograd's, and it is differentiable itself in reverse.
     """
 
     generate_vmap_rule = True

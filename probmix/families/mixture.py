@@ -249,6 +249,9 @@ class Mixture(Family):
         return ends[0], ends[1]
 
     def narrowed(self, raw: Tensor, high: Tensor) -> Tensor:
+        if self.n_components == 1:
+            # that of the base family, whose width the targets have a say in
+            return raw
         of_weights, of_components = self.split(raw)
         narrowed = self.base.as_component(of_components, self.split(high)[1])
         return raw if narrowed is of_components else torch.cat([of_weights, narrowed.flatten(-2)], -1)

@@ -15,6 +15,7 @@ from probmix.estimators.clock import Clock
 from probmix.estimators.presets import PRESETS, settings_of
 from probmix.estimators.search import Search, ThoroughSearch
 from probmix.networks import MLP, Concatenated, Periodic, PiecewiseLinear
+from probmix.training import DivergenceError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -39,13 +40,12 @@ def test_rounds_of_a_search():
 def test_a_search_goes_on_with_the_best_and_stacks_its_best_round():
     model = DensityRegressor(max_epochs=32, **SMALL).fit(X, POSITIVE)
     runs = model.search_
-    # two families, each with two networks, and then the best one
-    assert list(runs["epochs"]) == [8, 8, 8, 8, 32]
-    best = runs["loss"][:4].idxmin()
-    assert (runs["family"][4], runs["network"][4]) == (runs["family"][best], runs["network"][best])
-    # every family has its turn with the first network
-    assert list(runs["family"][:4]) == list(runs["family"][:2]) * 2
+    # two families, the better of them with a second network, and then the best run
+    assert list(runs["epochs"]) == [8, 8, 8, 32]
+    best = runs["loss"][:3].idxmin()
+    assert (runs["family"][3], runs["network"][3]) == (runs["family"][best], runs["network"][best])
     assert runs["family"][0] != runs["family"][1]
+    assert runs["family"][2] == runs["family"][runs["loss"][:2].idxmin()]
     assert runs["network"][0] == runs["network"][1] != runs["network"][2]
     assert set(model.stack_["epochs"]) == {runs["epochs"][runs["loss"].idxmin()]}
     assert model.stack_["weight"].sum() == pytest.approx(1)
@@ -72,6 +72,79 @@ def test_a_search_ends_when_more_epochs_make_no_difference(losses, trained, stac
     model = DensityRegressor(max_epochs=64, **SMALL).fit(X, REAL)
     assert set(model.search_["epochs"]) == trained
     assert set(model.stack_["epochs"]) == {stacked}
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2])
+def test_a_further_network_is_tried_with_the_best_of_the_first(ahead, monkeypatch):
+    families = ["lognormal-mixture", "gaussian-mixture", "gamma-mixture"]
+    losses = {(family, "embedded"): 1.0 + (place != ahead) for place, family in enumerate(families)}
+    networks = {"embedded": MLP((8,), embedding=Periodic()), "plain": MLP((8,)), "wide": MLP((16,))}
+    names = {str(network): name for name, network in networks.items()}
+
+    def loss(run):
+        key = run.estimator.family, names[str(run.estimator.network)]
+        # of the second network nothing is as good, of the third all is better
+        return losses.get(key, {"plain": 3.0, "wide": 0.5}.get(key[1]))
+
+    monkeypatch.setattr("probmix.estimators.search.loss_of", loss)
+    for by_network in (False, True):
+        preset = replace(
+            PRESETS["default"],
+            family=replace(PRESETS["default"].family, positive=tuple(families)),
+            network=tuple(networks.values()),
+            search=Search(by_network=by_network),
+            n_members=2,
+            max_epochs=1,
+        )
+        monkeypatch.setitem(PRESETS, "default", preset)
+        runs = DensityRegressor(random_state=0).fit(X, POSITIVE).search_
+        ran = list(zip(runs["family"], runs["network"], strict=True))
+        labels = list(dict.fromkeys(network for _, network in ran))
+        further = families if not by_network else [families[ahead]]
+        assert ran == [(one, labels[0]) for one in families] + [(one, at) for at in labels[1:] for one in further]
+
+
+def test_of_lists_of_the_user_every_combination_is_tried(monkeypatch):
+    monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], n_members=2, max_epochs=4))
+    networks = [MLP((8,)), MLP((4,))]
+    regressors = [
+        (DensityRegressor(["gaussian", "lognormal"], "erm", network=networks, random_state=0), 4),
+        (DensityRegressor(network=networks, random_state=0), 4),
+        (DensityRegressor("auto", network=networks, random_state=0), 8),
+        (DensityRegressor(mixup=["erm", "probmix"], **SMALL), 8),
+    ]
+    for model, count in regressors:
+        runs = model.fit(X, POSITIVE).search_
+        first = runs[runs["epochs"] == 1][["family", "mixup", "network"]]
+        assert len(first) == len(first.drop_duplicates()) == count
+    model = DensityClassifier(["erm", "probmix"], network=networks, random_state=0).fit(X, (REAL > 0).astype(int))
+    assert (model.search_["epochs"] == 1).sum() == 4
+
+
+def test_where_the_first_network_diverges_families_have_their_turn_with_the_next(monkeypatch):
+    train = DensityRegressor._train
+
+    def diverging(self, task):
+        if "PiecewiseLinear" in str(self.network) or self.family == "lognormal-mixture":
+            raise DivergenceError("The loss is not finite.")
+        return train(self, task)
+
+    monkeypatch.setattr(DensityRegressor, "_train", diverging)
+    with pytest.warns(UserWarning, match="is left out") as told:
+        model = DensityRegressor(max_epochs=4, **SMALL).fit(X, POSITIVE)
+    assert len(told) == 3
+    assert set(model.search_["family"]) == {"gaussian-mixture"}
+    assert list(model.search_["epochs"]) == [1, 4]
+
+
+def test_a_time_limit_counts_the_turns_of_the_first_round(monkeypatch):
+    """Three runs of two families with two networks: all of the time is theirs."""
+    asked = []
+    monkeypatch.setattr("probmix.estimators.search.measure_pace", lambda *_: None)
+    monkeypatch.setattr(Clock, "epochs", lambda self, number, most, share=1.0: asked.append((most, share)) or most)
+    DensityRegressor(max_epochs=32, time_limit=100, **SMALL).fit(X, POSITIVE)
+    # what the rounds come to, and each run's share of what is left: of three short ones and a long one
+    assert asked == [(56, 1.0), (8, 8 / 56), (8, 8 / 48), (8, 8 / 40), (32, 1.0)]
 
 
 def test_a_search_ends_where_members_are_best_early():
