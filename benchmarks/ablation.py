@@ -83,6 +83,7 @@ def _changed_presets() -> dict[str, Settings]:
         "shared weights": replace(default, network=shared),
         "four members with shared weights": replace(default, network=shared, n_members=4),
         "histogram in the search": replace(default, family=searched),
+        "every family with both networks": replace(default, search=replace(default.search, by_network=False)),
     }
 
 
