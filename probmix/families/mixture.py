@@ -232,9 +232,17 @@ class Mixture(Family):
         parts = [one / total for one in closeness]
         own = weights if weights is None or not self.event_dim else weights.narrow(-1, 0, 1)
         shares = [weighted_mean(part, own, dim) for part in parts]
-        params = [self.base.marginal_params(y, part * rows, dim) for part in parts]
+        params = torch.stack([self.base.marginal_params(y, part * rows, dim) for part in parts], -2)
         shares = [share.squeeze(-1) if self.event_dim else share for share in shares]
-        return self._joined(torch.stack(shares, -1).log(), torch.stack(params, -2))
+        return self._joined(torch.stack(shares, -1).log(), self._within(params, y, weights, dim))
+
+    def _within(self, params: Tensor, y: Tensor, weights: Tensor | None, dim: int) -> Tensor:
+        """Components of the marginal as a head can predict them: a part of the targets may have a longer tail."""
+        raw = self.base.unconstrain(params)
+        narrowed = self.base.as_component(raw, self.base.raw_bounds(y, weights, dim)[1].unsqueeze(-2))
+        if narrowed is raw or self.n_components == 1:
+            return params
+        return torch.where((narrowed < raw).any(-1, keepdim=True), self.base.constrain(narrowed), params)
 
     def beyond_bounds(self, y: Tensor, weights: Tensor | None = None) -> list[str]:
         return self.base.beyond_bounds(y, weights)

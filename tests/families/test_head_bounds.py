@@ -154,6 +154,26 @@ def test_narrowing_has_its_derivatives(name):
     assert bool(slope.isfinite().all())
 
 
+@pytest.mark.parametrize("name", MIXTURES)
+def test_the_start_of_heavy_tails_is_what_a_head_can_say(name):
+    """With deviations of log y of 6 the highest part of the targets alone has a longer tail than components have."""
+    y = np.exp(6 * np.random.default_rng(0).normal(size=N)) * (MIXTURES[name] > 0)
+    family, scaler, low, high = bounds_of(name, y)
+    scaled = scaler.transform(torch.from_numpy(y))
+    marginal = family.marginal_params(scaled)
+    predicted = family.distribution(family.rescale(marginal, scaler))
+    assert (predicted.variance + predicted.mean.square()).sqrt().item() < 4 * y.max()
+    # all but: what fades out does so once more
+    start = family.constrain(family.narrowed(soft_bound(family.unconstrain(marginal), low, high), high))
+    nll = [-family._log_prob(eta.expand(N, -1), scaled).mean().item() for eta in (start, marginal)]
+    assert nll[0] == pytest.approx(nll[1], abs=0.03)
+    # one component is the base family, as wide as the targets say
+    one = families.get(name, n_components=1)
+    torch.testing.assert_close(
+        one.split(one.marginal_params(scaled))[1].squeeze(-2), family.base.marginal_params(scaled)
+    )
+
+
 def test_single_densities_and_other_families_are_not_narrowed():
     """The targets have a say in how wide a density by itself is, and may show that it is wider."""
     for name, y in TARGETS.items():
