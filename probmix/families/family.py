@@ -389,12 +389,12 @@ class Family(ABC):
         ----------
         raw : Tensor, (*B, num_raw)
         high : Tensor
-            The upper ones of `raw_bounds`, broadcastable against `raw`.
+            The upper ones of `raw_bounds`, of the shape of `raw` or with ones in it.
         """
         return raw
 
     def as_component(self, raw: Tensor, high: Tensor) -> Tensor:
-        """The same of a component of a mixture, which hardly any target may have a say in: (*B, num_raw) as before."""
+        """The same for a component of a mixture, in whose width hardly any target may have a say; itself by default."""
         return raw
 
     @abstractmethod

@@ -238,9 +238,11 @@ class Mixture(Family):
 
     def _within(self, params: Tensor, y: Tensor, weights: Tensor | None, dim: int) -> Tensor:
         """Components of the marginal as a head can predict them: a part of the targets may have a longer tail."""
+        if self.n_components == 1:
+            return params
         raw = self.base.unconstrain(params)
         narrowed = self.base.as_component(raw, self.base.raw_bounds(y, weights, dim)[1].unsqueeze(-2))
-        if narrowed is raw or self.n_components == 1:
+        if narrowed is raw:
             return params
         return torch.where((narrowed < raw).any(-1, keepdim=True), self.base.constrain(narrowed), params)
 

@@ -158,6 +158,11 @@ def _check_bounds(case: Case) -> None:
     raw = case.family.unconstrain(case.eta)
     inside = bool(((low <= raw) & (raw <= high)).all())
     require(inside, "`raw_bounds` of targets excludes the parameters that they were drawn from")
+    high = high.squeeze(0)
+    free = torch.full_like(high, torch.inf)
+    for name, narrowed in (("narrowed", case.family.narrowed), ("as_component", case.family.as_component)):
+        close(f"`{name}` without bounds", narrowed(raw, free), raw, EXACT)
+        require(narrowed(raw, high).shape == raw.shape, f"`{name}` changed the shape")
 
 
 def _check_targets(case: Case) -> None:

@@ -1,5 +1,6 @@
 """The search of a preset: its rounds, what it stacks, time, and networks as candidates."""
 
+import re
 import warnings
 from dataclasses import replace
 
@@ -137,6 +138,25 @@ def test_where_the_first_network_diverges_families_have_their_turn_with_the_next
     assert list(model.search_["epochs"]) == [1, 4]
 
 
+def test_a_user_who_ends_the_search_is_told_what_had_not_begun(monkeypatch):
+    train, begun = DensityRegressor._train, []
+
+    def interrupted(self, task):
+        begun.append(self)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return train(self, task)
+
+    monkeypatch.setattr(DensityRegressor, "_train", interrupted)
+    with pytest.warns(UserWarning, match="had not begun") as told:
+        DensityRegressor(max_epochs=4, **SMALL).fit(X, POSITIVE)
+    (message,) = [str(one.message) for one in told if "had not begun" in str(one.message)]
+    named = message.split("had not begun: ")[1]
+    # the one that was ended, and both families with the second network
+    assert re.findall("(lognormal|gaussian)-mixture", named) == ["gaussian", "lognormal", "gaussian"]
+    assert named.count("PiecewiseLinear") == 1
+
+
 def test_a_time_limit_counts_the_turns_of_the_first_round(monkeypatch):
     """Three runs of two families with two networks: all of the time is theirs."""
     asked = []
@@ -187,7 +207,8 @@ def test_the_same_seed_gives_the_same_result():
 def test_the_line_of_what_was_chosen(capsys):
     DensityRegressor(max_epochs=4, verbose=True, **SMALL).fit(X, POSITIVE)
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("stack of ")
+    # two families, and the better one with the second network
+    assert re.match("stack of [123] of 3 candidates: ", line)
     assert line.count("epochs)") == line.count("MLP(sizes=(8,), embedding=") > 0
 
 
