@@ -3,7 +3,7 @@
 from .base import Experiment, Outcome, Picture
 from .counts import CountsExperiment
 from .leaderboard import LeaderboardExperiment
-from .run import reproduce
+from .run import report_on, reproduce
 from .stocks import StockExperiment
 from .store import Result, ResultStore, Unit
 from .theory import TheoryExperiment
@@ -25,5 +25,6 @@ __all__ = [
     "ToyRegressionExperiment",
     "UCIExperiment",
     "Unit",
+    "report_on",
     "reproduce",
 ]

@@ -78,10 +78,35 @@ def reproduce(
                 _write_table(_finished(experiment, store), store.folder)
             bar.update(sum(map(experiment.cost, members)))
         bar.set_description_str(f"{done}/{len(units)} results")
+    return report_on(experiment, out, command), failures
+
+
+def report_on(experiment: Experiment, out: str | Path, command: str = "") -> list[Result]:
+    """Report on what there is of an experiment, and do nothing of it.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    out : path
+        As in `reproduce`, where files are renewed.
+    command : str
+        What was called, for the head of the tables.
+
+    Returns
+    -------
+    results : list of Result
+        In the order of the units.
+
+    Raises
+    ------
+    ValueError
+        If `out` has results of other settings.
+    """
+    store = ResultStore(Path(out), experiment.settings)
     finished = _finished(experiment, store)
     _write_table(finished, store.folder)
     write_report(experiment, finished, store.folder, command)
-    return finished, failures
+    return finished
 
 
 def _jobs(experiment: Experiment, units: Sequence[Unit]) -> list[tuple[Unit, list[Unit]]]:
