@@ -202,7 +202,9 @@ def _(distribution: Blend, weights: Tensor) -> dist.TorchDistribution:
 @cdf.register
 def _(distribution: Blend, y: Tensor) -> Tensor:
     y = y.double()
-    return to_dtype_of(distribution, distribution._sum([cdf(widen(part), y) for part in distribution.parts]))
+    below = distribution._sum([cdf(widen(part), y) for part in distribution.parts])
+    # shares add up to one but for rounding
+    return to_dtype_of(distribution, below.clamp(max=1))
 
 
 @icdf.register

@@ -78,7 +78,9 @@ def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
     distribution = flattened(distribution)
     weights, dim = component_weights(distribution)
     y = y.expand(broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
-    return torch.sum(weights * cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
+    below = torch.sum(weights * cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
+    # weights add up to one but for rounding
+    return below.clamp(max=1)
 
 
 @icdf.register(torch.distributions.Independent)

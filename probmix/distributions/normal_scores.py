@@ -30,7 +30,8 @@ def from_probability(p: Tensor) -> Tensor:
 @singledispatch
 def normal_score(distribution: Distribution, y: Tensor) -> Tensor:
     r""":math:`\Phi^{-1}(F(y))` of a float64 distribution, target by target; infinite where F is 0 or 1."""
-    return from_probability(cdf(distribution, y))
+    # a cdf of others may be above 1 by rounding
+    return from_probability(cdf(distribution, y).clamp(0, 1))
 
 
 @singledispatch

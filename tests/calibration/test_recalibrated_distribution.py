@@ -13,7 +13,7 @@ from scipy import stats
 from probmix import linear_pool
 from probmix.adapters import as_distribution
 from probmix.calibration import PITMap, Recalibrated, fit_pit_map
-from probmix.distributions import Gamma, Independent, LogNormal, Poisson, cdf, icdf, is_discrete
+from probmix.distributions import Blend, Gamma, Independent, LogNormal, Poisson, ZeroInflated, cdf, icdf, is_discrete
 from probmix.random import seeded
 from probmix.scores import coverage, crps, crps_with_bound, nll, pit
 
@@ -274,3 +274,46 @@ def test_a_base_whose_last_quantiles_are_infinite_is_cut_at_the_last_finite_one(
     torch.testing.assert_close(coarse.mean.double(), fine.mean, rtol=1e-6, atol=0)
     torch.testing.assert_close(coarse.variance.double(), fine.variance, rtol=1e-5, atol=0)
     torch.testing.assert_close(crps(coarse, y).double(), crps(fine, y), rtol=1e-6, atol=0)
+
+
+class Slightly(Rounded):
+    """A standard exponential whose cdf is above 1 by rounding, far out."""
+
+    def cdf(self, value):
+        p = -torch.expm1(-value.double().clamp(min=0)) * (1 + 4e-16)
+        return p.expand(torch.broadcast_shapes(value.shape, self.batch_shape))
+
+    def icdf(self, q):
+        return super().icdf(q).clamp(max=50)
+
+
+def test_a_cdf_that_is_above_one_by_rounding_is_one(bent):
+    base = Slightly(torch.Size((2,)), validate_args=False)
+    assert (base.cdf(wide(40.0, 40.0)) > 1).all()
+    fine = Recalibrated(Gamma(wide(1.0, 1.0), wide(1.0, 1.0)), bent)
+    torch.testing.assert_close(Recalibrated(base, bent).mean.double(), fine.mean, rtol=1e-6, atol=0)
+    torch.testing.assert_close(Recalibrated(base, bent).variance.double(), fine.variance, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["mixture", "blend", "zeros"])
+def test_weights_that_add_up_to_more_than_one_by_rounding_leave_the_cdf_at_one(bent, kind):
+    """Means and variances were NaN for rows whose weights do so."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(500, 7, generator=generator, dtype=torch.float64)
+    components = LogNormal(torch.randn(500, 7, generator=generator, dtype=torch.float64), 0.2 + logits.sigmoid())
+    mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=logits), components)
+    far = torch.full((500,), 1e12, dtype=torch.float64)
+    # otherwise there is nothing to see here
+    assert (mixture.mixture_distribution.probs.sum(-1) > 1).any()
+    if kind == "zeros":
+        gate = torch.linspace(-3, 3, 500, dtype=torch.float64)
+        base = ZeroInflated(Poisson(torch.full_like(gate, 2.0)), gate_logits=gate)
+    else:
+        base = (
+            mixture if kind == "mixture" else Blend(logits[:, :2].softmax(-1), [mixture, Gamma(far / far, far / far)])
+        )
+    assert (cdf(base, far) <= 1).all()
+    recalibrated = Recalibrated(base, bent)
+    torch.testing.assert_close(recalibrated.cdf(far), torch.ones_like(far), rtol=1e-6, atol=0)
+    assert recalibrated.mean.isfinite().all()
+    assert (recalibrated.variance > 0).all()
