@@ -223,7 +223,8 @@ class DensityNetwork(MemberNetwork):
 
             def note(tensor: Tensor, kept: list[int] = kept) -> Tensor:
                 kept.append(tensor.numel())
-                return tensor
+                # what a function gives and keeps would keep the function, and all before it, for ever
+                return tensor.detach()
 
             x = torch.zeros(self.n_members, rows, self.z_features, dtype=self.dtype, device=self.loc.device)
             with torch.enable_grad(), saved_tensors_hooks(note, lambda tensor: tensor):

@@ -57,7 +57,8 @@ def _kept_bytes(network: MemberNetwork, task: Task) -> int:
             # a part of a larger tensor counts for itself, an expanded one for what it is made of
             size = min(tensor.nbytes, storage.nbytes())
             kept[tensor.data_ptr()] = max(size, kept.get(tensor.data_ptr(), 0))
-        return tensor
+        # what a function gives and keeps would keep the function, and all before it, for ever
+        return tensor.detach()
 
     network.train()
     with network.drawing(0), saved_tensors_hooks(keep, lambda tensor: tensor):
