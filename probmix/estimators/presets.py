@@ -7,7 +7,7 @@ from typing import Any
 from .._names import unknown_name
 from ..families import Family, canonical_name, get
 from ..mixup import BetaWeights, Mixup
-from ..networks import MLP, Concatenated, NetworkSpec, Periodic, PiecewiseLinear
+from ..networks import MLP, Concatenated, NetworkSpec, Periodic, PiecewiseLinear, SharedMLP
 from ..training import Cosine, Epochs, Rows, Schedule
 from .candidates import BySupport, is_several
 from .checks import LAYER_SIZES, check_layer_sizes
@@ -145,14 +145,10 @@ PRESETS: dict[str, Settings] = {
         _DEFAULT,
         family=_BEST_FAMILIES,
         mixup=(_PROBMIX, "erm"),
-        network=(
-            _NETWORK,
-            MLP(LAYER_SIZES, embedding=PiecewiseLinear()),
-            MLP((256, 128), embedding=Periodic()),
-        ),
+        network=tuple(SharedMLP(one.sizes, k=4, embedding=one.embedding) for one in (_NETWORK, _SMOOTH)),
         network_alone=None,
         max_epochs=Epochs(steps=3_000, fewest=300, fewest_of_many=30, most=600),
-        search=ThoroughSearch(shares=(1 / 16, 1 / 4, 1), kept=(6, 3)),
+        search=ThoroughSearch(shares=(1 / 16, 1 / 4, 1), kept=(4, 2)),
     ),
 }
 

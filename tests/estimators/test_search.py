@@ -219,15 +219,15 @@ def test_best_searches_families_mixups_and_networks():
     assert set(first["family"]) == set(lists.family.real)
     assert first["network"].nunique() == len(lists.network)
     assert first["mixup"].nunique() == len(lists.mixup)
-    assert (model.search_["epochs"] == 2).sum() == 3
+    assert (model.search_["epochs"] == 2).sum() == 2
     assert np.isfinite(model.log_prob(X, REAL)).all()
 
 
 def test_without_numbers_embeddings_are_no_candidates():
     frame = pd.DataFrame({"make": np.where(X[:, 0] > 0, "saab", "volvo"), "kind": np.where(X[:, 1] > 0, "a", "b")})
     model = DensityRegressor(preset="best", max_epochs=1, n_members=2, random_state=0).fit(frame, REAL)
-    # two sizes, each without an embedding
-    assert len(model.search_) == len(model.search_["family"].unique()) * 2 * len(PRESETS["best"].mixup) - 2
+    # both networks are one without an embedding, and histograms have no pool
+    assert len(model.search_) == len(model.search_["family"].unique()) * len(PRESETS["best"].mixup) - 1
 
 
 def test_the_default_compares_networks_where_it_compares_families():
