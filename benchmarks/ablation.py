@@ -2,10 +2,13 @@
 
     python benchmarks/ablation.py --data DATA --out out/ablation [--sets regression,positive,count] [--cap 1000]
         [--epochs 60] [--variants default,erm]
+    python benchmarks/ablation.py --data DATA --out out/best --epochs 0 --baseline best
+        --variants "default,best,best with perceptrons"
 
 Nothing here sees a test row of the board: of each set, of at most `cap` rows, the training rows of the board's first
 split are split again, four fifths to fit and one fifth to judge. The preset "default" is fitted as it is, but for at
-most so many epochs, and with one change at a time; where that is a list of families, all of it is trained to the end.
+most so many epochs (of 0, as many as the preset says), and with one change at a time; where that is a list of families,
+all of it is trained to the end.
 Every line of ``results.csv`` is a set and a variant; lines that are there are not computed again. The table has for
 each variant the mean over sets of the difference of its NLL to that of the default, positive where the default is
 better, its standard error over sets, the median, on how many sets the default is better, and the mean of the relative
@@ -29,11 +32,13 @@ from common import names
 from sklearn.model_selection import train_test_split
 
 from probmix import DensityRegressor
+from probmix.calibration import RecalibratedRegressor
 from probmix.estimators.presets import PRESETS, Settings
 from probmix.experiments.leaderboard.sets import Rows, kind_of, known_sets, load_rows, split_rows
 from probmix.mixup import Mixup
-from probmix.networks import MLP, PiecewiseLinear, SharedMLP
+from probmix.networks import MLP, Periodic, PiecewiseLinear, SharedMLP
 from probmix.scores import crps
+from probmix.training import units
 
 _ONE_DENSITY = {"real": ["gaussian"], "positive": ["lognormal", "gaussian"], "count": ["negative-binomial", "poisson"]}
 _HISTOGRAM = {
@@ -66,9 +71,11 @@ def changes(variant: str, kind: str) -> dict[str, Any] | None:
         "no clean share": _probmix(clean=0.0),
         "M-ProbMix": _probmix(at="embedding"),
         "weight decay": {"weight_decay": 0.05},
+        "no clipping": {},
         **{name: {} for name in CHANGED_PRESETS},
     }
-    variants["histogram in the search"] = {} if kind in _HISTOGRAM else None
+    for name in ("histogram in the search", "recalibrated"):
+        variants[name] = {} if kind in _HISTOGRAM else None
     return variants[variant]
 
 
@@ -78,7 +85,15 @@ def _changed_presets() -> dict[str, Settings]:
     shared = tuple(SharedMLP(one.sizes, k=4, embedding=one.embedding) for one in default.network)
     lists = default.family
     searched = replace(lists, real=(*lists.real, "histogram"), positive=(*lists.positive, "histogram"))
+    best = PRESETS["best"]
+    perceptrons = (
+        default.network[0],
+        MLP((128, 64), embedding=PiecewiseLinear()),
+        MLP((256, 128), embedding=Periodic()),
+    )
     return {
+        "best": best,
+        "best with perceptrons": replace(best, network=perceptrons, search=replace(best.search, kept=(6, 3))),
         "dropout": replace(default, network=tuple(replace(one, dropout=0.1) for one in default.network)),
         "shared weights": replace(default, network=shared),
         "four members with shared weights": replace(default, network=shared, n_members=4),
@@ -93,7 +108,8 @@ CHANGED_PRESETS = _changed_presets()
 VARIANTS = (
     "default", "erm", "first network", "periodic", "piecewise", "no embeddings", "one density",
     "one member", "random parts", "constant rate", "no clean share", "erm too", "histogram too", "M-ProbMix",
-    "four members", "weight decay", *CHANGED_PRESETS,
+    "four members", "weight decay", "no clipping", "recalibrated",
+    *(one for one in CHANGED_PRESETS if not one.startswith("best")),
 )  # fmt: skip
 
 
@@ -107,10 +123,17 @@ def line(variant: str, name: str, rows: Rows, epochs: int, seed: int) -> dict[st
     fit, judge = training.take(fitted), training.take(judging)
     start = time.process_time()
     preset = CHANGED_PRESETS.get(variant, PRESETS["default"])
-    with patch.dict(PRESETS, {"default": preset}), warnings.catch_warnings():
+    limit = 1e6 if variant == "no clipping" else units.CLIP_LIMIT
+    with (
+        patch.dict(PRESETS, {"default": preset}),
+        patch.object(units, "CLIP_LIMIT", limit),
+        warnings.catch_warnings(),
+    ):
         # of members that learned nothing, and of rows far out
         warnings.simplefilter("ignore")
-        model = DensityRegressor(**own, max_epochs=epochs, random_state=seed, device="cpu")
+        model = DensityRegressor(**own, max_epochs=epochs or None, random_state=seed, device="cpu")
+        if variant == "recalibrated":
+            model = RecalibratedRegressor(model, random_state=seed)
         model.fit(fit.X, fit.y, exposure=fit.exposure)
         nll = -model.log_prob(judge.X, judge.y, exposure=judge.exposure)
         distribution = model.predict_dist(judge.X, exposure=judge.exposure)
@@ -123,13 +146,13 @@ def line(variant: str, name: str, rows: Rows, epochs: int, seed: int) -> dict[st
     }
 
 
-def table_of(done: pd.DataFrame) -> pd.DataFrame:
-    """A line for each variant."""
+def table_of(done: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """A line for each variant but the baseline."""
     by_set = done.pivot_table(index=["set", "seed"], columns="variant", values=["nll", "crps"])
     rows = []
-    for variant in [one for one in VARIANTS if one in set(done["variant"]) and one != "default"]:
-        difference = (by_set["nll"][variant] - by_set["nll"]["default"]).dropna()
-        relative = (by_set["crps"][variant] / by_set["crps"]["default"] - 1).dropna()
+    for variant in [one for one in done["variant"].unique() if one != baseline]:
+        difference = (by_set["nll"][variant] - by_set["nll"][baseline]).dropna()
+        relative = (by_set["crps"][variant] / by_set["crps"][baseline] - 1).dropna()
         rows.append(
             {
                 "variant": variant,
@@ -137,7 +160,7 @@ def table_of(done: pd.DataFrame) -> pd.DataFrame:
                 "nll": difference.mean(),
                 "se": difference.sem(),
                 "median": difference.median(),
-                "default better": int((difference > 0).sum()),
+                f"{baseline} better": int((difference > 0).sum()),
                 "crps, %": 100 * relative.mean(),
             }
         )
@@ -150,6 +173,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/ablation"))
     parser.add_argument("--sets", type=names, default=["regression", "positive", "count"])
     parser.add_argument("--variants", type=names, default=list(VARIANTS))
+    parser.add_argument("--baseline", default="default")
     parser.add_argument("--cap", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=1)
@@ -169,7 +193,7 @@ def main() -> None:
                 if scores is not None:
                     done.append(settings | scores)
                     pd.DataFrame(done).to_csv(path, index=False)
-    print(table_of(pd.DataFrame(done)).round(4).to_string(index=False))
+    print(table_of(pd.DataFrame(done), options.baseline).round(4).to_string(index=False))
 
 
 if __name__ == "__main__":
