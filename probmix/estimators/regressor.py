@@ -195,7 +195,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     - "fast": four members for 250 steps, of the first network.
     - "best" compares more families, "histogram" for one, networks of shared weights, `SharedMLP` with four predictions
       each, and "erm" beside ProbMix: of all candidates that are trained for a sixteenth of the epochs four are for a
-      quarter, and two to the end and stacked. It takes five to fifteen times as long; see `time_limit`. Families or
+      quarter, and two to the end and stacked. It takes four to thirty times as long; see `time_limit`. Families or
       mixups that you list are searched in the same way, and not all of them are stacked.
     - "plain" is one network as in the papers: "gaussian" with "probmix", no embeddings, a learning rate of 0.005, and a
       fifth of the rows that judges it.
