@@ -64,8 +64,9 @@ class ConformalRegressor(CalibratedEstimator):
     -----
     - With fewer than 2/(1 - c) - 1 calibration rows, 19 for 90 %, no finite end can be promised: the interval is then
       the support of the distribution, infinite for a Gaussian. So is an end where more than (1 - c)/2 of the
-      calibration rows lie so far out that F is 0 or 1 to float64's precision, which is no limit for a Gaussian and a
-      LogNormal. A RecalibratedRegressor as the model keeps the order of rows, and so changes nothing but the split.
+      calibration rows lie so far out that F is 0 or 1 to float64's precision, which is no limit for Gaussians,
+      LogNormals and mixtures of these. A RecalibratedRegressor as the model keeps the order of rows, and so changes
+      nothing but the split.
     - For counts the interval holds the integers k with :math:`F(k) \ge` the k-th smallest F(y) and
       :math:`F(k - 1) \le` the k-th largest F(y - 1); its ends are whole numbers, and it covers more than c where
       probabilities are lumpy. Where no integer is left, both ends change places.

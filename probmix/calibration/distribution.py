@@ -41,8 +41,9 @@ class Recalibrated(dist.TorchDistribution):
 
     Its quantiles are :math:`F^{-1}(G^{-1}(q))` and its density is :math:`f(y)\,g(F(y))`; a count k has the probability
     :math:`G(F(k)) - G(F(k - 1))`. Where F is 0 or 1 to float64's precision, the log-density keeps its difference from
-    that of the model, so that it is finite wherever that is; Normal and LogNormal, whose normal scores need no cdf, are
-    exact there as well.
+    that of the model, so that it is finite wherever that is; Normal and LogNormal, whose normal scores need no cdf, and
+    mixtures of these are exact there as well. Of other models that are several times too sure, so that many rows lie
+    there, quantiles and moments end where the cdf of the model does.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Mixtures of distributions of different kinds: what they have comes from their parts."""
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -10,16 +10,17 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from .._shapes import broadcast_shapes
-from .._special import ndtr
 from .blend_quantiles import blend_quantiles
 from .counts import counted, has_smooth_cdf, masses, smooth_cdf, summed_counts
 from .marginals import Marginals, cdf, icdf
 from .mixture import on_atoms
+from .mixture_quantiles import axis_of
 from .moments import panels_over_scores
-from .normal_scores import from_probability, normal_score
+from .normal_scores import from_normal_score, normal_score
 from .panel_crps import crps_by_panels, crps_by_panels_with_bound, density, kinks, terms, window_by_panels
 from .parts import is_discrete, to_dtype_of, unchecked, widen
 from .point_masses import atoms, mass_at
+from .pooled_scores import has_far_quantiles, pooled_score, with_far_quantiles
 from .pools import check_weights, pooled
 from .quadrature import CUTS, cuts
 from .sampling import sample_parts
@@ -131,6 +132,11 @@ class Blend(Marginals, dist.TorchDistribution):
         weights = weights / weights.sum(0)
         return weights.reshape(*weights.shape, *(1,) * len(self.event_shape))
 
+    def _aligned(self, values: Tensor) -> Tensor:
+        """The weights with the axes of values of all parts, (C, ..., *B, *E)."""
+        shares = self.shares()
+        return shares.reshape(len(shares), *(1,) * (values.ndim - shares.ndim), *shares.shape[1:])
+
     def _sum(self, values: Sequence[Tensor]) -> Tensor:
         """The weighted sum of one value of every part, (..., *B, *E), where a part without weight says nothing."""
         terms = [torch.where(w > 0, w * value, 0.0) for w, value in zip(self.shares(), values, strict=True)]
@@ -217,10 +223,18 @@ def _(distribution: Blend, q: Tensor) -> Tensor:
 
 @normal_score.register
 def _(distribution: Blend, y: Tensor) -> Tensor:
-    scores = [normal_score(widen(part), y) for part in distribution.parts]
-    # of the smaller tail, which keeps its digits where the other one is rounded to 1
-    lower, upper = (distribution._sum([ndtr(sign * score) for score in scores]) for sign in (1, -1))
-    return torch.where(lower < 0.5, from_probability(lower), -from_probability(upper))
+    scores = torch.stack([normal_score(widen(part), y) for part in distribution.parts])
+    return pooled_score(distribution._aligned(scores), scores, 0)
+
+
+@from_normal_score.register
+def _(distribution: Blend, score: Tensor) -> Tensor:
+    near = from_normal_score.dispatch(Distribution)(distribution, score)
+    if not has_far_quantiles(distribution, score):
+        return near
+    parts = torch.stack([from_normal_score(widen(part), score).expand(near.shape) for part in distribution.parts])
+    parts = torch.where(distribution._aligned(parts) > 0, parts, torch.nan)
+    return with_far_quantiles(near, score, parts, partial(normal_score, distribution), axis_of(distribution.support))
 
 
 @marginal_nll.register

@@ -1,5 +1,6 @@
 """Mixtures of one family, and several independent coordinates: what they have comes from their parts."""
 
+from functools import partial
 from typing import Any
 
 import pyro.distributions as dist
@@ -12,11 +13,12 @@ from .._shapes import broadcast_shapes
 from .counts import counted, masses, smooth_cdf
 from .marginals import Marginals, cdf, cdf_below, icdf
 from .members import component_weights
-from .mixture_quantiles import mixture_quantiles
+from .mixture_quantiles import axis_of, mixture_quantiles
 from .nesting import flattened
 from .normal_scores import from_normal_score, normal_score
 from .parts import innermost, is_discrete, to_dtype_of
 from .point_masses import atoms
+from .pooled_scores import has_far_quantiles, pooled_score, with_far_quantiles
 from .sampling import sample_mixture
 from .scoring import (
     marginal_crps,
@@ -81,6 +83,28 @@ def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
     below = torch.sum(weights * cdf(distribution.component_distribution, y.unsqueeze(dim)), dim)
     # weights add up to one but for rounding
     return below.clamp(max=1)
+
+
+@normal_score.register
+def _(distribution: MixtureSameFamily, y: Tensor) -> Tensor:
+    if is_discrete(distribution):
+        return normal_score.dispatch(Distribution)(distribution, y)
+    distribution = flattened(distribution)
+    weights, dim = component_weights(distribution)
+    y = y.expand(broadcast_shapes(y.shape, distribution.batch_shape + distribution.event_shape))
+    return pooled_score(weights, normal_score(distribution.component_distribution, y.unsqueeze(dim)), dim)
+
+
+@from_normal_score.register
+def _(distribution: MixtureSameFamily, score: Tensor) -> Tensor:
+    near = from_normal_score.dispatch(Distribution)(distribution, score)
+    if not has_far_quantiles(distribution, score):
+        return near
+    distribution = flattened(distribution)
+    weights, dim = component_weights(distribution)
+    parts = from_normal_score(distribution.component_distribution, score.expand(near.shape).unsqueeze(dim))
+    parts = torch.where(weights > 0, parts, torch.nan).movedim(dim, 0)
+    return with_far_quantiles(near, score, parts, partial(normal_score, distribution), axis_of(distribution.support))
 
 
 @icdf.register(torch.distributions.Independent)

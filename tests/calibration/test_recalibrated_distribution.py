@@ -317,3 +317,33 @@ def test_weights_that_add_up_to_more_than_one_by_rounding_leave_the_cdf_at_one(b
     torch.testing.assert_close(recalibrated.cdf(far), torch.ones_like(far), rtol=1e-6, atol=0)
     assert recalibrated.mean.isfinite().all()
     assert (recalibrated.variance > 0).all()
+
+
+@pytest.mark.parametrize("slope", [0.1, 0.01])
+def test_a_mixture_that_is_much_too_sure_is_widened_all_the_way(slope: float) -> None:
+    """Its cdf rounds to one 8.2 of its deviations out, where its quantiles stopped."""
+    line_of = PITMap(wide(-1.0, 1.0) / slope, wide(-1.0, 1.0), torch.full((2,), slope, dtype=torch.float64))
+    narrow = torch.distributions.Normal(wide(0.0, 3.0).unsqueeze(-1), wide(0.02, 0.3).unsqueeze(-1)).expand((2, 2))
+    recalibrated = Recalibrated(linear_pool(narrow), line_of)
+    # of two that are one, it is this
+    expected = torch.distributions.Normal(wide(0.0, 3.0), wide(0.02, 0.3) / slope)
+    q = wide(1e-6, 0.01, 0.3, 0.5, 0.9, 0.999, 1 - 1e-9).unsqueeze(-1)
+    torch.testing.assert_close(recalibrated.icdf(q), expected.icdf(q), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(recalibrated.cdf(expected.icdf(q)), q.expand(-1, 2), rtol=1e-9, atol=1e-12)
+    y = expected.icdf(wide(0.002, 0.98))
+    torch.testing.assert_close(recalibrated.log_prob(y), expected.log_prob(y), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(recalibrated.mean, expected.mean, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(recalibrated.stddev, expected.stddev, rtol=1e-6, atol=0)
+    torch.testing.assert_close(crps(recalibrated, y), crps(expected, y), rtol=1e-7, atol=0)
+
+
+def test_the_density_of_a_widened_mixture_is_one_in_all() -> None:
+    line_of = PITMap(wide(-30.0, 20.0), wide(-1.5, 1.0), wide(0.05, 0.05))
+    mixture = linear_pool(torch.distributions.Normal(wide(0.0, 0.5), wide(0.02, 0.05)))
+    recalibrated = Recalibrated(mixture, line_of)
+    levels = torch.cat([torch.special.ndtr(torch.linspace(-7, 7, 57, dtype=torch.float64)), torch.tensor([0.5])])
+    edges = recalibrated.icdf(levels).sort().values
+    x, weight = (t[:, 0] for t in panels(edges.unsqueeze(-1).expand(-1, 2)))
+    assert (weight * recalibrated.log_prob(x).exp()).sum().item() == pytest.approx(1, rel=2e-6)
+    draws = recalibrated.sample((100,))
+    assert len(draws.unique()) == 100

@@ -57,7 +57,7 @@ GENERAL = {
     "thresholds by quadrature or sums",
     "Beta": f"{SMOOTH}; normal score by the cdf",
     "Binned": "no point masses; no counts; normal score by the cdf; log_prob keeps its digits",
-    "Blend": "never a component; quantiles from scores by the cdf; counts as its parts; positive draws by quantiles",
+    "Blend": "never a component; counts as its parts; positive draws by quantiles",
     "Categorical": "discrete; normal score by the cdf; smooth between its quantiles; few values, all summed",
     "Empirical": "has methods of its own; no counts; normal score by the cdf; smooth between its quantiles; no density",
     "Exponential": f"{SMOOTH}; normal score by the cdf; thresholds by quadrature or sums",
@@ -68,7 +68,7 @@ GENERAL = {
     "no closed form for pairs; thresholds by quadrature or sums",
     "Joined": "has methods of its own; not of counts alone; never a component",
     "LogNormal": f"{SMOOTH}; thresholds by quadrature or sums",
-    "Mixture": "made of others; normal score by the cdf",
+    "Mixture": "made of others",
     "NegativeBinomial": f"{COUNTS}; counts of its own; the general bound holds",
     "Poisson": f"{COUNTS}; counts of its own; probabilities by log_prob; an integral from 256 on; "
     "the general bound holds",
