@@ -143,8 +143,8 @@ class Beta(ExponentialFamily):
         found = outside(sds, share.sqrt(), _SD_FLOOR, (1 + _LEAST_SUM) ** -0.5)
         return (
             found
-            + outside("a mean", mean, math.exp(-_LOGIT_LIMIT))
-            + outside("a mean of 1 - y", 1 - mean, math.exp(-_LOGIT_LIMIT))
+            + outside("a mean", mean, math.exp(-_LOGIT_LIMIT), nothing=0.0)
+            + outside("a mean of 1 - y", 1 - mean, math.exp(-_LOGIT_LIMIT), nothing=0.0)
         )
 
     def raw_bounds(

@@ -43,10 +43,10 @@ def weighted_mean(values: Tensor, weights: Tensor | None, dim: int) -> Tensor:
     return (weights * values).sum(dim, keepdim=True) / weights.sum(dim, keepdim=True)
 
 
-def outside(what: str, value: Tensor, low: float = 0.0, high: float = torch.inf) -> list[str]:
-    """In words, what targets show of a parameter beyond its bounds; a spread of nothing at all is none."""
+def outside(what: str, value: Tensor, low: float = 0.0, high: float = torch.inf, nothing: float = 1e-12) -> list[str]:
+    """In words, what targets show of a parameter beyond its bounds; a spread of nothing but rounding is none."""
     found = []
-    largest, positive = value.amax().item(), value[value > 1e-12]
+    largest, positive = value.amax().item(), value[value > nothing]
     if largest > high:
         found.append(f"{what} of {largest:.3g}, above its largest, {high:.3g}")
     if positive.numel() and positive.amin().item() < low:

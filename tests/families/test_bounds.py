@@ -69,6 +69,7 @@ def test_a_log_sd_of_four_costs_an_inverse_gaussian_no_sixty_nats():
     ("lognormal", spread(1e-5), "a standard deviation of log y of 1.01e-05, below its smallest, 0.001"),
     ("beta", np.array([0.5, 0.50001, 0.4999, 0.5]),
      "a standard deviation, relative to the largest at its mean, of 8.99e-05, below its smallest, 0.001"),
+    ("beta", np.array([2e-26, 1e-26, 3e-26]), "a mean of 2e-26, below its smallest, 3.06e-07"),
     ("negative-binomial", np.array([0.0] * 20000 + [1000.0]), "a dispersion of 2e+04, above its largest, 2.98e+03"),
     ("zero-inflated-poisson", np.array([3e13, 4e13]), "a mean of 3.5e+13, above its largest, 1.07e+13"),
     ("student-t", np.random.default_rng(0).standard_t(0.7, 3000),
