@@ -59,9 +59,10 @@ def main() -> None:
     experiment = LeaderboardExperiment(
         options.datasets, options.methods, options.splits, options.uci_splits, data=options.data
     )
+    sets = "" if options.datasets == list(FOLDERS) else f" --datasets {','.join(options.datasets)}"
     command = (
-        f"probmix reproduce leaderboard --methods {','.join(options.methods)} "
-        f"--datasets {','.join(options.datasets)} --splits {options.splits} --uci-splits {options.uci_splits}"
+        f"probmix reproduce leaderboard --methods {','.join(options.methods)}{sets} --splits {options.splits} "
+        f"--uci-splits {options.uci_splits}"
     )
     print(f"{len(report_on(experiment, options.out, command))} results in {options.out / 'report.html'}")
 
