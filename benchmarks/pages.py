@@ -191,9 +191,15 @@ def _two_digits(value: float) -> str:
 
 
 def _mean(values: "pd.Series[float]", digits: int, is_best: bool, usual: int) -> str:
-    error = f" ± {values.sem():.{digits}f}" if len(values) > 1 else ""
+    error = f" ± {_not_zero(values.sem(), digits)}" if len(values) > 1 else ""
     number = f" ({len(values)})" if len(values) != usual else ""
     return _bold(f"{values.mean():.{digits}f}{error}", is_best) + number
+
+
+def _not_zero(value: float, digits: int) -> str:
+    """With one digit more where it would be zero."""
+    text = f"{value:.{digits}f}"
+    return text if float(text) or not value else f"{value:.{digits + 1}f}"
 
 
 def _without_numbers(line: str) -> str:

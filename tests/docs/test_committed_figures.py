@@ -48,6 +48,8 @@ def test_means_have_their_errors_and_the_number_of_splits_where_it_is_another(sc
     assert mean(pd.Series([1.0, 2.0, 3.0]), 2, True, 3) == f"**2.00 ± {1 / np.sqrt(3):.2f}**"
     assert mean(pd.Series([1.0, 3.0]), 1, False, 3) == "2.0 ± 1.0 (2)"
     assert mean(pd.Series([1.0]), 3, False, 1) == "1.000"
+    assert mean(pd.Series([1.0, 1.004]), 2, False, 2) == "1.00 ± 0.002"
+    assert mean(pd.Series([1.0, 1.0]), 2, False, 2) == "1.00 ± 0.00"
 
 
 def test_a_board_goes_on_from_its_table(tmp_path, monkeypatch, script):
