@@ -88,7 +88,7 @@ def with_far_quantiles(
     """
     far = ((score.abs() > FAR) & score.isfinite()).expand(near.shape)
     ends = parts.nan_to_num(nan=torch.inf).amin(0), parts.nan_to_num(nan=-torch.inf).amax(0)
-    # where nothing is sought both ends are one
+    # elsewhere both ends are the same place, and nothing is sought
     low, high = (axis.there(torch.where(far, end, near)) for end in ends)
     found = axis.back(_between(lambda u: normal_score(axis.back(u)), score, low, high))
     return torch.where(far, torch.minimum(torch.maximum(found, ends[0]), ends[1]), near)
