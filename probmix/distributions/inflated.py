@@ -159,7 +159,7 @@ def hurdle_log_prob(counted: Tensor, log_zero: Tensor, gate_logits: Tensor, y: T
 def _(distribution: dist.ZeroInflatedDistribution, y: Tensor) -> Tensor:
     gate = distribution.gate_logits.double().sigmoid()
     below = torch.lerp(cdf(distribution.base_dist, y).double(), torch.ones_like(gate), gate)
-    return torch.where(y < 0, torch.zeros_like(below), below.clamp(max=1)).to(distribution.gate_logits.dtype)
+    return torch.where(y < 0, torch.zeros_like(below), below).to(distribution.gate_logits.dtype)
 
 
 @cdf.register

@@ -104,6 +104,13 @@ def test_parts_whose_cdf_rounds_to_one_are_as_far_as_that_tells():
     torch.testing.assert_close(normal_score(mixture, y[:1]), wide(6.0), rtol=1e-7, atol=0)
 
 
+def test_a_part_without_weight_whose_quantile_is_infinite_is_not_asked():
+    parts = StudentT(wide(50.0, 1.05), wide(0.0, 0.0), wide(1.0, 1e200))
+    assert from_normal_score(parts, wide(-30.0)).isinf().tolist() == [False, True]
+    found = from_normal_score(Mixture(torch.distributions.Categorical(wide(1.0, 0.0)), parts), wide(-30.0))
+    torch.testing.assert_close(found, from_normal_score(parts, wide(-30.0))[:1], rtol=1e-9, atol=0)
+
+
 def test_counts_are_as_before():
     counts = linear_pool(Poisson(wide(1.0, 4.0)))
     k = torch.arange(9, dtype=torch.float64)
