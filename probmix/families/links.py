@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import softplus
 
 from .expected import positional
@@ -30,28 +31,38 @@ def soft_bound(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
     At a distance d beyond it is :math:`\tfrac12 t / \sqrt{1 + t^2}` with t = 2 d: twice differentiable, and with a
     gradient, :math:`(1 + t^2)^{-3/2}`, that fades slowly enough to come back.
     """
-    bounded: Tensor = _SoftBound.apply(raw, low, high)[0]
+    curve = _curve if in_forward_mode() else _SoftBound.apply
+    bounded: Tensor = curve(raw, low, high)[0]
     return bounded
 
 
+def in_forward_mode() -> bool:
+    """Whether derivatives are carried forward, as by `torch.func.jvp` and `torch.func.jacfwd`.
+
+    Those of an `autograd.Function` would be constants to a second derivative, without a word: zero for a curvature.
+    """
+    # torch has no public name for this; without the private one the answer is that which is always right
+    return getattr(forward_ad, "_current_level", 0) >= 0
+
+
 class _SoftBound(torch.autograd.Function):
-    """The curve with its gradient by theory, in a quarter of the operations of autograd's; differentiable itself."""
+    """The curve with its gradient by theory, in a quarter of the operations of autograd's.
+
+    The gradient is itself differentiable, in reverse.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     @positional
     def forward(raw: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        inside = raw.clamp(low, high)
-        beyond, scale = _beyond(raw, inside)
-        return inside + BEYOND * beyond * scale, scale
+        return _curve(raw, low, high)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
         ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, output[1])
-        ctx.save_for_forward(output[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
@@ -63,10 +74,12 @@ class _SoftBound(torch.autograd.Function):
             _, scale = _beyond(raw, raw.clamp(low, high))
         return (gradients[0] * scale.pow(3)).sum_to_size(raw.shape), None, None
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> tuple[Tensor, None]:
-        (scale,) = ctx.saved_for_forward
-        return tangents[0] * scale.pow(3), None
+
+def _curve(raw: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The bounded value, and the inverse square root of 1 + t^2."""
+    inside = raw.clamp(low, high)
+    beyond, scale = _beyond(raw, inside)
+    return inside + BEYOND * beyond * scale, scale
 
 
 def _beyond(raw: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from .gaussian import Gaussian
 from .label import Label, TargetScaler
 from .links import (
     BEYOND,
+    in_forward_mode,
     inverse_square,
     inverse_square_inverse,
     soft_clamp,
@@ -166,7 +167,8 @@ class LogNormal(ExponentialFamily):
         it likes costs no likelihood, and alone decides on the mean and the variance.
         """
         median, raw_sd = raw.unbind(-1)
-        return torch.stack([median, _Narrowed.apply(raw_sd, median, high.select(-1, 0) + BEYOND)[0]], -1)
+        narrowed = _narrowed if in_forward_mode() else _Narrowed.apply
+        return torch.stack([median, narrowed(raw_sd, median, high.select(-1, 0) + BEYOND)[0]], -1)
 
     def _raw(self, median: Tensor, sd: Tensor) -> Tensor:
         """Network output for a median and a standard deviation of log y: (*B,), (*B,) -> (*B, num_raw)."""
@@ -201,7 +203,6 @@ class _Narrowed(torch.autograd.Function):
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, *output[1:])
-        ctx.save_for_forward(*output[1:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -213,11 +214,6 @@ class _Narrowed(torch.autograd.Function):
             _, of_sd, of_median = _narrowed(raw_sd, median, end)
         parts = ((of_sd, raw_sd.shape), (of_median, median.shape))
         return *((gradients[0] * slope).sum_to_size(shape) for slope, shape in parts), None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> tuple[Tensor, None, None]:
-        of_sd, of_median = ctx.saved_tensors
-        return tangents[0] * of_sd + tangents[1] * of_median, None, None
 
 
 def _narrowed(raw_sd: Tensor, median: Tensor, end: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,11 +1,13 @@
 """What a head may say of a row, however far out it is: bounds from the training targets, smooth and idle inside."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 from torch.autograd import forward_ad
+from torch.func import jacfwd, jacrev
 
 from probmix import DensityRegressor, families
 from probmix.families.bounds import rounding
@@ -76,7 +78,31 @@ def test_the_bound_has_continuous_derivatives():
     assert torch.equal(each, slope)
     with forward_ad.dual_level():
         ahead = soft_bound(forward_ad.make_dual(inside.detach(), torch.ones_like(inside)), low, high)
-        assert torch.equal(forward_ad.unpack_dual(ahead).tangent, slope)
+        torch.testing.assert_close(forward_ad.unpack_dual(ahead).tangent, slope)
+
+
+TWICE = list(itertools.product((jacfwd, jacrev), repeat=2))
+
+
+def derivative(function, order):
+    for take in reversed(order):
+        function = take(function)
+    return function
+
+
+@pytest.mark.parametrize(
+    "order", [*TWICE, (jacfwd, jacfwd, jacrev)], ids=lambda order: " of ".join(each.__name__ for each in order)
+)
+def test_derivatives_of_the_bound_in_every_order(order):
+    low, high = torch.tensor(-1.0).double(), torch.tensor(2.0).double()
+    raw = torch.tensor([-1.7, 0.3, 2.6], dtype=torch.float64)
+    found = derivative(lambda x: (x * soft_bound(x, low, high)).sum(), order)(raw)
+
+    def by_hand(x):
+        t = 2 * (x - x.clamp(low, high))
+        return (x * (x.clamp(low, high) + 0.5 * t / (1 + t.square()).sqrt())).sum()
+
+    torch.testing.assert_close(found, derivative(by_hand, (jacrev,) * len(order))(raw))
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -148,6 +174,11 @@ def test_narrowing_has_its_derivatives(name):
     with forward_ad.dual_level():
         ahead = family.narrowed(forward_ad.make_dual(raw.detach(), torch.ones_like(raw)), high)
         torch.testing.assert_close(forward_ad.unpack_dual(ahead).tangent[0], jacobian.sum(-1))
+    squares = [
+        derivative(lambda x: family.narrowed(x, high[0]).square().sum(), order)(raw.detach()[0]) for order in TWICE
+    ]
+    for other in squares[:3]:
+        torch.testing.assert_close(other, squares[3])
     far = (1e30 * raw.detach()).float().requires_grad_()
     low, high = low.float(), high.float()
     (slope,) = torch.autograd.grad(family.narrowed(soft_bound(far, low, high), high).sum(), far)
