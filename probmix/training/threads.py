@@ -9,9 +9,10 @@ import torch
 
 from ..networks import MemberNetwork
 
-# Multiplications in the forward pass of a step. Below it a second thread gains little on an idle machine, and on a busy
-# one every step waits for the slower of the two.
-_WORTH_SHARING = 100_000_000
+# Multiplications in the forward pass of a step. Below it a second thread makes a fit 1.4 to 1.6 times as fast where
+# nothing else runs, and 8 to 50 times as slow beside other work: threads wait for each other in every product, and
+# where two of them share a processor each wait lasts until the other's turn is over (benchmarks/threads.py).
+_WORTH_SHARING = 1_000_000_000
 
 
 def threads_for(network: MemberNetwork, rows: int, members: int) -> int:

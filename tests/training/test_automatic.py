@@ -100,8 +100,8 @@ def test_small_fits_have_one_thread_and_give_back_what_there_was(several, monkey
 def test_large_fits_keep_theirs(several):
     model = DensityRegressor(**FAST, preset="plain").fit(X, Y)
     assert threads_for(model.network_, 64, 1) == 1
-    assert threads_for(model.network_, 10_000_000, 1) == several
-    assert threads_for(model.network_, 64, 200_000) == several
+    assert threads_for(model.network_, 100_000_000, 1) == several
+    assert threads_for(model.network_, 64, 2_000_000) == several
     with limited_to(several):
         assert torch.get_num_threads() == several
 
