@@ -99,9 +99,13 @@ def test_small_fits_have_one_thread_and_give_back_what_there_was(several, monkey
 
 def test_large_fits_keep_theirs(several):
     model = DensityRegressor(**FAST, preset="plain").fit(X, Y)
+    weights = sum(tensor[0].numel() for tensor in model.network_.state.values() if tensor.requires_grad)
+    # as the guide says: from 1,000 million multiplications a step on
+    enough = 10**9 // weights + 1
     assert threads_for(model.network_, 64, 1) == 1
-    assert threads_for(model.network_, 100_000_000, 1) == several
-    assert threads_for(model.network_, 64, 2_000_000) == several
+    for rows, members in ((enough, 1), (1, enough)):
+        assert threads_for(model.network_, rows, members) == several
+    assert threads_for(model.network_, enough - 2, 1) == 1
     with limited_to(several):
         assert torch.get_num_threads() == several
 
