@@ -44,6 +44,15 @@ def _no_figure_stays_open():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.fixture
+def several():
+    """A process in which torch has three threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def problem():
     """Features and positive counts."""

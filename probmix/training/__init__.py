@@ -1,7 +1,8 @@
 """Training of all members as one."""
 
+from .course import DivergenceError
 from .data import TrainingData
-from .loop import DivergenceError, train
+from .loop import train
 from .options import Epochs, TrainingOptions, TrainingResult, batch_size_for, patience_for
 from .rows import Rows, Unlabelled
 from .schedules import Constant, Cosine, CosLog4, FlatThenCosine, Schedule

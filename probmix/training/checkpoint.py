@@ -13,7 +13,7 @@ from .._files import write_atomically
 # Often enough to lose little, rarely enough to cost nothing.
 _SECONDS_BETWEEN = 10.0
 # What a file holds; another number is a file that a run cannot go on from.
-_FORMAT = "2"
+_FORMAT = "3"
 
 
 class Checkpoint:
@@ -29,7 +29,8 @@ class Checkpoint:
     def __init__(self, path: Path, run: str) -> None:
         self._path = path
         self._run = run
-        self._written = monotonic()
+        self._start = monotonic()
+        self._written: dict[int, float] = {}
 
     def load(self, device: torch.device) -> dict[str, Tensor] | None:
         """The stored state, or None where there is no file.
@@ -63,16 +64,17 @@ class Checkpoint:
             names = file.keys()  # the file itself cannot be iterated over
             return {name: file.get_tensor(name) for name in names}
 
-    def is_due(self) -> bool:
-        """Whether the last time is long enough ago."""
-        return monotonic() - self._written >= _SECONDS_BETWEEN
+    def is_due(self, group: int) -> bool:
+        """Whether the last time is long enough ago that a group of members was written."""
+        return monotonic() - self._written.get(group, self._start) >= _SECONDS_BETWEEN
 
-    def write(self, state: dict[str, Tensor]) -> None:
-        """Write the state."""
+    def write(self, state: dict[str, Tensor], group: int | None = None) -> None:
+        """Write the state, which is new of a group."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
         write_atomically(self._path, save(contiguous, {"run": self._run, "format": _FORMAT}))
-        self._written = monotonic()
+        if group is not None:
+            self._written[group] = monotonic()
 
     def remove(self) -> None:
         """Remove the file of a run that has ended."""

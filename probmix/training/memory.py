@@ -1,4 +1,4 @@
-"""How many members to train at a time."""
+"""How many members to train as one, and how many groups of them beside each other."""
 
 from dataclasses import replace
 
@@ -17,10 +17,12 @@ from .unlabelled import UnlabelledRows
 # the other were twice as quick as 20 at a time. On a GPU it is to fit, beside gradients and whatever else there is.
 _CPU_BYTES = 16 << 20
 _GPU_SHARE = 4
+# What steps beside each other keep, at most, on however many processors.
+_BESIDE_BYTES = 1 << 30
 
 
 def members_at_once(network: MemberNetwork, task: Task) -> int:
-    """How many members to train at a time, from what the first batch of one of them keeps for its backward pass.
+    """How many members to train as one, from what the first batch of one of them keeps for its backward pass.
 
     Parameters
     ----------
@@ -38,6 +40,27 @@ def members_at_once(network: MemberNetwork, task: Task) -> int:
         budget = _CPU_BYTES
     needed = _kept_bytes(network, task)
     return min(network.n_members, max(1, budget // max(1, needed)))
+
+
+def groups_beside(network: MemberNetwork, task: Task, size: int, groups: int) -> int:
+    """How many groups of members to train beside each other, each by one of the threads that torch has.
+
+    Parameters
+    ----------
+    network : MemberNetwork
+        Initialised; left as it is.
+    task : Task
+        Of its members.
+    size : int
+        Members of a group.
+    groups : int
+        How many there are.
+    """
+    beside = min(groups, torch.get_num_threads())
+    # a GPU does one thing after the other
+    if beside == 1 or task.data.device.type != "cpu":
+        return 1
+    return min(beside, max(1, _BESIDE_BYTES // max(1, size * _kept_bytes(network, task))))
 
 
 def _kept_bytes(network: MemberNetwork, task: Task) -> int:

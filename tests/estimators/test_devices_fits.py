@@ -22,7 +22,8 @@ FAST = {"max_epochs": 3, "hidden_layer_sizes": (8, 4), "batch_size": 16, "random
 # Where the host may wait in a fit, once or after an epoch, and why.
 FIT = {
     "training/batches.__init__": "sizes of batches, and neighbours",
-    "training/loop": "whether the data are finite, who has stopped, and the end",
+    "training/loop": "whether the data are finite",
+    "training/course": "who has stopped, and the end",
     "training/floors": "which floor of the scale suits the rows that judge, once at the end",
     "training/run.__init__": "the first key",
     "mixup/partners.": "neighbours are found on the host",

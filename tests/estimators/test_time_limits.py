@@ -64,7 +64,7 @@ def test_training_ends_when_its_time_is_over(monkeypatch):
 def test_a_run_that_is_late_ends_within_an_epoch_with_its_schedule_at_zero(monkeypatch):
     looks = iter(range(10**6))
     monkeypatch.setattr("probmix.training.deadline.perf_counter", lambda: 0.1 * next(looks))
-    monkeypatch.setattr("probmix.training.loop.perf_counter", lambda: 0.0)
+    monkeypatch.setattr("probmix.training.groups.perf_counter", lambda: 0.0)
     rates = []
     plain = Run._set_rates
 

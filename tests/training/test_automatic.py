@@ -16,15 +16,6 @@ Y = X[:, 0] + rng.normal(size=100)
 FAST = {"mixup": "erm", "max_epochs": 2, "random_state": 0, "hidden_layer_sizes": (4,)}
 
 
-@pytest.fixture
-def several():
-    """A process in which torch has three threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield 3
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize(
     ("rows", "batch", "patience"),
     [
@@ -84,13 +75,13 @@ def test_other_words_are_refused(name):
 
 
 def test_small_fits_have_one_thread_and_give_back_what_there_was(several, monkeypatch):
-    seen, train_groups = [], loop._train_groups
+    seen, train_groups = [], loop.train_groups
 
     def look(*arguments):
         seen.append(torch.get_num_threads())
         return train_groups(*arguments)
 
-    monkeypatch.setattr(loop, "_train_groups", look)
+    monkeypatch.setattr(loop, "train_groups", look)
     model = DensityRegressor(**FAST, preset="plain").fit(X, Y)
     assert seen == [1]
     assert model.params_["n_threads"] == 1
@@ -122,7 +113,7 @@ def test_threads_come_back_after_an_error(several, monkeypatch):
     def fail(*arguments):
         raise ArithmeticError
 
-    monkeypatch.setattr(loop, "_train_groups", fail)
+    monkeypatch.setattr(loop, "train_groups", fail)
     with pytest.raises(ArithmeticError):
         DensityRegressor(**FAST, preset="plain").fit(X, Y)
     assert torch.get_num_threads() == several

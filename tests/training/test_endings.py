@@ -74,6 +74,7 @@ def test_a_second_interrupt_is_raised(monkeypatch):
 
 def test_members_whose_turn_had_not_come_are_told(monkeypatch):
     monkeypatch.setattr(probmix.training.loop, "members_at_once", lambda network, task: 1)
+    monkeypatch.setattr(probmix.training.loop, "groups_beside", lambda *_: 1)
     interrupt_in(monkeypatch, 5)
     model = DensityRegressor(n_members=3, **SETTINGS, preset="plain")
     with pytest.warns(

@@ -79,6 +79,7 @@ class KilledError(Exception):
 @pytest.mark.parametrize("mixup", ["erm", "local-m-probmix"])
 def test_a_run_killed_anywhere_goes_on(tmp_path, monkeypatch, steps, mixup, in_groups):
     """Before and after members have left, in one group and in another: nothing is done twice, nothing differs."""
+    monkeypatch.setattr(loop, "groups_beside", lambda *_: 1)
     monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
     if in_groups:
         monkeypatch.setattr(memory, "_CPU_BYTES", 1)
@@ -88,8 +89,8 @@ def test_a_run_killed_anywhere_goes_on(tmp_path, monkeypatch, steps, mixup, in_g
     steps.clear()
     write, written = checkpoint.Checkpoint.write, []
 
-    def write_then_die(self, state):
-        write(self, state)
+    def write_then_die(self, state, group=None):
+        write(self, state, group)
         written.append(1)
         if len(written) % 4 == 0:
             raise KilledError

@@ -1,0 +1,210 @@
+"""Groups of members whose turn comes one after the other, some of them beside each other."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Event, Lock
+from time import perf_counter
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .._told import speaking_from_here
+from .checkpoint import Checkpoint
+from .course import Course
+from .deadline import Deadline
+from .floors import SHARES
+from .run import Run, with_prefix
+from .task import Task
+
+# Epochs between two updates of what the progress bar says of the losses: for a GPU every one is a wait.
+_TELL_EVERY = 10
+# Out-of-fold densities, and the weights and scores of a stack, take about as long as to judge members so many times.
+_JUDGED_AFTERWARDS = 4
+# Where a wait for other threads cannot be interrupted, the user need not press for longer than this.
+_SECONDS_OF_A_WAIT = 0.2
+
+
+def train_groups(
+    course: Course,
+    size: int,
+    beside: int,
+    checkpoint: Checkpoint | None,
+    stored: dict[str, Tensor] | None,
+) -> None:
+    """Train all members, from what a checkpoint holds, if it holds anything.
+
+    Parameters
+    ----------
+    course : Course
+        Takes what comes of the members.
+    size : int
+        How many members are trained as one, at most.
+    beside : int
+        How many groups are trained at a time, each in a thread of its own. What a group is trained to does not depend
+        on the others, and torch leaves Python to the other threads in all of its operations.
+    checkpoint : Checkpoint or None
+    stored : dict of str to Tensor, or None
+        What the checkpoint held.
+    """
+    options, groups = course.task.options, groups_of(course.task, size)
+    with tqdm(
+        total=len(groups) * options.max_epochs, disable=not options.verbose, desc="training", unit="epoch"
+    ) as bar:
+        _Turns(course, size, groups, beside, checkpoint, stored or {}, bar).train()
+
+
+def groups_of(task: Task, size: int) -> list[Tensor]:
+    """Numbers of the members that are trained as one: so many, with equally many rows."""
+    return [group for alike in task.data.alike() for group in alike.split(size)]
+
+
+def place(size: int, done: Sequence[bool]) -> dict[str, Tensor]:
+    """What a checkpoint says of the groups: how large they are, and which of them are done."""
+    return {"size": torch.tensor(size), "done": torch.tensor(done)}
+
+
+class _Turns:
+    """Groups in the order of their turns, and the threads that take them."""
+
+    def __init__(
+        self,
+        course: Course,
+        size: int,
+        groups: list[Tensor],
+        beside: int,
+        checkpoint: Checkpoint | None,
+        stored: dict[str, Tensor],
+        bar: "tqdm[NoReturn]",
+    ) -> None:
+        self._course, self._size, self._groups, self._beside = course, size, groups, beside
+        self._checkpoint, self._bar = checkpoint, bar
+        self._turns = iter(range(len(groups)))
+        # of whatever is known of more than one group
+        self._lock = Lock()
+        # no group takes another step: the user has interrupted, or one of them has failed
+        self._ended = Event()
+        self._done = stored["done"].tolist() if stored else [False] * len(groups)
+        runs = [with_prefix(stored, f"run.{number}.") for number in range(len(groups))]
+        self._runs = {number: run for number, run in enumerate(runs) if run}
+        for number, group in enumerate(groups):
+            if stored and not self._done[number]:
+                # the course may have been written when this group was further than what is stored of it
+                run = self._runs.get(number)
+                course.resume_(group if run is None else run["members"], 0 if run is None else int(run["epoch"]))
+
+    def train(self) -> None:
+        """Take all turns, in this thread and beside it."""
+        with ThreadPoolExecutor(self._beside) as pool:
+            try:
+                others = [pool.submit(speaking_from_here(self._take_turns)) for _ in range(self._beside - 1)]
+                self._take_turns()
+                self._wait_for(others)
+            finally:
+                self._ended.set()
+        for other in others:
+            other.result()
+
+    def _wait_for(self, others: "list[Future[None]]") -> None:
+        try:
+            while wait(others, timeout=_SECONDS_OF_A_WAIT).not_done:
+                pass
+        except KeyboardInterrupt:
+            # a second one is raised
+            self._ended.set()
+            self._course.interrupt_(None)
+            wait(others)
+
+    def _take_turns(self) -> None:
+        """Train one group after the other, until none is left."""
+        try:
+            while (number := self._next()) is not None:
+                self._train(number)
+        except BaseException:
+            self._ended.set()
+            raise
+
+    def _next(self) -> int | None:
+        with self._lock:
+            return None if self._ended.is_set() else next(self._turns, None)
+
+    def _train(self, number: int) -> None:
+        course, run = self._course, None
+        max_epochs = course.task.options.max_epochs
+        if self._done[number]:
+            with self._lock:
+                self._bar.update(max_epochs)
+            return
+        try:
+            run = self._begun(number)
+            while self._goes_on(run):
+                loss = run.train_epoch()
+                self._note(number, run, loss)
+        except KeyboardInterrupt:
+            # Ctrl-C, which reaches the main thread alone
+            with self._lock:
+                if not course.has_begun:
+                    raise
+                self._ended.set()
+                course.interrupt_(run)
+            return
+        with self._lock:
+            course.take_over(run)
+            self._runs.pop(number, None)
+            self._done[number] = True
+            self._bar.update(max_epochs - run.epoch)
+
+    def _begun(self, number: int) -> Run:
+        """The run of a group, as far as it is."""
+        course, members = self._course, self._groups[number]
+        run = Run(course.network.members(members), course.task.members(members), members)
+        run.deadline = Deadline(self._seconds(number, run), self._ended)
+        if number in self._runs:
+            # a run changes what it has taken over
+            run.load_({name: tensor.clone() for name, tensor in self._runs[number].items()})
+            with self._lock:
+                self._bar.update(run.epoch)
+        return run
+
+    def _goes_on(self, run: Run) -> bool:
+        """Whether a run has another epoch before it; those that have stopped leave it."""
+        if run.epoch >= self._course.task.options.max_epochs or run.deadline.is_over:
+            return False
+        with self._lock:
+            return not self._course.dismiss(run)
+
+    def _note(self, number: int, run: Run, loss: Tensor) -> None:
+        """Write down what came of an epoch."""
+        with self._lock:
+            self._course.note(run, loss)
+            self._bar.update()
+            if not self._bar.disable and run.task.validates and run.epoch % _TELL_EVERY == 0:
+                score = f"{run.best.score.mean().item():.4f}"
+                self._bar.set_postfix(validation_loss=score, members=len(run.members), refresh=False)
+            # of an epoch that was cut short nobody could tell where it goes on
+            if self._checkpoint is not None and not run.deadline.is_over and self._checkpoint.is_due(number):
+                self._write(self._checkpoint, number, run)
+
+    def _write(self, checkpoint: Checkpoint, number: int, run: Run) -> None:
+        # the others are in the middle of a step: of them the file has what it had before
+        self._runs[number] = {name: tensor.detach().clone() for name, tensor in run.state().items()}
+        runs = {f"run.{of}.{name}": tensor for of, state in self._runs.items() for name, tensor in state.items()}
+        checkpoint.write(place(self._size, self._done) | runs | self._course.state(), number)
+
+    def _seconds(self, number: int, run: Run) -> float | None:
+        """How long the steps of a group may take: its share of the time, which is that of the rounds that are left.
+
+        After the last epoch its members are judged once more, and at the end all of them, with every floor and
+        otherwise.
+        """
+        ends_at = self._course.task.options.ends_at
+        if ends_at is None:
+            return None
+        starts = range(0, len(self._groups), self._beside)
+        rounds = [max(map(len, self._groups[start : start + self._beside])) for start in starts]
+        now = number // self._beside
+        judging = run.judging_seconds / len(run.members)
+        afterwards = (len(SHARES) + _JUDGED_AFTERWARDS) * self._course.network.n_members * judging
+        left = ends_at - perf_counter() - afterwards
+        return rounds[now] * (left / sum(rounds[now:]) - judging)

@@ -1,0 +1,319 @@
+"""Groups of members beside each other, each in a thread of its own: the same numbers, and the same endings."""
+
+import dataclasses
+import itertools
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from training_cases import MEMBERS, OPTIONS, make_data, run, task_of
+
+from probmix import DensityRegressor
+from probmix.networks import MLP
+from probmix.training import checkpoint, groups, loop, memory
+from probmix.training.run import Run
+
+LONG = dataclasses.replace(OPTIONS, max_epochs=25, patience=3, learning_rate=0.03)
+ENDLESS = dataclasses.replace(OPTIONS, max_epochs=100_000, patience=None)
+X = np.random.default_rng(0).normal(size=(120, 2))
+Y = X[:, 0] + 0.3 * np.random.default_rng(1).normal(size=120)
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    """Members one by one, and so many of them at a time as it is called with."""
+    monkeypatch.setattr(memory, "_CPU_BYTES", 1)
+    return lambda number: monkeypatch.setattr(loop, "groups_beside", lambda *_: number)
+
+
+@pytest.fixture
+def threads_of_epochs(monkeypatch):
+    """The threads that trained epochs."""
+    seen, train_epoch = [], Run.train_epoch
+
+    def look(self):
+        seen.append(threading.current_thread())
+        return train_epoch(self)
+
+    monkeypatch.setattr(Run, "train_epoch", look)
+    return seen
+
+
+def in_main():
+    return threading.current_thread() is threading.main_thread()
+
+
+def assert_same(one, other):
+    for a, b in zip(one[0].parameters(), other[0].parameters(), strict=True):
+        assert torch.equal(a, b)
+    for name in ("validation_curve", "training_curve", "best_epoch", "n_epochs"):
+        assert np.array_equal(getattr(one[2], name), getattr(other[2], name), equal_nan=True), name
+
+
+@pytest.mark.parametrize(
+    "mixup", ["erm", "mixup", "probmix", "local-probmix", "manifold-mixup", "m-probmix", "local-m-probmix-star"]
+)
+def test_no_bit_depends_on_what_runs_beside(beside, threads_of_epochs, mixup):
+    beside(1)
+    alone = run(make_data(), mixup, options=LONG)
+    assert set(threads_of_epochs) == {threading.main_thread()}
+    beside(MEMBERS)
+    together = run(make_data(), mixup, options=LONG)
+    assert len(set(threads_of_epochs)) > 1
+    assert_same(alone, together)
+    assert (alone[2].n_threads, together[2].n_threads) == (1, MEMBERS)
+
+
+def drawing(shape):
+    return nn.Sequential(nn.Linear(shape[0], 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 4))
+
+
+def normed(shape):
+    return nn.Sequential(nn.Linear(shape[0], 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
+
+
+@pytest.mark.parametrize("network", [drawing, normed, MLP((8,), dropout=0.2)], ids=["drawing", "normed", "dropout"])
+@pytest.mark.parametrize("mixup", ["probmix", "m-probmix"])
+def test_networks_that_draw_or_keep_something(beside, network, mixup):
+    fits = []
+    for number in (1, 3):
+        beside(number)
+        model = DensityRegressor(
+            "gaussian", mixup, preset="plain", network=network, n_members=3, max_epochs=6, random_state=0
+        )
+        before = torch.get_rng_state()
+        fits.append(model.fit(X, Y).predict(X))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(*fits)
+
+
+def test_the_default_and_its_threads(beside):
+    """Folds, a stack and a histogram; torch has its threads again."""
+    found = torch.get_num_threads()
+    fits = []
+    for number in (1, 2):
+        beside(number)
+        fits.append(DensityRegressor("gaussian", max_epochs=4, random_state=0).fit(X, Y))
+        assert torch.get_num_threads() == found
+    assert np.array_equal(fits[0].predict(X), fits[1].predict(X))
+    assert [fit.params_["n_threads"] for fit in fits] == [1, 2]
+
+
+def test_how_many(monkeypatch, several):
+    network, _, _ = run(make_data())
+    task = task_of(make_data())
+    assert [memory.groups_beside(network, task, 1, groups) for groups in (1, 2, several + 3)] == [1, 2, several]
+    # what they keep together is limited
+    needed = memory._kept_bytes(network, task)
+    monkeypatch.setattr(memory, "_BESIDE_BYTES", 2 * needed + 1)
+    assert memory.groups_beside(network, task, 1, several) == 2
+    assert memory.groups_beside(network, task, 2, several) == 1
+    monkeypatch.setattr(memory, "_BESIDE_BYTES", 1)
+    assert memory.groups_beside(network, task, 1, several) == 1
+    torch.set_num_threads(1)
+    monkeypatch.undo()
+    assert memory.groups_beside(network, task, 1, several) == 1
+
+
+# -- endings -----------------------------------------------------------------------------------------------------------
+
+
+def raise_in(monkeypatch, error, where, after=5):
+    """An error in the epochs of the main thread, or in those of the others, once all have had so many."""
+    calls, train_epoch = {}, Run.train_epoch
+    all_have = threading.Barrier(2)
+
+    def fail(self):
+        thread = threading.current_thread()
+        calls[thread] = calls.get(thread, 0) + 1
+        if calls[thread] == after:
+            all_have.wait(timeout=60)
+            if where == ("main" if in_main() else "other"):
+                raise error
+        return train_epoch(self)
+
+    monkeypatch.setattr(Run, "train_epoch", fail)
+
+
+def test_an_interrupt_ends_all_of_them(monkeypatch, beside):
+    beside(2)
+    raise_in(monkeypatch, KeyboardInterrupt(), "main")
+    network, _, result = run(make_data(), options=ENDLESS)
+    assert result.interrupted
+    epochs = result.n_epochs
+    # the two that were trained, whichever the main thread had, keep their epochs, and the others have not begun
+    assert epochs[:2].min() == 4
+    assert epochs[:2].max() < ENDLESS.max_epochs
+    assert epochs[2:].tolist() == [0, 0]
+    assert np.isfinite(result.validation_curve[:4, :2]).all()
+    assert all(bool(tensor.isfinite().all()) for tensor in network.parameters())
+
+
+def test_an_interrupt_before_any_epoch_is_raised_and_ends_the_others(monkeypatch, beside):
+    beside(2)
+    raise_in(monkeypatch, KeyboardInterrupt(), "main", after=1)
+    before = threading.active_count()
+    monkeypatch.setattr(loop.Course, "has_begun", False)
+    with pytest.raises(KeyboardInterrupt):
+        run(make_data(), options=ENDLESS)
+    assert threading.active_count() == before
+
+
+def test_an_interrupt_while_others_are_waited_for(monkeypatch, beside):
+    """The groups of the main thread have come to their end; another goes on, and is ended."""
+    beside(2)
+    pressed_once = threading.Event()
+    dismiss, wait = loop.Course.dismiss, groups.wait
+
+    def pressed(others, timeout=None):
+        if not pressed_once.is_set():
+            pressed_once.set()
+            raise KeyboardInterrupt
+        return wait(others, timeout=timeout)
+
+    # two epochs are all that the main thread has of each
+    monkeypatch.setattr(loop.Course, "dismiss", lambda self, run: dismiss(self, run) or (in_main() and run.epoch >= 2))
+    monkeypatch.setattr(groups, "wait", pressed)
+    _, _, result = run(make_data(), options=ENDLESS)
+    assert pressed_once.is_set()
+    assert result.interrupted
+    assert (result.n_epochs > 0).all()
+    assert result.n_epochs.min() < ENDLESS.max_epochs
+
+
+@pytest.mark.parametrize("where", ["main", "other"])
+def test_an_error_in_one_ends_all_and_comes_up(monkeypatch, beside, where):
+    beside(2)
+    raise_in(monkeypatch, ArithmeticError("of a network"), where)
+    before = threading.active_count()
+    with pytest.raises(ArithmeticError, match=r"^of a network$"):
+        run(make_data(), options=ENDLESS)
+    assert threading.active_count() == before
+
+
+def test_a_failed_fit_leaves_the_estimator_unfitted(monkeypatch, beside):
+    beside(2)
+    raise_in(monkeypatch, ArithmeticError("of a network"), "other", after=1)
+    model = DensityRegressor(preset="plain", n_members=2, max_epochs=100_000, patience=None)
+    with pytest.raises(ArithmeticError):
+        model.fit(X, Y)
+    assert not hasattr(model, "network_")
+
+
+# -- checkpoints -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mixup", ["erm", "local-m-probmix"])
+def test_a_run_killed_anywhere_goes_on(tmp_path, monkeypatch, beside, mixup):
+    """A killed group goes on from its last epoch, and the others from theirs, or from the last one but one."""
+    beside(1)
+    straight = run(make_data(), mixup, options=LONG)
+    beside(2)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
+    options = dataclasses.replace(LONG, checkpoint=tmp_path / "run")
+    write, written = checkpoint.Checkpoint.write, []
+
+    def write_then_die(self, state, group=None):
+        write(self, state, group)
+        written.append(group)
+        if len(written) % 7 == 0:
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, "write", write_then_die)
+        for _ in range(100):
+            try:
+                resumed = run(make_data(), mixup, options=options)
+                break
+            except SystemExit:
+                pass
+    assert len(written) > 14
+    assert set(written) == set(range(MEMBERS))
+    assert_same(straight, resumed)
+    assert not options.checkpoint.exists()
+
+
+def test_what_is_stored_of_one_group_stays_while_another_is_written(tmp_path, monkeypatch, beside):
+    """A resumed group goes on changing its tensors: in the file it has those of its last entry."""
+    beside(2)
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
+    options = dataclasses.replace(LONG, patience=None, checkpoint=tmp_path / "run")
+    straight = run(make_data(), "erm", options=dataclasses.replace(options, checkpoint=None))
+    write, states = checkpoint.Checkpoint.write, []
+
+    def look(self, state, group=None):
+        states.append((group, {name: tensor.clone() for name, tensor in state.items()}))
+        write(self, state, group)
+        if len(states) == 6:
+            raise SystemExit
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "write", look)
+    with pytest.raises(SystemExit):
+        run(make_data(), "erm", options=options)
+    assert_same(straight, run(make_data(), "erm", options=options))
+    for (_, before), (group, state) in itertools.pairwise(states):
+        for name in before.keys() & state.keys():
+            if name.startswith("run.") and not name.startswith(f"run.{group}."):
+                assert torch.equal(before[name], state[name]), name
+
+
+# -- what users see ----------------------------------------------------------------------------------------------------
+
+
+class Asking(nn.Module):
+    """A network that no vectorised call can follow."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.linear = nn.Linear(features, 4)
+
+    def forward(self, x):
+        return self.linear(x) if float(x.sum()) > -1e9 else x
+
+
+def test_a_warning_of_any_thread_names_the_line_of_the_user(monkeypatch):
+    monkeypatch.setattr(loop, "members_at_once", lambda network, task: 2)
+    monkeypatch.setattr(loop, "groups_beside", lambda *_: 2)
+    model = DensityRegressor(preset="plain", network=lambda shape: Asking(shape[0]), n_members=4, max_epochs=2)
+    begun, train = Run.__init__, threading.Event()
+
+    def others_first(self, *arguments):
+        if in_main():
+            train.wait(timeout=60)
+        begun(self, *arguments)
+        train.set()
+
+    monkeypatch.setattr(Run, "__init__", others_first)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, Y)
+    told = [one for one in caught if "one by one" in str(one.message)]
+    assert [one.filename for one in told] == [__file__]
+
+
+def test_the_bar_counts_all_epochs(monkeypatch, beside, capsys):
+    beside(3)
+    run(make_data(), options=dataclasses.replace(OPTIONS, verbose=True))
+    assert f"{MEMBERS * OPTIONS.max_epochs}/{MEMBERS * OPTIONS.max_epochs}" in capsys.readouterr().err
+
+
+def test_time_is_shared_by_the_rounds_that_are_left(monkeypatch):
+    """Five members in twos, two groups at a time: two rounds, the second of a single member."""
+    monkeypatch.setattr(groups, "perf_counter", lambda: 100.0)
+    seconds = {}
+    for beside in (1, 2, 3):
+        options = dataclasses.replace(OPTIONS, ends_at=200.0)
+        course = type("Course", (), {"task": task_of(make_data(), options=options), "network": torch.zeros(5)})
+        course.network = type("Network", (), {"n_members": 5})
+        turns = groups._Turns(course, 2, list(torch.arange(5).split(2)), beside, None, {}, None)
+        seconds[beside] = []
+        for number in range(3):
+            run_ = type("Run", (), {"members": turns._groups[number], "judging_seconds": 0.0})
+            seconds[beside].append(turns._seconds(number, run_))
+    # the clock stands still, so all of the time is left to the last
+    assert seconds[1] == pytest.approx([200 / 5, 200 / 3, 100])
+    assert seconds[2] == pytest.approx([200 / 3, 200 / 3, 100])
+    assert seconds[3] == pytest.approx([100, 100, 100])
