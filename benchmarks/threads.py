@@ -1,19 +1,20 @@
-"""What a second thread gains in training, and what it loses beside other work.
+"""What more threads gain in training, and what they lose beside other work.
 
-    python benchmarks/threads.py [--threads 2] [--epochs 2]
+    python benchmarks/threads.py [--threads 2] [--epochs 2] [--networks 5]
 
-Fits with one of torch's threads and with several, whatever a fit would choose: alone, and while another process keeps
-one processor busy. That process is in a session of its own, as those of another user or container are, so that where
-Linux divides the processors among sessions both threads may have to share one. Seconds by the clock; to be run where
-nothing else is.
+Fits by one thread, by several in each step, and by several that train groups of members beside each other, whatever a
+fit would choose: alone, and while another process keeps one processor busy. That process is in a session of its own, as
+those of another user or container are, so that where Linux divides the processors among sessions all threads may have
+to share one. Seconds by the clock; to be run where nothing else is.
 """
 
 import argparse
+import math
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from unittest.mock import patch
 
 import pandas as pd
@@ -44,11 +45,15 @@ def busy() -> Iterator[None]:
         other.wait()
 
 
-def seconds(rows: int, network: NetworkSpec | None, threads: int, epochs: int) -> float:
+# From how many multiplications in a step on it is shared by threads.
+SHARED = {"one": math.inf, "in a step": 0, "groups": math.inf}
+
+
+def seconds(rows: int, network: NetworkSpec | None, way: str, threads: int, epochs: int) -> float:
     X, y = table(rows, 13, "positive")
     model = DensityRegressor("gaussian-mixture", network=network, max_epochs=epochs, random_state=0)
-    torch.set_num_threads(threads)
-    with patch.object(choice, "_WORTH_SHARING", 0):
+    torch.set_num_threads(1 if way == "one" else threads)
+    with patch.object(choice, "_WORTH_SHARING", SHARED[way]):
         start = time.perf_counter()
         model.fit(X, y)
         return time.perf_counter() - start
@@ -58,16 +63,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--networks", type=int, default=len(NETWORKS), help="only the first so many")
     options = parser.parse_args()
     lines = []
-    for name, (rows, network) in NETWORKS.items():
-        alone = [seconds(rows, network, threads, options.epochs) for threads in (1, options.threads)]
-        with busy():
-            beside = [seconds(rows, network, threads, options.epochs) for threads in (1, options.threads)]
-        lines.append([name, *alone, alone[0] / alone[1], *beside, beside[0] / beside[1]])
-    several = f"{options.threads} threads"
-    columns = ["network", "alone: 1 thread", several, "times as fast", "beside: 1 thread", several, "times as fast"]
-    print(pd.DataFrame(lines, columns=columns).round(2).to_string(index=False))
+    for name, (rows, network) in list(NETWORKS.items())[: options.networks]:
+        line: list[str | float] = [name]
+        for beside in (nullcontext(), busy()):
+            with beside:
+                took = {way: seconds(rows, network, way, options.threads, options.epochs) for way in SHARED}
+            line += [*took.values(), took["one"] / took["in a step"], took["one"] / took["groups"]]
+        lines.append(line)
+    columns = [*SHARED, "gain of steps", "gain of groups"]
+    print(
+        pd.DataFrame(lines, columns=["network", *columns, *[f"beside: {column}" for column in columns]])
+        .round(2)
+        .to_string(index=False)
+    )
 
 
 if __name__ == "__main__":

@@ -56,8 +56,11 @@ def train_groups(
 
 
 def groups_of(task: Task, size: int) -> list[Tensor]:
-    """Numbers of the members that are trained as one: so many, with equally many rows."""
-    return [group for alike in task.data.alike() for group in alike.split(size)]
+    """Numbers of the members that are trained as one: with equally many rows, and so many at most.
+
+    As few groups as can be, as equal as can be: beside each other the largest says how long all of them take.
+    """
+    return [group for alike in task.data.alike() for group in alike.tensor_split(-(-len(alike) // size))]
 
 
 def place(size: int, done: Sequence[bool]) -> dict[str, Tensor]:

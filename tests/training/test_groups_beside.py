@@ -118,6 +118,19 @@ def test_how_many(monkeypatch, several):
     assert memory.groups_beside(network, task, 1, several) == 1
 
 
+def test_groups_are_few_and_equal():
+    task = task_of(make_data())
+    sizes = {}
+    for members, size in ((8, 8), (8, 7), (8, 5), (8, 3), (8, 1), (5, 2), (3, 9)):
+        every = type("Data", (), {"alike": lambda self, members=members: [torch.arange(members), torch.tensor([9])]})
+        found = groups.groups_of(dataclasses.replace(task, data=every()), size)
+        assert torch.cat(found).tolist() == [*range(members), 9]
+        sizes[members, size] = list(map(len, found[:-1]))
+    assert sizes == {
+        (8, 8): [8], (8, 7): [4, 4], (8, 5): [4, 4], (8, 3): [3, 3, 2], (8, 1): [1] * 8, (5, 2): [2, 2, 1], (3, 9): [3]
+    }  # fmt: skip
+
+
 # -- endings -----------------------------------------------------------------------------------------------------------
 
 
