@@ -28,6 +28,7 @@ from probmix.training import threads as choice
 
 NETWORKS: dict[str, tuple[int, NetworkSpec | None]] = {
     "the default's, 10,000 rows": (10_000, None),
+    "MLP((512, 256)), 10,000 rows": (10_000, MLP((512, 256))),
     "MLP((512, 256)), 4,000 rows": (4_000, MLP((512, 256))),
     "MLP((1024, 512)), 4,000 rows": (4_000, MLP((1024, 512))),
     "MLP((2048, 1024)), 4,000 rows": (4_000, MLP((2048, 1024))),
@@ -49,14 +50,15 @@ def busy() -> Iterator[None]:
 SHARED = {"one": math.inf, "in a step": 0, "groups": math.inf}
 
 
-def seconds(rows: int, network: NetworkSpec | None, way: str, threads: int, epochs: int) -> float:
+def seconds(rows: int, network: NetworkSpec | None, way: str, threads: int, epochs: int) -> tuple[float, int]:
+    """Of a fit, and how many threads it had at a time."""
     X, y = table(rows, 13, "positive")
     model = DensityRegressor("gaussian-mixture", network=network, max_epochs=epochs, random_state=0)
     torch.set_num_threads(1 if way == "one" else threads)
     with patch.object(choice, "_WORTH_SHARING", SHARED[way]):
         start = time.perf_counter()
         model.fit(X, y)
-        return time.perf_counter() - start
+        return time.perf_counter() - start, model.params_["n_threads"]
 
 
 def main() -> None:
@@ -70,15 +72,15 @@ def main() -> None:
         line: list[str | float] = [name]
         for beside in (nullcontext(), busy()):
             with beside:
-                took = {way: seconds(rows, network, way, options.threads, options.epochs) for way in SHARED}
-            line += [*took.values(), took["one"] / took["in a step"], took["one"] / took["groups"]]
-        lines.append(line)
-    columns = [*SHARED, "gain of steps", "gain of groups"]
-    print(
-        pd.DataFrame(lines, columns=["network", *columns, *[f"beside: {column}" for column in columns]])
-        .round(2)
-        .to_string(index=False)
-    )
+                found = {way: seconds(rows, network, way, options.threads, options.epochs) for way in SHARED}
+            one, step, groups = (took for took, _ in found.values())
+            line += [one, step, groups, one / step, one / groups]
+        # where all members are one group there is nothing beside it
+        lines.append([*line, found["groups"][1]])
+    columns = [*SHARED, "gain in a step", "gain of groups"]
+    beside_columns = [f"beside: {column}" for column in columns]
+    table_ = pd.DataFrame(lines, columns=["network", *columns, *beside_columns, "groups at a time"])
+    print(table_.round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,6 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
         frame.f_lineno,
         frame.f_globals.get("__name__", "<string>"),
         frame.f_globals.setdefault("__warningregistry__", {}),
-        frame.f_globals,
     )
 
 

@@ -32,6 +32,7 @@ from ..training import (
     train,
 )
 from ..training.rescaling import rescaling_of
+from ..training.threads import limited_to
 from .building import build_network
 from .checks import (
     check_device,
@@ -177,10 +178,12 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         if torch.is_inference_mode_enabled():
             raise RuntimeError("`fit` needs gradients, and torch.inference_mode() has none; call it outside.")
         try:
-            if self._is_stack:
-                self._take_over_stack(*fit_stack(self, given, held_out, X_unlabelled))
-            else:
-                fit_single(self, given, held_out, X_unlabelled)
+            # what is worth more threads takes them
+            with limited_to(1):
+                if self._is_stack:
+                    self._take_over_stack(*fit_stack(self, given, held_out, X_unlabelled))
+                else:
+                    fit_single(self, given, held_out, X_unlabelled)
         except BaseException:
             self._forget()
             raise
@@ -254,7 +257,8 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
     def _train(self, task: Task) -> tuple[MemberNetwork, TargetScaler, TrainingResult]:
         device = check_device(self.device)
         network = self._build(task).to(device)
-        with torch.enable_grad():
+        # autocast would go on with the weights of the first step, which it keeps until it ends
+        with torch.enable_grad(), torch.autocast(device.type, enabled=False):
             scaler, result = train(network, task.to(device))
         return network, scaler, result
 

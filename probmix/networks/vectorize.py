@@ -78,7 +78,8 @@ class Vectorizer:
             if not self._warned:
                 warn(f"{self._what} run one by one, since torch.vmap cannot follow the network ({reason})")
             self._warned = True
-        self._follows[training] = not reason
+        # a new one: another thread may be copying the network
+        self._follows = self._follows | {training: not reason}
         return result
 
 

@@ -65,11 +65,11 @@ class Checkpoint:
             return {name: file.get_tensor(name) for name in names}
 
     def is_due(self, group: int) -> bool:
-        """Whether the last time is long enough ago that a group of members was written."""
+        """Whether it is long enough ago that the file was written for a group of members."""
         return monotonic() - self._written.get(group, self._start) >= _SECONDS_BETWEEN
 
     def write(self, state: dict[str, Tensor], group: int | None = None) -> None:
-        """Write the state, which is new of a group."""
+        """Write the state of all groups, for the sake of one of them, or at the end."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
         write_atomically(self._path, save(contiguous, {"run": self._run, "format": _FORMAT}))

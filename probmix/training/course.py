@@ -1,5 +1,7 @@
 """The course of all members: what is known of them so far."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -33,13 +35,14 @@ class Course:
         """Whether an epoch of any member has ended."""
         return bool((self._n_epochs > 0).any())
 
-    def interrupt_(self, run: Run | None) -> None:
-        """End all runs where the user interrupts this one, or what is done between two of them."""
+    def interrupt_(self, runs: Iterable[Run]) -> None:
+        """End all of it where the user interrupts these runs, in the middle of an epoch."""
         self.interrupted = True
-        if run is not None:
-            # weights in the middle of an epoch are as good as any, where no rows tell
+        for run in runs:
             run.epoch = int(self._n_epochs[run.members].max())
-            self.take_over(run)
+            # weights in the middle of an epoch are as good as any, where no rows tell; but not of the first
+            if run.epoch:
+                self.take_over(run)
 
     def note(self, run: Run, loss: Tensor) -> None:
         """Write down the validation loss of the members of a run, (m,), after its last epoch, and what trained them."""
@@ -126,6 +129,7 @@ class Course:
         for name in self._OWN:
             setattr(self, f"_{name}", stored[name])
 
-    def resume_(self, members: Tensor, epoch: int) -> None:
-        """Members go on from an epoch, whatever was known of them after it."""
+    def reset_(self, members: Tensor, epoch: int) -> None:
+        """Members go on from an epoch, whatever was known of them after it, or have yet to begin."""
         self._n_epochs[members] = epoch
+        self._best_epoch[members] = 0

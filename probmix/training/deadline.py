@@ -1,6 +1,5 @@
-"""The end of training in a fit that has a time limit, or that somebody ends."""
+"""The end of training in a fit that has a time limit."""
 
-from threading import Event
 from time import perf_counter
 
 # So many steps are made even where there is no time for any.
@@ -14,12 +13,10 @@ class Deadline:
     ----------
     seconds : float or None
         From now; None for no end.
-    ended : Event, optional
-        Whoever sets it ends the steps now.
     """
 
-    def __init__(self, seconds: float | None, ended: Event | None = None) -> None:
-        self._start, self._seconds, self._ended = perf_counter(), seconds, ended
+    def __init__(self, seconds: float | None) -> None:
+        self._start, self._seconds = perf_counter(), seconds
         self._steps = 0
 
     def count_step(self) -> None:
@@ -37,4 +34,4 @@ class Deadline:
     @property
     def is_over(self) -> bool:
         """Whether there is no time for another step."""
-        return self.progress >= 1.0 or (self._ended is not None and self._ended.is_set())
+        return self.progress >= 1.0

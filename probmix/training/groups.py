@@ -1,8 +1,7 @@
 """Groups of members whose turn comes one after the other, some of them beside each other."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 from time import perf_counter
 from typing import NoReturn
 
@@ -15,7 +14,7 @@ from .checkpoint import Checkpoint
 from .course import Course
 from .deadline import Deadline
 from .floors import SHARES
-from .run import Run, with_prefix
+from .run import EndedError, Run, with_prefix
 from .task import Task
 
 # Epochs between two updates of what the progress bar says of the losses: for a GPU every one is a wait.
@@ -69,7 +68,11 @@ def place(size: int, done: Sequence[bool]) -> dict[str, Tensor]:
 
 
 class _Turns:
-    """Groups in the order of their turns, and the threads that take them."""
+    """Groups in the order of their turns, and the threads that take them.
+
+    A checkpoint has of each group whether it is done, or the state of its run after an epoch. What it has of the course
+    is written while other groups go on, and so their entries count for nothing until their runs do.
+    """
 
     def __init__(
         self,
@@ -84,116 +87,129 @@ class _Turns:
         self._course, self._size, self._groups, self._beside = course, size, groups, beside
         self._checkpoint, self._bar = checkpoint, bar
         self._turns = iter(range(len(groups)))
-        # of whatever is known of more than one group
+        # of what is known of more than one group
         self._lock = Lock()
+        # runs are prepared one by one: to look for neighbours sets the threads of the whole process for a while
+        self._preparing = Lock()
         # no group takes another step: the user has interrupted, or one of them has failed
         self._ended = Event()
+        self._errors: list[BaseException] = []
+        self._running: dict[int, Run] = {}
         self._done = stored["done"].tolist() if stored else [False] * len(groups)
         runs = [with_prefix(stored, f"run.{number}.") for number in range(len(groups))]
-        self._runs = {number: run for number, run in enumerate(runs) if run}
+        self._stored = {number: run for number, run in enumerate(runs) if run}
         for number, group in enumerate(groups):
             if stored and not self._done[number]:
-                # the course may have been written when this group was further than what is stored of it
-                run = self._runs.get(number)
-                course.resume_(group if run is None else run["members"], 0 if run is None else int(run["epoch"]))
+                course.reset_(self._stored[number]["members"] if number in self._stored else group, 0)
 
     def train(self) -> None:
         """Take all turns, in this thread and beside it."""
-        with ThreadPoolExecutor(self._beside) as pool:
-            try:
-                others = [pool.submit(speaking_from_here(self._take_turns)) for _ in range(self._beside - 1)]
-                self._take_turns()
-                self._wait_for(others)
-            finally:
-                self._ended.set()
-        for other in others:
-            other.result()
-
-    def _wait_for(self, others: "list[Future[None]]") -> None:
+        others = [
+            Thread(target=speaking_from_here(self._help), name="probmix members") for _ in range(self._beside - 1)
+        ]
         try:
-            while wait(others, timeout=_SECONDS_OF_A_WAIT).not_done:
-                pass
+            for other in others:
+                other.start()
+            self._take_turns()
+            _join(others)
         except KeyboardInterrupt:
-            # a second one is raised
+            # Ctrl-C, which reaches the main thread alone
+            begun = self._course.has_begun
             self._ended.set()
-            self._course.interrupt_(None)
-            wait(others)
+            if not begun:
+                raise
+            # a second one is raised
+            _join(others)
+            self._course.interrupt_(self._running.values())
+        except EndedError:
+            # another group has failed
+            assert self._errors
+        finally:
+            self._ended.set()
+            _join(others)
+        if self._errors:
+            raise self._errors[0]
+
+    def _help(self) -> None:
+        """Take turns beside the thread that has to be told of errors."""
+        # a new thread has as many as any other was given last
+        torch.set_num_threads(1)
+        try:
+            self._take_turns()
+        except EndedError:
+            pass
+        except BaseException as error:
+            self._errors.append(error)
+            self._ended.set()
 
     def _take_turns(self) -> None:
         """Train one group after the other, until none is left."""
-        try:
-            while (number := self._next()) is not None:
+        while (number := self._next()) is not None:
+            if not self._done[number]:
                 self._train(number)
-        except BaseException:
-            self._ended.set()
-            raise
+            else:
+                with self._lock:
+                    self._bar.update(self._course.task.options.max_epochs)
 
     def _next(self) -> int | None:
         with self._lock:
             return None if self._ended.is_set() else next(self._turns, None)
 
     def _train(self, number: int) -> None:
-        course, run = self._course, None
-        max_epochs = course.task.options.max_epochs
-        if self._done[number]:
-            with self._lock:
-                self._bar.update(max_epochs)
-            return
-        try:
-            run = self._begun(number)
-            while self._goes_on(run):
-                loss = run.train_epoch()
-                self._note(number, run, loss)
-        except KeyboardInterrupt:
-            # Ctrl-C, which reaches the main thread alone
-            with self._lock:
-                if not course.has_begun:
-                    raise
-                self._ended.set()
-                course.interrupt_(run)
-            return
+        course = self._course
+        run = self._running[number] = self._begun(number)
+        while self._goes_on(number, run):
+            self._note(number, run, run.train_epoch())
         with self._lock:
             course.take_over(run)
-            self._runs.pop(number, None)
             self._done[number] = True
-            self._bar.update(max_epochs - run.epoch)
+            del self._running[number]
+            self._stored.pop(number, None)
+            self._bar.update(course.task.options.max_epochs - run.epoch)
 
     def _begun(self, number: int) -> Run:
         """The run of a group, as far as it is."""
         course, members = self._course, self._groups[number]
-        run = Run(course.network.members(members), course.task.members(members), members)
-        run.deadline = Deadline(self._seconds(number, run), self._ended)
-        if number in self._runs:
+        with self._preparing:
+            run = Run(course.network.members(members), course.task.members(members), members, self._ended)
+        run.deadline = Deadline(self._seconds(number, run))
+        if number in self._stored:
             # a run changes what it has taken over
-            run.load_({name: tensor.clone() for name, tensor in self._runs[number].items()})
+            run.load_({name: tensor.clone() for name, tensor in self._stored[number].items()})
             with self._lock:
+                course.reset_(run.members, run.epoch)
                 self._bar.update(run.epoch)
         return run
 
-    def _goes_on(self, run: Run) -> bool:
+    def _goes_on(self, number: int, run: Run) -> bool:
         """Whether a run has another epoch before it; those that have stopped leave it."""
         if run.epoch >= self._course.task.options.max_epochs or run.deadline.is_over:
             return False
+        before = len(run.members)
         with self._lock:
-            return not self._course.dismiss(run)
+            goes_on = not self._course.dismiss(run)
+            if self._checkpoint is not None and len(run.members) < before:
+                # what the course has taken over of a run is no part of it any more
+                self._store(number, run)
+        return goes_on
 
     def _note(self, number: int, run: Run, loss: Tensor) -> None:
         """Write down what came of an epoch."""
+        self._course.note(run, loss)
         with self._lock:
-            self._course.note(run, loss)
             self._bar.update()
             if not self._bar.disable and run.task.validates and run.epoch % _TELL_EVERY == 0:
                 score = f"{run.best.score.mean().item():.4f}"
                 self._bar.set_postfix(validation_loss=score, members=len(run.members), refresh=False)
             # of an epoch that was cut short nobody could tell where it goes on
             if self._checkpoint is not None and not run.deadline.is_over and self._checkpoint.is_due(number):
-                self._write(self._checkpoint, number, run)
+                self._store(number, run)
+                runs = {f"run.{of}.{name}": one for of, state in self._stored.items() for name, one in state.items()}
+                self._checkpoint.write(place(self._size, self._done) | runs | self._course.state(), number)
 
-    def _write(self, checkpoint: Checkpoint, number: int, run: Run) -> None:
-        # the others are in the middle of a step: of them the file has what it had before
-        self._runs[number] = {name: tensor.detach().clone() for name, tensor in run.state().items()}
-        runs = {f"run.{of}.{name}": tensor for of, state in self._runs.items() for name, tensor in state.items()}
-        checkpoint.write(place(self._size, self._done) | runs | self._course.state(), number)
+    def _store(self, number: int, run: Run) -> None:
+        """Keep the state of a run for the checkpoint: others are written while it is in the middle of a step."""
+        self._stored[number] = {name: tensor.detach().clone() for name, tensor in run.state().items()}
 
     def _seconds(self, number: int, run: Run) -> float | None:
         """How long the steps of a group may take: its share of the time, which is that of the rounds that are left.
@@ -211,3 +227,9 @@ class _Turns:
         afterwards = (len(SHARES) + _JUDGED_AFTERWARDS) * self._course.network.n_members * judging
         left = ends_at - perf_counter() - afterwards
         return rounds[now] * (left / sum(rounds[now:]) - judging)
+
+
+def _join(threads: list[Thread]) -> None:
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(_SECONDS_OF_A_WAIT)

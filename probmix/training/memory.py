@@ -11,6 +11,7 @@ from ..networks import MemberNetwork
 from ..random import KeyedRandom
 from .batches import BatchSource
 from .task import Task
+from .threads import available_threads
 from .unlabelled import UnlabelledRows
 
 # What a step keeps for its backward pass, at most. On a CPU it is to stay in the cache: on 8600 rows, members one after
@@ -43,7 +44,7 @@ def members_at_once(network: MemberNetwork, task: Task) -> int:
 
 
 def groups_beside(network: MemberNetwork, task: Task, size: int, groups: int) -> int:
-    """How many groups of members to train beside each other, each by one of the threads that torch has.
+    """How many groups of members to train beside each other, each by one of torch's threads.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def groups_beside(network: MemberNetwork, task: Task, size: int, groups: int) ->
     groups : int
         How many there are.
     """
-    beside = min(groups, torch.get_num_threads())
+    beside = min(groups, available_threads())
     # a GPU does one thing after the other
     if beside == 1 or task.data.device.type != "cpu":
         return 1

@@ -113,7 +113,7 @@ class TrainingResult:
     n_epochs : ndarray, (M,)
         Epochs until the member stopped, or was stopped.
     n_threads : int
-        Of torch.
+        That worked at a time, in a step or at groups of members beside each other.
     interrupted : bool
         Whether the user ended the run.
     mixup_until : ndarray, (M,), or None

@@ -2,6 +2,7 @@
 
 import math
 from inspect import unwrap
+from threading import Event
 from time import perf_counter
 
 import torch
@@ -25,6 +26,10 @@ VALIDATION_DRAWS = 8
 _LOOK_EVERY = {"cuda": 10}
 
 
+class EndedError(Exception):
+    """Somebody has ended a run in the middle of an epoch."""
+
+
 class Run:
     """Members on their way through the epochs.
 
@@ -36,6 +41,8 @@ class Run:
         Of the members.
     members : Tensor, (m,), int64
         Their numbers in the whole.
+    ended : Event
+        Whoever sets it ends the run before its next step.
 
     Attributes
     ----------
@@ -52,8 +59,8 @@ class Run:
         labels alone, NaN where there was no step.
     """
 
-    def __init__(self, network: MemberNetwork, task: Task, members: Tensor) -> None:
-        self.network, self.task, self.members = network, task, members
+    def __init__(self, network: MemberNetwork, task: Task, members: Tensor, ended: Event) -> None:
+        self.network, self.task, self.members, self._ended = network, task, members, ended
         self.epoch, self.deadline, self.judging_seconds = 0, Deadline(None), 0.0
         random = KeyedRandom(task.keys)
         self._batches = BatchSource(task, network, random)
@@ -80,7 +87,13 @@ class Run:
             self.judging_seconds = perf_counter() - start
 
     def train_epoch(self) -> Tensor:
-        """Train for one more epoch; gives the validation loss, (m,), NaN without validation rows."""
+        """Train for one more epoch; gives the validation loss, (m,), NaN without validation rows.
+
+        Raises
+        ------
+        EndedError
+            If somebody has ended the run.
+        """
         self.epoch += 1
         self.network.train()
         # depends on the epoch and so survives a restart
@@ -94,6 +107,8 @@ class Run:
             for step, (batch, share) in enumerate(zip(batches, self._batches.shares, strict=True), first):
                 if judges is not None:
                     batch = with_learned_weights(self.network, self.task, batch, judges)
+                if self._ended.is_set():
+                    raise EndedError
                 if self.deadline.is_over:
                     break
                 self._set_rates(step)

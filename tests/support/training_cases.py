@@ -1,5 +1,8 @@
 """Small problems of several members, trained."""
 
+import threading
+
+import numpy as np
 import torch
 
 from probmix import families
@@ -51,3 +54,14 @@ def run(data, *args, **kwargs):
     network = DensityNetwork(family, FEATURES, MLP((16, 8)), targets, len(task.keys), mixup.embedding, place)
     scaler, result = train(network.to(data.device), task)
     return network, scaler, result
+
+
+def in_main():
+    return threading.current_thread() is threading.main_thread()
+
+
+def assert_same(one, other):
+    for a, b in zip(one[0].parameters(), other[0].parameters(), strict=True):
+        assert torch.equal(a, b)
+    for name in ("validation_curve", "training_curve", "best_epoch", "n_epochs"):
+        assert np.array_equal(getattr(one[2], name), getattr(other[2], name), equal_nan=True), name

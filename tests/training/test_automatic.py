@@ -109,6 +109,29 @@ def test_threads_are_never_raised():
     torch.set_num_threads(before)
 
 
+def test_all_of_a_fit_has_one_thread_but_what_is_worth_more(several, monkeypatch):
+    """Beside other work a second thread costs more than it gains, and in a fit there are many small steps."""
+    seen, judge, wanted = {}, DensityRegressor._judge_out_of_fold, [1]
+    train_groups = loop.train_groups
+
+    def look(*arguments):
+        seen.setdefault("training", []).append(torch.get_num_threads())
+        return train_groups(*arguments)
+
+    def look_again(self, parts):
+        seen.setdefault("afterwards", []).append(torch.get_num_threads())
+        return judge(self, parts)
+
+    monkeypatch.setattr(loop, "train_groups", look)
+    monkeypatch.setattr(loop, "threads_for", lambda *_: wanted[0])
+    monkeypatch.setattr(DensityRegressor, "_judge_out_of_fold", look_again)
+    for wanted[0] in (1, several):
+        DensityRegressor("gaussian", max_epochs=2, random_state=0).fit(X, Y)
+        assert torch.get_num_threads() == several
+    assert set(seen["training"]) == {1, several}
+    assert set(seen["afterwards"]) == {1}
+
+
 def test_threads_come_back_after_an_error(several, monkeypatch):
     def fail(*arguments):
         raise ArithmeticError
