@@ -68,13 +68,15 @@ class Checkpoint:
         """Whether it is long enough ago that the file was written for a group of members."""
         return monotonic() - self._written.get(group, self._start) >= _SECONDS_BETWEEN
 
-    def write(self, state: dict[str, Tensor], group: int | None = None) -> None:
-        """Write the state of all groups, for the sake of one of them, or at the end."""
+    def wait_again(self, group: int) -> None:
+        """The file has been written for a group of members."""
+        self._written[group] = monotonic()
+
+    def write(self, state: dict[str, Tensor]) -> None:
+        """Write the state."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
         write_atomically(self._path, save(contiguous, {"run": self._run, "format": _FORMAT}))
-        if group is not None:
-            self._written[group] = monotonic()
 
     def remove(self) -> None:
         """Remove the file of a run that has ended."""

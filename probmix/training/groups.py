@@ -205,7 +205,8 @@ class _Turns:
             if self._checkpoint is not None and not run.deadline.is_over and self._checkpoint.is_due(number):
                 self._store(number, run)
                 runs = {f"run.{of}.{name}": one for of, state in self._stored.items() for name, one in state.items()}
-                self._checkpoint.write(place(self._size, self._done) | runs | self._course.state(), number)
+                self._checkpoint.write(place(self._size, self._done) | runs | self._course.state())
+                self._checkpoint.wait_again(number)
 
     def _store(self, number: int, run: Run) -> None:
         """Keep the state of a run for the checkpoint: others are written while it is in the middle of a step."""

@@ -133,7 +133,7 @@ def test_a_warning_of_any_thread_names_the_line_of_the_user(monkeypatch):
 
     def others_first(self, *arguments):
         if in_main():
-            train.wait(timeout=60)
+            train.wait(timeout=1800)
         begun(self, *arguments)
         train.set()
 

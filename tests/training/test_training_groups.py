@@ -89,8 +89,8 @@ def test_a_run_killed_anywhere_goes_on(tmp_path, monkeypatch, steps, mixup, in_g
     steps.clear()
     write, written = checkpoint.Checkpoint.write, []
 
-    def write_then_die(self, state, group=None):
-        write(self, state, group)
+    def write_then_die(self, state):
+        write(self, state)
         written.append(1)
         if len(written) % 4 == 0:
             raise KilledError
