@@ -176,8 +176,9 @@ def for_sentences(results: pd.DataFrame) -> str:
     for score in ("nll", "crps", "rmse"):
         means = common_means(results, score, [name for name in METHODS if name != "fast"])
         others = means.drop(columns="default").min(axis=1)
-        behind = (means["default"] - others if score == "nll" else means["default"] / others - 1).nlargest(20)
-        lines.append(f"{score}, behind the best other but fast: {behind[behind > 0].round(3).to_dict()}")
+        behind = means["default"] - others if score == "nll" else means["default"] / others - 1
+        behind = behind[behind > 0].sort_values(ascending=False).round(3)
+        lines.append(f"{score}, {len(behind)} behind the best other but fast: {behind.to_dict()}")
     return "\n".join(lines)
 
 
