@@ -150,7 +150,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         The means towards which rows and targets were drawn, with ``rescale`` of a `Mixup`; None without.
     params_ : dict
         What parameters that were left unset became, and "batch_size", "patience" and "n_threads", which follow the
-        size; threads are one where all members are trained as one, and by small networks.
+        size; threads are one for small networks whose members are all trained as one.
     oof_log_prob_ : ndarray, (n,)
         Log-density of each row of the fit by the member that was not trained by it; with ``validation="folds"``, or a
         splitter whose parts cover the rows. NaN for rows of weight zero.

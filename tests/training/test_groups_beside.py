@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,15 +23,22 @@ Y = X[:, 0] + 0.3 * np.random.default_rng(1).normal(size=120)
 
 @pytest.fixture
 def threads_of_epochs(monkeypatch):
-    """The threads that trained epochs."""
-    seen, train_epoch = [], Run.train_epoch
+    """The threads that trained epochs, none of which goes on before as many as are asked for have begun."""
+    seen, asked, train_epoch = set(), [threading.Barrier(1)], Run.train_epoch
 
     def look(self):
-        seen.append(threading.current_thread())
+        if threading.current_thread() not in seen:
+            seen.add(threading.current_thread())
+            asked[0].wait(timeout=1800)
         return train_epoch(self)
 
+    def ask(number):
+        seen.clear()
+        asked[0] = threading.Barrier(number)
+        return seen
+
     monkeypatch.setattr(Run, "train_epoch", look)
-    return seen
+    return ask
 
 
 @pytest.mark.parametrize(
@@ -38,11 +46,13 @@ def threads_of_epochs(monkeypatch):
 )
 def test_no_bit_depends_on_what_runs_beside(beside, threads_of_epochs, mixup):
     beside(1)
+    threads = threads_of_epochs(1)
     alone = run(make_data(), mixup, options=LONG)
-    assert set(threads_of_epochs) == {threading.main_thread()}
+    assert threads == {threading.main_thread()}
     beside(MEMBERS)
+    threads = threads_of_epochs(MEMBERS)
     together = run(make_data(), mixup, options=LONG)
-    assert len(set(threads_of_epochs)) > 1
+    assert len(threads) == MEMBERS
     assert_same(alone, together)
     assert (alone[2].n_threads, together[2].n_threads) == (1, MEMBERS)
 
@@ -129,15 +139,19 @@ def test_a_warning_of_any_thread_names_the_line_of_the_user(monkeypatch):
     monkeypatch.setattr(loop, "members_at_once", lambda network, task: 2)
     monkeypatch.setattr(loop, "groups_beside", lambda *_: 2)
     model = DensityRegressor(preset="plain", network=lambda shape: Asking(shape[0]), n_members=4, max_epochs=2)
-    begun, train = Run.__init__, threading.Event()
+    take_turn, told_there, turns = groups._Turns._next, threading.Event(), []
 
-    def others_first(self, *arguments):
+    def others_first(self):
+        # no line of this file is below that of the warning in the other thread
         if in_main():
-            train.wait(timeout=1800)
-        begun(self, *arguments)
-        train.set()
+            told_there.wait(timeout=1800)
+        else:
+            turns.append(1)
+            if len(turns) == 2:
+                told_there.set()
+        return take_turn(self)
 
-    monkeypatch.setattr(Run, "__init__", others_first)
+    monkeypatch.setattr(groups._Turns, "_next", others_first)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(X, Y)
@@ -168,12 +182,11 @@ def test_time_is_shared_by_the_rounds_that_are_left(monkeypatch):
     seconds = {}
     for beside in (1, 2, 3):
         options = dataclasses.replace(OPTIONS, ends_at=200.0)
-        course = type("Course", (), {"task": task_of(make_data(), options=options), "network": torch.zeros(5)})
-        course.network = type("Network", (), {"n_members": 5})
+        course = SimpleNamespace(task=task_of(make_data(), options=options), network=SimpleNamespace(n_members=5))
         turns = groups._Turns(course, 2, list(torch.arange(5).split(2)), beside, None, {}, None)
         seconds[beside] = []
         for number in range(3):
-            run_ = type("Run", (), {"members": turns._groups[number], "judging_seconds": 0.0})
+            run_ = SimpleNamespace(members=turns._groups[number], judging_seconds=0.0)
             seconds[beside].append(turns._seconds(number, run_))
     # the clock stands still, so all of the time is left to the last
     assert seconds[1] == pytest.approx([200 / 5, 200 / 3, 100])

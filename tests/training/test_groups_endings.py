@@ -194,6 +194,24 @@ def test_what_is_stored_of_one_group_stays_while_another_is_written(tmp_path, mo
         assert len(changed) <= 1
 
 
+def test_what_the_course_has_taken_over_is_stored_with_the_run_that_goes_on(tmp_path, monkeypatch):
+    """Else a file could have the final weights of members that, by what it has of their run, have not begun."""
+    monkeypatch.setattr(checkpoint.Checkpoint, "is_due", lambda self, group: False)
+    goes_on, left = groups._Turns._goes_on, []
+
+    def look(self, number, run):
+        before = len(run.members)
+        goes = goes_on(self, number, run)
+        if len(run.members) < before:
+            left.append(torch.equal(self._stored[number]["members"], run.members))
+        return goes
+
+    monkeypatch.setattr(groups._Turns, "_goes_on", look)
+    run(make_data(), options=dataclasses.replace(LONG, max_epochs=60, checkpoint=tmp_path / "run"))
+    assert left
+    assert all(left)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_an_interrupt_before_a_resumed_group_has_begun_loses_nothing(tmp_path, monkeypatch, beside, number):
     """What the file has of groups that have not begun is not what the estimator would have."""
