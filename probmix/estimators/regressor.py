@@ -87,7 +87,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         - A splitter of scikit-learn, or a list of pairs of row numbers (train, test): member m takes split m, and
           begins again where there are fewer. Rows in neither part of a split are not used. One that draws at random
           needs a `random_state` of its own. Numbers in a list are those of the rows that `fit` is given, in a search of
-          the rows of a fold: take a splitter there. `save` leaves both out.
+          the rows of a fold: take a splitter there. `save` leaves a splitter out, and keeps a list.
 
         Units of inputs and targets, and where a member starts, come from its training rows; with "random" without
         groups from both parts. A row that is equal in X, y and exposure to one that judges a member does not train it,
@@ -155,8 +155,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         Log-density of each row of the fit by the member that was not trained by it; with ``validation="folds"``, or a
         splitter whose parts cover the rows. NaN for rows of weight zero.
     candidates_ : list of DensityRegressor
-        Of a stack: each a fitted estimator of its own. A stack has `seed_`, `oof_log_prob_` and what follows in common
-        with them, and none of the others.
+        Of a stack: each a fitted estimator of its own. A stack has `seed_`, `params_`, `oof_log_prob_` and what follows
+        in common with them, and none of the others.
     stack_ : DataFrame
         Of a stack: a line of each candidate, in the order of `candidates_`. Its family, mixup, epochs, and network
         where there are several; its weight in the prediction, zero if it is dropped; mean NLL and CRPS of the rows that
