@@ -42,8 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.parent / f".probmix-{secrets.token_hex(8)}"
     try:
         make_folder(path.parent)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "there is a folder of that name; name a file")
+        _refuse_folder(path)
         try:
             yield temporary
             with temporary.open("rb+") as file:
@@ -58,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_can_be_written(path: Path) -> None:
-    """Raise unless a file can be made in the folder, which is made if it does not exist.
+    """Raise unless a file can be made there; the folder is made if it does not exist.
 
     Raises
     ------
@@ -67,11 +66,17 @@ def check_can_be_written(path: Path) -> None:
     """
     try:
         make_folder(path.parent)
+        _refuse_folder(path)
         temporary = path.parent / f".probmix-{secrets.token_hex(8)}"
         temporary.open("xb").close()
         temporary.unlink()
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "there is a folder of that name; name a file")
 
 
 def make_folder(folder: Path) -> None:

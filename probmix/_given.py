@@ -42,8 +42,6 @@ def as_tensor(values: Any, name: str) -> Tensor:
     if isinstance(values, Tensor) and not values.is_complex():
         return values
     values = as_numbers(values, name)
-    if isinstance(values, np.ma.MaskedArray):
-        values = np.ma.filled(values.astype(np.float64), np.nan)
     try:
         array = np.asarray(values)
         if array.dtype.kind == "O":
@@ -64,8 +62,15 @@ def as_tensor(values: Any, name: str) -> Tensor:
 
 def mean_over_rows(values: NDArray[np.float64], sample_weight: Any = None) -> float:
     """Mean of one value per row, (n,), with the weights of the rows if there are any."""
-    weights = None if sample_weight is None else checked_weights(sample_weight, values.shape).cpu().numpy()
+    weights = None if sample_weight is None else scaled(checked_weights(sample_weight, values.shape).cpu().numpy())
     return float(np.average(values, weights=weights))
+
+
+def scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights in a unit, a power of two, in which no sum overflows."""
+    exponent = np.frexp(weights.max(initial=0.0))[1]
+    scaled: NDArray[np.float64] = np.ldexp(weights, -exponent)
+    return scaled
 
 
 def checked_weights(sample_weight: Any, shape: Sequence[int], name: str = "sample_weight") -> Tensor:

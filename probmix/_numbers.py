@@ -26,8 +26,26 @@ Index = tuple[int, ...]
 
 
 def as_numpy(values: object) -> object:
-    """Bring a tensor to the host; anything else is left to scikit-learn's validation."""
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
+    """Bring a tensor to the host, and fill what is masked; anything else is left to scikit-learn's validation.
+
+    A masked cell is a missing one: NaN among numbers, and None among others. Most of NumPy forgets the mask.
+
+    Examples
+    --------
+    >>> as_numpy(np.ma.masked_equal([1, 2, 9], 9))
+    array([ 1.,  2., nan])
+    """
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(values)
+        if not mask.any():
+            return values.data
+        is_real = values.dtype.kind in "biuf"
+        filled: NDArray[Any] = values.data.astype(np.float64 if is_real else object)
+        filled[mask] = np.nan if is_real else None
+        return filled
+    return values
 
 
 def as_numbers(values: object, name: str) -> object:
@@ -203,9 +221,11 @@ def place(values: object, index: Index) -> str:
     if len(index) > 2:
         return f"index {index}"
     row = f"row {index[0]}"
-    if isinstance(values, pd.DataFrame | pd.Series) and values.index[index[0]] != index[0]:
-        # in a part of a table, such as a fold, the label still says which row it is
-        row += f", label {values.index[index[0]]},"
+    if isinstance(values, pd.DataFrame | pd.Series):
+        label = values.index[index[0]]
+        if (pd.api.types.is_scalar(label) and pd.isna(label)) or label != index[0]:
+            # in a part of a table, such as a fold, the label still says which row it is
+            row += f", label {label},"
     if len(index) == 1:
         return row.rstrip(",")
     return f"{row} of {column_in_words(values, index[1])}"
@@ -226,7 +246,10 @@ def _column_names(values: object) -> list[str] | None:
 def _as_floats(values: object) -> NDArray[np.float64] | None:
     """Values as floats, NaN where they are missing; None for what is not real numbers."""
     try:
-        array = values.astype(object).to_numpy() if isinstance(values, pd.DataFrame | pd.Series) else np.asarray(values)
+        if isinstance(values, pd.DataFrame | pd.Series):
+            array = values.astype(object).to_numpy()
+        else:
+            array = np.asarray(as_numpy(values))
         if array.dtype.kind == "c":
             return None
         if array.dtype.kind == "O":

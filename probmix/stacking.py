@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.distributions import Distribution
 
-from ._given import Numbers, as_tensor, checked_weights
+from ._given import Numbers, as_tensor, checked_weights, scaled
 from .distributions import blend
 from .distributions.parts import device_of
 from .distributions.scoring import marginal_crps
@@ -209,8 +209,7 @@ def crps_gram(distributions: Sequence[Distribution], y: Numbers, row_weight: Arr
 def _row_weights(row_weight: Any, rows: int) -> Array:
     if row_weight is None:
         return np.ones(rows)
-    weights: Array = checked_weights(row_weight, (rows,), "row_weight").cpu().numpy()
-    return weights
+    return scaled(checked_weights(row_weight, (rows,), "row_weight").cpu().numpy())
 
 
 def _without_small(

@@ -221,7 +221,7 @@ class Columns:
             if encoder is not None:
                 column = table.column(place, name)
                 parts += encoder.encode(column)
-                if isinstance(encoder, LevelColumn):
+                if isinstance(encoder, LevelColumn | DateColumn):
                     encoder.warn_of_strangers(column)
         return _joined(parts, table.n_rows)
 

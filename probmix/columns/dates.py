@@ -17,6 +17,7 @@ from .tables import Array, Column
 _DAY = np.timedelta64(1, "D")
 # 1970-01-01 was a Thursday, and weeks begin on Monday
 _FIRST_WEEKDAY = 3
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 # Digits of sines and cosines, so that those of half turns are zero.
 _DIGITS = 12
 
@@ -70,6 +71,13 @@ class DateColumn:
         """
         parts = _parts(column, self.zone)
         return [one for part, encoder in self.parts for one in encoder.encode(parts[part])]
+
+    def warn_of_strangers(self, column: Column) -> None:
+        """Warn of days of the week that the fit has not seen, such as weekends."""
+        weekday = dict(self.parts).get("weekday")
+        if isinstance(weekday, LevelColumn) and weekday.unknown < len(weekday.levels):
+            days = replace(_parts(column, self.zone)["weekday"], name=column.name)
+            weekday.warn_of_strangers(days, "days of the week", lambda day: _WEEKDAYS[int(float(day))])
 
     def state(self) -> dict[str, Any]:
         """The states of the parts."""
@@ -170,7 +178,8 @@ def as_times(column: Column) -> "pd.Series[Any]":
     is_period = np.fromiter((isinstance(cell, pd.Period) for cell in cells), dtype=bool, count=len(cells))
     cells[is_period] = [cell.to_timestamp() for cell in cells[is_period]]
     try:
-        return pd.Series(pd.to_datetime(pd.Series(cells)))
+        # of text the form is known, and pandas need not guess it with a warning of its own
+        return pd.Series(pd.to_datetime(pd.Series(cells), format="ISO8601" if column.holds == TEXT else None))
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(
             f"{column.label} of `{column.called}` holds dates that cannot be taken together: {error}"

@@ -1,5 +1,6 @@
 """Columns of levels, as codes."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -92,8 +93,17 @@ class LevelColumn:
         table = np.array([*(places.get(key, self.unknown) for key in keys), self.missing], dtype=np.float64)
         return [table[codes]]
 
-    def warn_of_strangers(self, column: Column) -> None:
-        """Warn of levels that the fit has not seen, where it has learned of no others and of no gaps."""
+    def warn_of_strangers(self, column: Column, levels: str = "levels", in_words: Callable[[str], str] = repr) -> None:
+        """Warn of levels that the fit has not seen, where it has learned of no others and of no gaps.
+
+        Parameters
+        ----------
+        column : Column
+        levels : str
+            What they are.
+        in_words : callable
+            Of a level as text.
+        """
         if self.unknown >= len(self.levels):
             return
         codes, keys = column.levels
@@ -102,11 +112,10 @@ class LevelColumn:
         is_strange = np.isin(codes, strange)
         if is_strange.any():
             row = int(is_strange.argmax())
-            what = keys[codes[row]].split(":", 1)[1]
+            what, instead = (in_words(key.split(":", 1)[1]) for key in (keys[codes[row]], self.levels[self.unknown]))
             warn(
-                f"{column.label} of `{column.called}` holds levels that the fit has not seen, in {is_strange.sum()} of "
-                f"{len(codes)} rows, such as {what!r} at row {row}: they are taken for the most frequent level, "
-                f"{self.levels[self.unknown].split(':', 1)[1]!r}."
+                f"{column.label} of `{column.called}` holds {levels} that the fit has not seen, in {is_strange.sum()} "
+                f"of {len(codes)} rows, such as {what} at row {row}: they are taken for the most frequent, {instead}."
             )
 
     def state(self) -> dict[str, Any]:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?$", re.ASCII)
-_OTHER_DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}( |$)", re.ASCII)
+_OFFSET = re.compile(r"\d{4}-\d\d-\d\d[T ].*?(Z|[+-]\d\d(:?\d\d)?)$", re.ASCII)
+_OTHER_DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}([ T]|$)", re.ASCII)
 
 
 def iso_times(texts: Sequence[str]) -> pd.DatetimeIndex | None:
-    """The dates that texts spell as ISO 8601 has them, or None if one of them does not.
+    """The dates that texts spell as ISO 8601 has them, or None if one of them does not, or if only some have an offset.
+
+    Of several offsets, as local times have where clocks are changed, the times are in UTC.
 
     Examples
     --------
@@ -18,13 +21,18 @@ def iso_times(texts: Sequence[str]) -> pd.DatetimeIndex | None:
     True
     >>> iso_times(["2020-01-31 12:00"]).hour.tolist()
     [12]
+    >>> iso_times(["2024-03-31T01:00+01:00", "2024-03-31T03:00+02:00"]).hour.tolist()
+    [0, 1]
     """
     if not texts or not all(map(_ISO.match, texts)):
         return None
+    offsets = {found and found[1] for found in map(_OFFSET.match, texts)}
+    if None in offsets and len(offsets) > 1:
+        return None
     try:
-        times = pd.to_datetime(list(texts), format="ISO8601", errors="coerce")
+        times = pd.to_datetime(list(texts), format="ISO8601", errors="coerce", utc=len(offsets) > 1)
     except (ValueError, TypeError):
-        # of several time zones
+        # times that pandas cannot hold
         return None
     return None if times.isna().any() else times
 

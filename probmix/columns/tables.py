@@ -210,10 +210,6 @@ def _array_table(X: Any, called: str) -> Table:
 
 def _as_array(X: Any) -> NDArray[Any]:
     """An array; of a list with text and numbers one of objects, where NumPy would write all as text."""
-    if isinstance(X, np.ma.MaskedArray):
-        is_real = X.dtype.kind in "biuf"
-        filled: NDArray[Any] = np.ma.filled(X.astype(np.float64 if is_real else object), np.nan if is_real else None)
-        return filled
     try:
         array = np.asarray(X)
         return array if hasattr(X, "dtype") or array.dtype.kind not in "USMm" else np.asarray(X, dtype=object)

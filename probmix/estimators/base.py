@@ -137,8 +137,8 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
         y : array-like, (n,); for a regressor also (n, d)
         sample_weight : array-like, (n,), optional
             Non-negative, in any unit. A row of weight two counts exactly like the row twice, a row of weight zero not
-            at all. Rows that are equal in X, y and exposure are one row with the sum of their weights, which trains
-            a member or judges it, but not both; see Notes.
+            at all, and neither does one below 1e-12 of the largest. Rows that are equal in X, y and exposure are one
+            row with the sum of their weights, which trains a member or judges it, but not both; see Notes.
         X_val, y_val : array-like, optional
             Rows that judge every member, in place of a part of X. The steps of a pipeline do not transform them.
         groups : array-like, (n,), optional
@@ -175,8 +175,6 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
 
     def _fit(self, given: Given, held_out: Given, X_unlabelled: Any) -> Self:
         self._forget()
-        if torch.is_inference_mode_enabled():
-            raise RuntimeError("`fit` needs gradients, and torch.inference_mode() has none; call it outside.")
         try:
             # what is worth more threads takes them
             with limited_to(1):
@@ -195,6 +193,8 @@ class DensityEstimator(StackedPredictions, BaseEstimator, ABC):
 
     def _prepare(self, given: Given, held_out: Given, X_unlabelled: Any = None) -> tuple[Task, Parts | None]:
         """Everything that training needs, checked, and the parts of the rows unless other rows judge."""
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError("`fit` needs gradients, and torch.inference_mode() has none; call it outside.")
         settings = self._settings.judged_by(held_out)
         mixup, options = checked_parameters(self)
         check_held_out(settings.validation, given, held_out)

@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._given import scaled
+from ..columns.numbers import median
 from ..families import Categorical, Family, canonical_name, get
 from ..mixup import Mixup, as_mixup, preset
 from ..mixup.presets import preset_names
@@ -130,8 +132,10 @@ def suitable(
     """
     targets = torch.tensor(y)
     if weight is not None:
-        targets, weight = targets[weight > 0], weight[weight > 0]
-    names: tuple[str, ...] = getattr(lists, _kind(targets.numpy().reshape(-1), exposed))
+        targets, weight = targets[weight > 0], torch.from_numpy(scaled(weight[weight > 0].numpy()))
+    of_cells = None if weight is None else weight.reshape(-1, *(1,) * (y.ndim - 1))
+    times = None if of_cells is None else of_cells.expand_as(targets).numpy().reshape(-1)
+    names: tuple[str, ...] = getattr(lists, _kind(targets.numpy().reshape(-1), times, exposed))
     if exposed:
         names = tuple(name for name in names if _has_exposure(name))
         if not names:
@@ -139,20 +143,19 @@ def suitable(
                 "`family` is not named, and none that suits the targets has an exposure, which belongs to counts and "
                 "totals that are not negative. Divide y by the exposure and pass it as `sample_weight`."
             )
-    of_cells = None if weight is None else weight.reshape(-1, *(1,) * (y.ndim - 1))
     following = (name for name in names if not get(name).for_targets(targets, weight).beyond_bounds(targets, of_cells))
     return tuple(following) or names
 
 
-def _kind(y: NDArray[np.float64], exposed: bool) -> str:
-    """The field of `BySupport` that targets belong to."""
+def _kind(y: NDArray[np.float64], weight: NDArray[np.float64] | None, exposed: bool) -> str:
+    """The field of `BySupport` that targets, (n,), belong to."""
     low, high = (y.min(), y.max()) if len(y) else (-1.0, 1.0)
     if low < 0:
         return "real"
     is_whole = bool((y == np.floor(y)).all())
     if is_whole and high <= 1 and not exposed:
         return "binary"
-    if is_whole and (exposed or _are_counts(y)):
+    if is_whole and (exposed or _are_counts(y, weight)):
         return "counts_with_zeros" if low == 0 else "counts"
     if low == 0:
         return "real" if high <= 1 and (y == 1).any() else "totals"
@@ -163,9 +166,11 @@ def _kind(y: NDArray[np.float64], exposed: bool) -> str:
     return "real" if high < _DECADE * low else "positive"
 
 
-def _are_counts(y: NDArray[np.float64]) -> bool:
+def _are_counts(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> bool:
     """Whether whole numbers, none negative, are like counts."""
-    return bool(y.var() >= _NARROW * y.mean() and (y.max() < _LARGE or y.min() <= _FAR * np.median(y)))
+    mean = np.average(y, weights=weight)
+    variance = np.average((y - mean) ** 2, weights=weight)
+    return bool(variance >= _NARROW * mean and (y.max() < _LARGE or y.min() <= _FAR * median(y, weight)))
 
 
 def _has_exposure(name: str) -> bool:

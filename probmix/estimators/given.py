@@ -17,6 +17,10 @@ from .checks import check_exposure
 from .rows import as_tensor
 from .validation import check_groups
 
+# As a share of the largest: sums of smaller weights are lost to rounding beside it, and a member whose rows had no
+# others would learn from them alone.
+_LEAST_WEIGHT = 1e-12
+
 
 @dataclass(frozen=True)
 class Given:
@@ -84,11 +88,12 @@ def check_held_out(validation: Any, given: Given, held_out: Given) -> None:
 
 
 def _weights(sample_weight: Any, rows: int, name: str) -> Tensor | None:
-    """Weights of rows, if there are any."""
+    """Weights of rows, if there are any; zero for those that are none beside the largest."""
     if sample_weight is None:
         return None
     with cells_named(**{name: sample_weight}):
-        return checked_weights(sample_weight, (rows,), name).cpu()
+        weights = checked_weights(sample_weight, (rows,), name).cpu()
+    return weights.masked_fill(weights < _LEAST_WEIGHT * weights.max(), 0.0)
 
 
 def _log_exposure(family: Family, exposure: Any, rows: int, name: str) -> Tensor | None:

@@ -34,7 +34,11 @@ def class_labels(y: object, name: str = "y") -> NDArray[Any]:
     """
     if isinstance(y, pd.Series):
         y = y.astype(object) if pd.api.types.is_extension_array_dtype(y.dtype) else y.to_numpy()
-    labels: NDArray[Any] = column_or_1d(as_numpy(y), warn=True)
+    y = as_numpy(y)
+    if isinstance(y, np.ndarray) and y.dtype.kind == "T":
+        # NumPy's own text of any length, which scikit-learn does not know
+        y = y.astype(object)
+    labels: NDArray[Any] = column_or_1d(y, warn=True)
     missing = pd.isna(labels)
     if missing.any():
         row = int(missing.argmax())

@@ -1,9 +1,11 @@
 """Parameters of an estimator, checked, and the options of training that they are."""
 
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from .._files import check_can_be_written
 from ..mixup import Mixup, as_mixup
 from ..training import Epochs, TrainingOptions, batch_size_for, patience_for
 from ..training.schedules import check_rate
@@ -42,8 +44,11 @@ def checked_parameters(estimator: Any) -> tuple[Mixup, TrainingOptions]:
     check_rate("weight_decay", settings.weight_decay)
     check_validation(settings.validation, settings.n_members)
     check_real("validation_fraction", estimator.validation_fraction, 0.0, 1.0)
-    if estimator.checkpoint is not None and estimator.random_state is None:
-        raise ValueError("`checkpoint` needs a fixed `random_state`: another seed is another run. Pass an integer.")
+    if estimator.checkpoint is not None and not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            "`checkpoint` needs a fixed `random_state`: another seed is another run, and a generator gives another to "
+            f"every fit. Pass an integer; got {estimator.random_state!r}."
+        )
     if check_time_limit(estimator.time_limit) is not None and estimator.checkpoint is not None:
         raise ValueError(
             "`checkpoint` keeps a run that goes on with the same number of epochs, which with a `time_limit` "
@@ -59,6 +64,8 @@ def checked_parameters(estimator: Any) -> tuple[Mixup, TrainingOptions]:
         checkpoint=None if estimator.checkpoint is None else Path(estimator.checkpoint),
     )
     check_device(estimator.device)
+    if options.checkpoint is not None:
+        check_can_be_written(options.checkpoint)
     return mixup, options
 
 

@@ -74,7 +74,8 @@ class Settings:
         members = min(self.n_members, _different(rows, self.n_members))
         if members < 2 and "validation" in self.unset:
             return replace(self, n_members=1, validation="random")
-        return replace(self, n_members=members)
+        # of folds that the user asks for there are two; where that is too many the parts say so
+        return replace(self, n_members=max(2, members))
 
     def chosen(self) -> dict[str, Any]:
         """What unset parameters became."""

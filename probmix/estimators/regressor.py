@@ -15,7 +15,7 @@ from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from .._numbers import as_numbers, cells_named, check_size, finite_numbers
+from .._numbers import as_numbers, cells_named, check_finite, check_size, finite_numbers
 from .._predictions import NumberPredictions
 from ..families import Family, get
 from ..mixup import Mixup
@@ -322,8 +322,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         y : array-like, (n,) or (n, d)
         sample_weight : array-like, (n,), optional
             Non-negative, in any unit. A row of weight two counts exactly like the row twice, a row of weight zero not
-            at all. Rows that are equal in X, y and exposure are one row with the sum of their weights, which trains
-            a member or judges it, but not both; see Notes.
+            at all, and neither does one below 1e-12 of the largest. Rows that are equal in X, y and exposure are one
+            row with the sum of their weights, which trains a member or judges it, but not both; see Notes.
         X_val, y_val : array-like, optional
             Rows that judge every member, in place of a part of X. The steps of a pipeline do not transform them.
         exposure, exposure_val : array-like, (n,), optional
@@ -369,6 +369,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         with cells_named(y=y):
             targets = validate_data(self, y=y, multi_output=True, y_numeric=True)
         targets = targets.astype(np.float64)
+        # None among objects has become NaN only now
+        check_finite(targets, "y")
         check_size(targets, "y")
         return targets, get(family)
 

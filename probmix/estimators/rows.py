@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from .._given import scaled
 from .._numbers import as_numbers, as_numpy, cells_named
 from ..columns import Columns
 from ..training import Rows
@@ -75,13 +76,6 @@ def starts(columns: Sequence[NDArray[Any]], order: NDArray[np.intp]) -> NDArray[
         ordered = column[order]
         differ[1:] |= ordered[1:] != ordered[:-1]
     return differ
-
-
-def scaled(weights: Array) -> Array:
-    """Weights in a unit, a power of two, in which no sum overflows."""
-    exponent = np.frexp(weights.max(initial=0.0))[1]
-    scaled: Array = np.ldexp(weights, -exponent)
-    return scaled
 
 
 def shape_of(X: Any) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, groupby
+from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -85,6 +86,7 @@ class Runs:
         self.done: list[Candidate] = []
         self.whole = True
         self._failure: DivergenceError | None = None
+        self._files: list[Path] = []
 
     def train(self, one: Candidate, rest: Sequence[Candidate] = (), again: bool = False) -> bool:
         """Train a candidate; gives whether there is a run of it.
@@ -97,8 +99,11 @@ class Runs:
             If the user ended the training before there was anything.
         """
         start = perf_counter()
+        if (path := one.task.options.checkpoint) is not None:
+            self._files.append(path)
         try:
             network, scaler, one.result = one.estimator._train(one.task)
+            one.estimator._take_over(one.task, one.parts, network, scaler, one.result)
         except DivergenceError as error:
             self._failure = error
             warn(f"{one.label} is left out: {error}")
@@ -108,7 +113,6 @@ class Runs:
                 raise
             self._end([] if again else [one, *rest])
             return False
-        one.estimator._take_over(one.task, one.parts, network, scaler, one.result)
         one.seconds = perf_counter() - start
         self.done.append(one)
         if one.result.interrupted:
@@ -118,13 +122,13 @@ class Runs:
     def forget_files(self) -> None:
         """Remove what was kept of the runs, unless they are to go on."""
         if self.whole:
-            for one in self.done:
-                if (path := one.task.options.checkpoint) is not None:
-                    path.unlink(missing_ok=True)
+            for path in self._files:
+                path.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Raise what went wrong if there is no run."""
         if not self.done:
+            self.forget_files()
             assert self._failure is not None  # there is a candidate, and each is fitted or has failed
             raise self._failure
 

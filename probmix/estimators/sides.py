@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 from torch import Tensor
 
+from .._given import scaled
 from ..training import Rows
 from .parts import Numbers, Parts, Strata
-from .rows import canonical_rows, scaled
+from .rows import canonical_rows
 from .tables import counted_rows
 
 _TRAINS, _JUDGES = 1, 2

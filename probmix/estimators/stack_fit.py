@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._given import checked_weights
 from .._numbers import as_numpy
 from .._told import warn
 from ..families import Family, get
@@ -25,6 +24,9 @@ from .parameters import checked_parameters
 from .presets import Settings
 from .search import Runs, Search, search_table, train_all, train_best, with_parameters
 from .stack_weighing import Candidate, weighed
+
+# Larger floats are whole numbers all of them, and count nothing.
+_LARGEST_COUNT = 2.0**53
 
 
 def fit_stack(
@@ -147,7 +149,7 @@ def _support(estimator: Any, given: Given) -> tuple[NDArray[np.float64] | None, 
     """Targets and weights by which "auto" chooses, None where they are no such; what is wrong with them a fit says."""
     try:
         y = np.asarray(estimator._validate_targets(as_numpy(given.y)), dtype=np.float64)
-        weight = None if given.sample_weight is None else checked_weights(given.sample_weight, (len(y),)).cpu()
+        weight = given.with_checked_weights(len(y)).sample_weight
     except (ValueError, TypeError):
         return None, None
     return y, weight
@@ -240,7 +242,8 @@ def _n_rows(estimator: Any, given: Given) -> int:
     assert y is not None  # there has been a fit
     if weight is None:
         return len(y)
-    return int(weight.sum() if torch.equal(weight, weight.round()) else weight.count_nonzero())
+    is_count = torch.equal(weight, weight.round()) and bool(weight.sum() < _LARGEST_COUNT)
+    return int(weight.sum() if is_count else weight.count_nonzero())
 
 
 def _told(table: pd.DataFrame, count: int) -> str:

@@ -55,8 +55,9 @@ def fit_together(
     -------
     list of estimators
         The i-th one is, to float tolerance, ``clone(estimator).set_params(random_state=random_states[i])`` fitted to
-        ``X[splits[i]], y[splits[i]]``. Parts of different lengths, of different classes, and in whose columns there are
-        different levels or gaps, are trained apart.
+        ``X[splits[i]], y[splits[i]]``; but for a network that draws by torch's own generator, such as one of your own
+        with `torch.nn.Dropout`, which draws for all of them as one. Parts of different lengths, of different classes,
+        and in whose columns there are different levels or gaps, are trained apart.
 
     Raises
     ------

@@ -56,7 +56,10 @@ class Vectorizer:
         if training in self._follows:
             return vectorized(*arguments)
         with GENERATOR_LOCK:
-            return self._first_call(function, vectorized, arguments, training, changed)
+            if training not in self._follows:
+                return self._first_call(function, vectorized, arguments, training, changed)
+        # another thread has found out meanwhile
+        return self(function, arguments, training, changed)
 
     def _first_call(
         self,

@@ -39,14 +39,18 @@ class Course:
         """End all of it where the user interrupts these runs, in the middle of an epoch."""
         self.interrupted = True
         for run in runs:
-            run.epoch = int(self._n_epochs[run.members].max())
+            noted = int(self._n_epochs[run.members].max())
+            run.epoch = max(noted, int(run.final_epoch().max())) if run.task.validates else noted
+            if run.epoch > noted:
+                # it was in between: the members were judged, and that was not yet written down
+                self.note(run)
             # weights in the middle of an epoch are as good as any, where no rows tell; but not of the first
             if run.epoch:
                 self.take_over(run)
 
-    def note(self, run: Run, loss: Tensor) -> None:
-        """Write down the validation loss of the members of a run, (m,), after its last epoch, and what trained them."""
-        self._curve[run.epoch - 1, run.members] = loss
+    def note(self, run: Run) -> None:
+        """Write down the validation loss of the members of a run after its last epoch, and what trained them."""
+        self._curve[run.epoch - 1, run.members] = run.validation_loss
         self._training[run.epoch - 1, run.members] = run.training_loss
         self._n_epochs[run.members] = run.epoch
 

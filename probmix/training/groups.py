@@ -1,6 +1,7 @@
 """Groups of members whose turn comes one after the other, some of them beside each other."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from threading import Event, Lock, Thread
 from time import perf_counter
 from typing import NoReturn
@@ -48,10 +49,13 @@ def train_groups(
         What the checkpoint held.
     """
     options, groups = course.task.options, groups_of(course.task, size)
-    with tqdm(
-        total=len(groups) * options.max_epochs, disable=not options.verbose, desc="training", unit="epoch"
-    ) as bar:
+    with nullcontext() if not options.verbose else _bar(len(groups) * options.max_epochs) as bar:
         _Turns(course, size, groups, beside, checkpoint, stored or {}, bar).train()
+
+
+def _bar(epochs: int) -> "tqdm[NoReturn]":
+    """A bar of all epochs. One that shows nothing is no bar: tqdm would begin a thread that never ends."""
+    return tqdm(total=epochs, desc="training", unit="epoch")
 
 
 def groups_of(task: Task, size: int) -> list[Tensor]:
@@ -82,7 +86,7 @@ class _Turns:
         beside: int,
         checkpoint: Checkpoint | None,
         stored: dict[str, Tensor],
-        bar: "tqdm[NoReturn]",
+        bar: "tqdm[NoReturn] | None",
     ) -> None:
         self._course, self._size, self._groups, self._beside = course, size, groups, beside
         self._checkpoint, self._bar = checkpoint, bar
@@ -149,7 +153,7 @@ class _Turns:
                 self._train(number)
             else:
                 with self._lock:
-                    self._bar.update(self._course.task.options.max_epochs)
+                    self._advance(self._course.task.options.max_epochs)
 
     def _next(self) -> int | None:
         with self._lock:
@@ -159,13 +163,14 @@ class _Turns:
         course = self._course
         run = self._running[number] = self._begun(number)
         while self._goes_on(number, run):
-            self._note(number, run, run.train_epoch())
+            run.train_epoch()
+            self._note(number, run)
         with self._lock:
             course.take_over(run)
             self._done[number] = True
             del self._running[number]
             self._stored.pop(number, None)
-            self._bar.update(course.task.options.max_epochs - run.epoch)
+            self._advance(course.task.options.max_epochs - run.epoch)
 
     def _begun(self, number: int) -> Run:
         """The run of a group, as far as it is."""
@@ -178,7 +183,7 @@ class _Turns:
             run.load_({name: tensor.clone() for name, tensor in self._stored[number].items()})
             with self._lock:
                 course.reset_(run.members, run.epoch)
-                self._bar.update(run.epoch)
+                self._advance(run.epoch)
         return run
 
     def _goes_on(self, number: int, run: Run) -> bool:
@@ -193,12 +198,12 @@ class _Turns:
                 self._store(number, run)
         return goes_on
 
-    def _note(self, number: int, run: Run, loss: Tensor) -> None:
+    def _note(self, number: int, run: Run) -> None:
         """Write down what came of an epoch."""
-        self._course.note(run, loss)
+        self._course.note(run)
         with self._lock:
-            self._bar.update()
-            if not self._bar.disable and run.task.validates and run.epoch % _TELL_EVERY == 0:
+            self._advance(1)
+            if self._bar is not None and run.task.validates and run.epoch % _TELL_EVERY == 0:
                 score = f"{run.best.score.mean().item():.4f}"
                 self._bar.set_postfix(validation_loss=score, members=len(run.members), refresh=False)
             # of an epoch that was cut short nobody could tell where it goes on
@@ -207,6 +212,11 @@ class _Turns:
                 runs = {f"run.{of}.{name}": one for of, state in self._stored.items() for name, one in state.items()}
                 self._checkpoint.write(place(self._size, self._done) | runs | self._course.state())
                 self._checkpoint.wait_again(number)
+
+    def _advance(self, epochs: int) -> None:
+        """Move the bar, if there is one; others wait meanwhile."""
+        if self._bar is not None:
+            self._bar.update(epochs)
 
     def _store(self, number: int, run: Run) -> None:
         """Keep the state of a run for the checkpoint: others are written while it is in the middle of a step."""

@@ -20,7 +20,8 @@ from .threads import limited_to, threads_for
 def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingResult]:
     """Train M members, as many at a time as fit.
 
-    Member m depends on its key, its rows and the data only: it is, to rounding, what it would be alone.
+    Member m depends on its key, its rows and the data only: it is, to rounding, what it would be alone. A network that
+    draws by torch's own generator, as `torch.nn.Dropout` does, is an exception: its group draws as one.
 
     Parameters
     ----------
@@ -76,10 +77,17 @@ def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingRes
             # as it was before the floors
             checkpoint.write(place(size, [True] * groups) | course.state())
         if task.validates:
-            raise_floors_(network, task, size)
-    result = course.result(max(threads, beside))
-    if checkpoint is not None and not (result.interrupted or options.keeps_checkpoint):
-        checkpoint.remove()
+            try:
+                raise_floors_(network, task, size)
+            except KeyboardInterrupt:
+                # all is trained, and members that have not had their turn keep the floor of training
+                course.interrupted = True
+    try:
+        result = course.result(max(threads, beside))
+    finally:
+        # a run that diverged would diverge again
+        if checkpoint is not None and not (course.interrupted or options.keeps_checkpoint):
+            checkpoint.remove()
     return scaler, result
 
 

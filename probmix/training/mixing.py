@@ -1,6 +1,7 @@
 """How long each member mixes its rows."""
 
 import math
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -56,6 +57,8 @@ class MixingPhase:
             leave = (self.last == self._max_epochs) & (epoch - best_epoch >= self._patience)
             self.last = self.last.masked_fill(leave, epoch)
 
-    def members_(self, positions: Tensor) -> None:
-        """Go on with the members at some positions."""
-        self.last = self.last[positions]
+    def members(self, positions: Tensor) -> "MixingPhase":
+        """That of the members at some positions."""
+        part = copy(self)
+        part.last = self.last[positions]
+        return part

@@ -54,6 +54,8 @@ class Run:
         By which their steps must have ended; that there is one is for the caller to say.
     judging_seconds : float
         What it takes to judge them by their validation rows.
+    validation_loss : Tensor, (m,), float64
+        After the last epoch, in the user's units; NaN without validation rows.
     training_loss : Tensor, (m,), float64
         Mean over the last epoch of what the members were trained for, before each step, in training units; of rows with
         labels alone, NaN where there was no step.
@@ -77,6 +79,7 @@ class Run:
             task.mixup, task.options.max_epochs, task.options.patience, len(members), members.device
         )
         self.training_loss = torch.full((len(members),), float("nan"), dtype=torch.float64, device=members.device)
+        self.validation_loss = self.training_loss
         self._unlabelled = None
         if task.data.unlabelled is not None:
             self._unlabelled = UnlabelledRows(task, network, self._batches.count)
@@ -86,8 +89,8 @@ class Run:
             self.best.update(0, self._validation_loss())
             self.judging_seconds = perf_counter() - start
 
-    def train_epoch(self) -> Tensor:
-        """Train for one more epoch; gives the validation loss, (m,), NaN without validation rows.
+    def train_epoch(self) -> None:
+        """Train for one more epoch, and judge the members.
 
         Raises
         ------
@@ -125,11 +128,10 @@ class Run:
                     self._unlabelled.teach(self.network)
         # of an epoch that was cut short that of the steps there were
         self.training_loss = training_loss / trained if trained else torch.full_like(training_loss, torch.nan)
-        loss = self._validation_loss()
+        self.validation_loss = self._validation_loss()
         if self.task.validates:
-            self.best.update(self.epoch, loss, self.patient_from())
+            self.best.update(self.epoch, self.validation_loss, self.patient_from())
             self.phase.update(self.epoch, self.best.epoch)
-        return loss
 
     def _set_rates(self, step: int) -> None:
         """Set the rates of a step, counted from the start of the run, where they change."""
@@ -170,19 +172,21 @@ class Run:
 
     def keep(self, positions: Tensor) -> None:
         """Go on with the members at these positions."""
-        before = self._moments()
-        self.network, self.task = self.network.members(positions), self.task.members(positions)
-        self.members, self.training_loss = self.members[positions], self.training_loss[positions]
-        self._batches = self._batches.members(positions)
-        self._noise = None if self._noise is None else self._noise[positions]
-        self.best = self.best.members(positions, self.network.state)
-        self.phase.members_(positions)
+        network, task = self.network.members(positions), self.task.members(positions)
+        batches, phase = self._batches.members(positions), self.phase.members(positions)
+        best = self.best.members(positions, network.state)
+        noise = None if self._noise is None else self._noise[positions]
+        moments = {name: value[positions] if value.ndim else value for name, value in self._moments().items()}
+        members, losses = self.members[positions], (self.training_loss[positions], self.validation_loss[positions])
+        # all at once, so that whoever interrupts the run finds what belongs to the same members
+        self.members, self.network, self.task, self.best, self.phase = members, network, task, best, phase
+        (self.training_loss, self.validation_loss), self._batches, self._noise = losses, batches, noise
         if self._judges is not None:
-            self._judges = Judges(self.task)
+            self._judges = Judges(task)
         if self._unlabelled is not None:
-            self._unlabelled.members_(self.task, positions)
-        self._optimizer = _adamw(self.network, self.task.options)
-        self._load_moments({name: value[positions] if value.ndim else value for name, value in before.items()})
+            self._unlabelled.members_(task, positions)
+        self._optimizer = _adamw(network, task.options)
+        self._load_moments(moments)
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to store in a checkpoint."""

@@ -19,7 +19,9 @@ from probmix.columns import Columns
 from probmix.networks import ColumnLayout
 
 # in so few rows some levels are in one part alone
-pytestmark = pytest.mark.filterwarnings("ignore:.*holds levels that the fit has not seen:UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*holds (levels|days of the week) that the fit has not seen:UserWarning"
+)
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(12, 3))
@@ -144,6 +146,7 @@ SPELT = {
     "times of ISO": ["2024-02-28T12:00:00.25", None, "2023-07-01T06:30"],
     "with an offset": ["2024-02-28T12:00+05:30", None, "2023-07-01T06:30+05:30"],
     "in UTC": ["2024-02-28T12:00Z", None, "2023-07-01T06:30:15Z"],
+    "in UTC in two ways": ["2024-02-28T12:00Z", None, "2023-07-01T06:30:15+00:00"],
 }
 
 
@@ -161,12 +164,26 @@ def test_text_that_spells_dates_as_iso_8601_has_them_is_dates(kind):
     assert Columns.fit(texts, categorical_features=None)[0] == columns
 
 
+def test_local_times_with_several_offsets_are_read_in_utc():
+    times = pd.date_range("2024-03-29", "2024-04-02", freq="h", tz="Europe/Berlin")
+    texts = pd.DataFrame({"a": [time.isoformat() for time in times]})
+    assert texts["a"].str[-6:].nunique() == 2
+    columns, stored = Columns.fit(texts)
+    same, expected = Columns.fit(pd.DataFrame({"a": times.tz_convert("UTC")}))
+    assert columns == same
+    np.testing.assert_array_equal(stored, expected)
+    # a part that has one of the offsets alone
+    np.testing.assert_array_equal(columns.transform(texts[:20]), stored[:20])
+    check_kept(texts, columns, stored)
+
+
 @pytest.mark.parametrize(
     "texts",
     [
         ["2020-01-31", "2020-02-30"],
         ["2020-01-31", "later"],
         ["2020-01-31T12:00+01:00", "2020-01-31T12:00"],
+        ["2020-01-31T12:00+01:00", "2020-01-31T12:00+02:00", "2020-01-31"],
         ["20200131", "20200201"],
         ["2020-01", "2020-02"],
         ["31-01-2020", "01-02-2020"],

@@ -54,7 +54,10 @@ LABELS = {
     "a series of booleans": (pd.Series(FIRST > 0, dtype="boolean"), "bool"),
     "a list": (objects("no", "yes").tolist(), "<U3"),
     "a tensor": (torch.from_numpy(FIRST), "int64"),
+    "nothing that is masked": (np.ma.masked_array(FIRST, mask=np.zeros(len(FIRST), dtype=bool)), "int64"),
 }
+if hasattr(np.dtypes, "StringDType"):
+    LABELS["text of any length"] = (typed(["no", "yes"], np.dtypes.StringDType()), "object")
 
 
 @pytest.mark.parametrize("name", LABELS)
@@ -87,6 +90,10 @@ BAD_LABELS = {
     "NaT": (typed(["NaT", "2021-01-01"], "M8[D]"), MISSING.format("y", "NaT", FIRST_MISSING)),
     "NA of text": (pd.Series(objects(None, "yes"), dtype="string"), MISSING.format("y", "<NA>", FIRST_MISSING)),
     "NA of integers": (pd.Series(objects(None, 1), dtype="Int64"), MISSING.format("y", "<NA>", FIRST_MISSING)),
+    "a masked cell": (np.ma.masked_less(FIRST, 1), MISSING.format("y", "nan", FIRST_MISSING)),
+    "a masked text": (
+        np.ma.masked_array(typed(["no", "yes"], None), mask=FIRST == 0), MISSING.format("y", None, FIRST_MISSING)
+    ),
     "text and integers": (objects(1, "yes"), KINDS.format("mixed-integer", "'yes'")),
     "dates": (DAYS.astype(object), KINDS.format("date", repr(date(2021, 6, 30)))),
     "decimals": (objects(Decimal(1), Decimal(2)), KINDS.format("decimal", "Decimal('2')")),

@@ -6,7 +6,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from probmix import DensityClassifier, DensityRegressor
+from probmix import DensityClassifier, DensityRegressor, fit_together
 from probmix.estimators import base
 from probmix.mixup import NearestNeighbours, preset
 
@@ -111,7 +111,12 @@ CASES = {
         {"checkpoint": "run", "random_state": None},
         X,
         Y,
-        r"^`checkpoint` needs a fixed `random_state`: another seed is another run\. Pass an integer\.$",
+        r"^`checkpoint` needs a fixed `random_state`: another seed is another run, and a generator gives another to "
+        r"every fit\. Pass an integer; got None\.$",
+    ),
+    "checkpoint with a generator": (
+        {"checkpoint": "run", "random_state": np.random.default_rng(0)}, X, Y,
+        r"^`checkpoint` needs a fixed `random_state`.* Pass an integer; got Generator",
     ),
     "seed": ({"random_state": -1}, X, Y, r"^`random_state` must be an integer of at least 0; got -1\.$"),
 }  # fmt: skip
@@ -206,11 +211,34 @@ def test_bad_requests_after_the_fit():
         classifier.score(X, np.full(40, "x"))
 
 
+@pytest.mark.parametrize("preset", ["plain", "fast"])
+@pytest.mark.usefixtures("_no_training")
+def test_a_checkpoint_that_cannot_be_written_is_an_error_before_training(tmp_path, preset):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for path, error in ((tmp_path / "file" / "run", NotADirectoryError), (tmp_path / "folder", IsADirectoryError)):
+        if error is IsADirectoryError and preset == "fast":
+            continue  # candidates have files beside it
+        with pytest.raises(error, match=str(path)):
+            DensityRegressor(checkpoint=path, random_state=0, preset=preset).fit(X, Y)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder"}
+
+
+@pytest.mark.parametrize("given", [{"groups": np.zeros(40)}, {}], ids=["one group", "equal rows"])
+@pytest.mark.usefixtures("_no_training")
+def test_folds_that_are_asked_for_need_two_of_what_differs(given):
+    x, y = (X, Y) if given else (np.ones((40, 2)), np.ones(40))
+    with pytest.raises(ValueError, match=r"got 1(\.| different sample)"):
+        DensityRegressor("gaussian", validation="folds").fit(x, y, **given)
+
+
 def test_a_fit_without_gradients_is_refused_and_predictions_are_not():
     model = DensityRegressor("gaussian", n_members=2, max_epochs=1, random_state=0).fit(X, Y)
     with torch.inference_mode():
         assert model.predict(X).shape == (40,)
         with pytest.raises(RuntimeError, match=r"^`fit` needs gradients, and torch\.inference_mode\(\) has none"):
             model.fit(X, Y)
+        with pytest.raises(RuntimeError, match=r"^`fit` needs gradients"):
+            fit_together(model, X, Y, [np.arange(40)], [0])
     with pytest.raises(NotFittedError):
         check_is_fitted(model)

@@ -161,6 +161,7 @@ def with_value(value, kind=object):
     return y
 
 
+ROW_5 = np.arange(60) == 5
 FINITE = "must be finite; got {} at row 5. Drop such rows."
 TEXT = "must hold numbers; got the text {!r} at row {}. "
 TARGETS = "Classes are for DensityClassifier; text that spells numbers becomes such by astype(float)."
@@ -203,6 +204,23 @@ BAD_VECTORS = {
     "text in weights": ("sample_weight", ["1"] * 60, {"y": Y}, TEXT.format("1", 0) + SPELT),
     "NaN in weights": ("sample_weight", with_value(np.nan, float), {"y": Y}, FINITE.format("NaN")),
     "text in exposures": ("exposure", ["1"] * 60, {"y": Y}, TEXT.format("1", 0) + SPELT),
+    "masked": ("y", np.ma.masked_array(with_value(1e6, float), mask=ROW_5), {}, FINITE.format("NaN")),
+    "masked integers": ("y", np.ma.masked_array(np.arange(60), mask=ROW_5), {}, FINITE.format("NaN")),
+    "None": ("y", with_value(None), {}, FINITE.format("NaN")),
+    "None in a list": ("y", with_value(None).tolist(), {}, FINITE.format("NaN")),
+    "a row without a label": (
+        "y", pd.Series(with_value(np.nan, float), index=[pd.NA] * 60), {},
+        "must be finite; got NaN at row 5, label <NA>. Drop such rows.",
+    ),
+    "masked weights": ("sample_weight", np.ma.masked_array(np.ones(60), mask=ROW_5), {"y": Y}, FINITE.format("NaN")),
+    "masked exposures": (
+        "exposure", np.ma.masked_array(np.ones(60), mask=ROW_5), {"y": Y},
+        "must be positive and finite; got nan at row 5. Drop rows that were not exposed.",
+    ),
+    "masked groups": (
+        "groups", np.ma.masked_array(np.arange(60), mask=ROW_5), {"y": Y},
+        "must have a label in every row; got nan at row 5.",
+    ),
 }  # fmt: skip
 
 
@@ -246,3 +264,24 @@ def test_rows_of_a_network_of_ones_own_are_named_by_their_index():
     X[4, 1, 0] = np.nan
     with pytest.raises(ValueError, match=r"^`X` must be finite; got NaN at index \(4, 1, 0\)\. "):
         DensityRegressor(network=lambda shape: torch.nn.Flatten(), preset="plain").fit(X, Y)
+
+
+def test_weights_that_are_nothing_beside_the_largest_are_zero():
+    weight = np.where(np.arange(60) < 20, 1e-13, 1.0)
+    model = DensityRegressor("gaussian", **FAST, preset="plain")
+    found = model.fit(DENSE, Y, sample_weight=weight).predict(DENSE)
+    np.testing.assert_array_equal(model.fit(DENSE, Y, sample_weight=np.round(weight)).predict(DENSE), found)
+    # by itself a single heavy row is no table; it was told as training that diverged
+    with pytest.raises(
+        ValueError, match=r"leaves no training row of 1 sample\(s\) that differ and have positive weight"
+    ):
+        model.fit(DENSE, Y, sample_weight=np.where(np.arange(60) == 7, 1e15, 1.0))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_weights_whose_sum_is_no_number_are_weights():
+    model = DensityRegressor("gaussian", **FAST, preset="plain").fit(DENSE, Y)
+    assert model.score(DENSE, Y, sample_weight=np.full(60, 1e308)) == pytest.approx(model.score(DENSE, Y), rel=1e-12)
+    # a stack counts its rows by whole weights, and these count nothing
+    stack = DensityRegressor(**FAST, preset="fast").fit(DENSE, Y, sample_weight=np.full(60, 1e308))
+    assert stack.marginal_.n_rows == 60

@@ -28,7 +28,6 @@ from probmix.scores import crps
 from probmix.stacking import crps_gram, crps_weights, stack_weights
 from probmix.theory import linearity
 from probmix.training import DivergenceError
-from probmix.training.run import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -468,88 +467,6 @@ def test_warnings_of_how_training_ended_name_the_candidate_and_only_of_those_tha
     for message, family in zip(messages, used, strict=True):
         assert message.startswith(f"candidate {family!r} with mixup 'erm': 1 of 1 members")
     assert {one.filename for one in caught} == {__file__}
-
-
-# -- runs that end early -----------------------------------------------------------------------------------------------
-
-
-def test_a_run_that_was_killed_goes_on_and_trains_no_candidate_twice(monkeypatch, tmp_path):
-    epochs = []
-    train_epoch = Run.train_epoch
-
-    def counted(self):
-        if len(epochs) == last:
-            raise OSError("killed")
-        epochs.append(self.task.objective.family.name)
-        return train_epoch(self)
-
-    monkeypatch.setattr(Run, "train_epoch", counted)
-    # every epoch is worth a checkpoint
-    monkeypatch.setattr("probmix.training.checkpoint._SECONDS_BETWEEN", 0.0)
-    model = DensityRegressor(FAMILIES, "erm", n_members=2, validation="folds", **QUICK, preset="plain")
-    last = -1
-    expected = clone(model).fit(X, Y)
-    assert epochs == ["gaussian"] * 8 + ["student-t"] * 8
-    model.set_params(checkpoint=tmp_path / "run")
-    for last, found in ((3, {"run.0"}), (11, {"run.0", "run.1"})):
-        epochs.clear()
-        if last == 11:
-            epochs += ["gaussian"] * 3
-        with pytest.raises(OSError, match="killed"):
-            model.fit(X, Y)
-        assert {path.name for path in tmp_path.iterdir()} == found
-    last = -1
-    epochs.clear()
-    model.fit(X, Y)
-    assert epochs == ["student-t"] * 5
-    assert not list(tmp_path.iterdir())
-    np.testing.assert_array_equal(model.log_prob(X, Y), expected.log_prob(X, Y))
-    np.testing.assert_array_equal(model.stack_["weight"], expected.stack_["weight"])
-    for one, other in zip(model.candidates_, expected.candidates_, strict=True):
-        np.testing.assert_array_equal(one.validation_curve_, other.validation_curve_)
-        np.testing.assert_array_equal(one.best_epoch_, other.best_epoch_)
-
-
-@pytest.mark.parametrize("epochs", [10, 8], ids=["in the second", "between"])
-def test_an_interrupted_stack_is_of_the_candidates_that_there_are(monkeypatch, tmp_path, epochs):
-    left = [epochs]
-    train_epoch = Run.train_epoch
-
-    def interrupted(self):
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        return train_epoch(self)
-
-    monkeypatch.setattr(Run, "train_epoch", interrupted)
-    model = DensityRegressor(
-        [*FAMILIES, "gaussian-mixture"], "erm", **QUICK, checkpoint=tmp_path / "run", preset="plain"
-    )
-    with pytest.warns(UserWarning, match="interrupted") as caught:
-        model.fit(X, Y)
-    messages = [str(one.message) for one in caught]
-    rest = "candidate 'gaussian-mixture' with mixup 'erm'"
-    if epochs == 10:
-        assert list(model.stack_["family"]) == FAMILIES
-        assert any(
-            message.startswith("candidate 'student-t' with mixup 'erm': training was interrupted after 2 of at most 8")
-            for message in messages
-        )
-    else:
-        assert list(model.stack_["family"]) == ["gaussian"]
-        rest = f"candidate 'student-t' with mixup 'erm', {rest}"
-    assert f"training was interrupted, and the stack is without the candidates that had not begun: {rest}." in messages
-    assert model.predict(NEW).shape == (7,)
-    # what there is of the run stays for another
-    assert (tmp_path / "run.0").exists()
-
-
-def test_an_interrupt_before_anything_is_there_ends_the_fit(monkeypatch):
-    monkeypatch.setattr(Run, "train_epoch", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
-    model = DensityRegressor(FAMILIES, "erm", **QUICK, preset="plain")
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(X, Y)
-    assert not hasattr(model, "candidates_")
 
 
 def test_families_with_options_are_told_apart():

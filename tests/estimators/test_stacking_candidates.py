@@ -71,6 +71,17 @@ def test_rows_of_weight_zero_say_nothing_of_the_support():
     assert suitable(np.array([-1.0, 0.1, 2.5]), torch.tensor([0.0, 1.0, 1.0]).double()) == POSITIVE
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-300, 1e305])
+def test_whether_whole_numbers_are_counts_is_asked_of_rows_as_often_as_they_weigh(unit):
+    y, times = np.array([2.0, 6.0]), np.array([1, 19])
+    assert suitable(y) == COUNTS
+    expected = suitable(np.repeat(y, times))
+    assert "gaussian" in expected
+    assert suitable(y, unit * torch.tensor(times).double()) == expected
+    # of several targets each has the weight of the row
+    assert suitable(np.stack([y, y], 1), unit * torch.tensor(times).double()) == expected
+
+
 def test_families_that_cannot_follow_the_targets_are_left_out():
     # of counts whose variance is 1e10 times what the negative binomial can have
     y = np.concatenate([np.zeros(10**5), [10.0**9]])

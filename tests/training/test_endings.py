@@ -11,8 +11,13 @@ from sklearn.preprocessing import SplineTransformer
 
 import probmix
 from probmix import DensityRegressor, fit_together
-from probmix.training import checkpoint
+from probmix.networks import MemberNetwork
+from probmix.training import DivergenceError, checkpoint
+from probmix.training.batches import BatchSource
+from probmix.training.course import Course
+from probmix.training.mixing import MixingPhase
 from probmix.training.run import Run
+from probmix.training.stopping import BestWeights
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 2))
@@ -49,6 +54,87 @@ def test_an_interrupted_fit_keeps_the_best_weights(monkeypatch, validation_fract
         np.testing.assert_array_equal(model.predict(X), shorter.predict(X))
         np.testing.assert_array_equal(model.validation_curve_, shorter.validation_curve_)
         assert model.best_epoch_ == shorter.best_epoch_
+
+
+def interrupt_once(monkeypatch, owner, name, time=1):
+    """Ctrl-C in place of a call."""
+    calls, function = [], getattr(owner, name)
+
+    def pressed(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == time:
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, pressed)
+
+
+def assert_is_of(model, epochs):
+    """What came of an interrupted fit is what a fit of so many epochs comes to."""
+    shorter = DensityRegressor(**model.get_params() | {"max_epochs": epochs}).fit(X, Y)
+    assert model.n_epochs_.max() == epochs
+    np.testing.assert_array_equal(model.best_epoch_, shorter.best_epoch_)
+    np.testing.assert_array_equal(model.validation_curve_, shorter.validation_curve_)
+    np.testing.assert_allclose(model.predict_natural_params(X), shorter.predict_natural_params(X), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (MemberNetwork, "members"),
+        (BatchSource, "members"),
+        (BestWeights, "members"),
+        (MixingPhase, "members"),
+        (Run, "_moments"),
+        (Run, "_load_moments"),
+        (BestWeights, "load_"),
+    ],
+)
+def test_an_interrupt_while_members_leave_gives_each_its_own_weights(monkeypatch, owner, name):
+    model = DensityRegressor(
+        "gaussian", "erm", n_members=6, max_epochs=40, patience=2, learning_rate=0.03, random_state=0,
+        hidden_layer_sizes=(8,), preset="plain",
+    )  # fmt: skip
+    epochs, keep = [], Run.keep
+
+    def leave(self, positions):
+        with monkeypatch.context() as patch:
+            if not epochs:
+                epochs.append(self.epoch)
+                assert positions.tolist() != [*range(len(positions))]
+                interrupt_once(patch, owner, name)
+            keep(self, positions)
+
+    monkeypatch.setattr(Run, "keep", leave)
+    with pytest.warns(UserWarning, match="^training was interrupted after"):
+        model.fit(X, Y)
+    assert len(epochs) == 1
+    assert_is_of(model, epochs[0])
+
+
+def test_an_interrupt_between_judging_and_writing_down_loses_neither(monkeypatch):
+    interrupt_once(monkeypatch, Course, "note", 5)
+    model = DensityRegressor("gaussian", n_members=2, **SETTINGS | {"learning_rate": 0.03}, preset="plain")
+    with pytest.warns(UserWarning, match="^training was interrupted after 5 of at most 8 epochs"):
+        model.fit(X, Y)
+    monkeypatch.undo()
+    assert (model.best_epoch_ == 5).any()
+    assert_is_of(model, 5)
+
+
+def test_an_interrupt_after_the_last_epoch_keeps_what_was_trained(monkeypatch):
+    monkeypatch.setattr(probmix.training.loop, "raise_floors_", lambda *_: None)
+    expected = DensityRegressor("gaussian", **SETTINGS, preset="plain").fit(X, Y).predict(X)
+    monkeypatch.setattr(probmix.training.loop, "raise_floors_", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    model = DensityRegressor("gaussian", **SETTINGS, preset="plain")
+    with pytest.warns(UserWarning, match="^training was interrupted after 8 of at most 8 epochs"):
+        model.fit(X, Y)
+    np.testing.assert_array_equal(model.predict(X), expected)
+
+
+def test_no_bar_is_made_where_none_is_shown(monkeypatch):
+    monkeypatch.setattr(probmix.training.groups, "tqdm", lambda *_, **__: pytest.fail("a bar"))
+    DensityRegressor(**SETTINGS, preset="plain").fit(X, Y)
 
 
 def test_an_interrupt_before_the_first_epoch_has_ended_is_raised(monkeypatch):
@@ -171,3 +257,14 @@ def test_a_linear_poisson_model_of_spline_columns_is_no_worse_than_the_marginal(
     marginal = (y.mean() - y * np.log(y.mean()) + [float(torch.lgamma(torch.tensor(one + 1.0))) for one in y]).mean()
     assert (columns - columns.mean(0)).max() / columns.std(0).min() > 60
     assert -model.score(columns, y) < marginal + 1e-6
+
+
+def test_a_run_that_diverged_leaves_no_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint, "_SECONDS_BETWEEN", 0.0)
+    model = DensityRegressor("gaussian", learning_rate=1e30, checkpoint=tmp_path / "run", **SETTINGS, preset="plain")
+    written, write = [], checkpoint.Checkpoint.write
+    monkeypatch.setattr(checkpoint.Checkpoint, "write", lambda self, state: (written.append(1), write(self, state)))
+    with pytest.raises(DivergenceError):
+        model.fit(X, Y)
+    assert written
+    assert not list(tmp_path.iterdir())
