@@ -1,12 +1,14 @@
 """Mixing rows at a named layer of any module, as points or as densities."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from ._group_checks import check_groups, check_within
@@ -33,17 +35,20 @@ def find_layer(module: nn.Module, layer: str | nn.Module) -> nn.Module:
     if layer in ("input", "output"):
         return module
     layer = _parse(layer)[0] if isinstance(layer, str) else _name_in(module, layer)
-    if _COMPILED in layer.split("."):
-        raise ValueError(
-            f"the layer {layer!r} is inside a compiled module, whose graph knows no new hooks. "
-            f"Mix at 'input' or 'output', or train the original module, `module.{_COMPILED}`."
-        )
+    path = layer.split(".")
     try:
-        # quicker than listing all modules, in every step
-        return module.get_submodule(layer or " ")
+        # quicker than listing all modules, in every step; a compiled module answers to the names of what it holds
+        on_the_way = [module.get_submodule(".".join(path[:depth])) for depth in range(len(path))]
+        found = module.get_submodule(layer or " ")
     except AttributeError:
         names = [name for name, _ in module.named_modules(remove_duplicate=False) if name]
         raise unknown_name("layer", layer, ["input", "output", *names]) from None
+    if any(_COMPILED in one._modules for one in on_the_way):
+        raise ValueError(
+            f"the layer {layer!r} is inside a compiled module, whose graph knows no new hooks. Mix at 'input' or "
+            f"'output', train the original module, `module.{_COMPILED}`, or compile it in place, `module.compile()`."
+        )
+    return found
 
 
 def _parse(place: str) -> tuple[str, int | str | None]:
@@ -123,7 +128,8 @@ def fuse_at(
     TypeError
         If the output, or its element, is no tensor.
     RuntimeError
-        If the layer runs several times and `call` is not given, or if a forward pass never reaches it.
+        If the layer runs several times and `call` is not given, if a forward pass never reaches it, or if it runs
+        inside an activation checkpoint.
 
     References
     ----------
@@ -194,7 +200,7 @@ def fuse_unchecked(
     name = layer if isinstance(layer, str) else type(layer).__name__
     if (partners is None) != (weights is None) or (partners is None and embedding is None):
         raise ValueError("`partners` and `weights` come together, and only an `embedding` can do without both.")
-    calls, fused, passes = 0, 0, 0
+    calls, fused, passes, checkpoints = 0, 0, 0, 0
     given: Any = None
 
     def fuse(values: Any) -> Tensor:
@@ -220,14 +226,19 @@ def fuse_unchecked(
         return mixed.movedim(0, batch_dim) if batch_dim else mixed
 
     def before_pass(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        nonlocal calls, passes, given
-        calls, passes = 0, passes + 1
+        nonlocal calls, passes, checkpoints, given
+        calls, passes, checkpoints = 0, passes + 1, _checkpoints_around()
         given = arguments[0] if arguments else None
         return None if layer != "input" else (fuse(given), *arguments[1:])
 
     def after_layer(_: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
         nonlocal calls
         calls += 1
+        if _checkpoints_around() > checkpoints:
+            raise RuntimeError(
+                f"the layer {name!r} runs inside an activation checkpoint, which runs it again in the backward pass, "
+                "when rows are no longer mixed. Mix at 'input' or 'output', or at a layer outside of the checkpoint."
+            )
         if call is None and calls > 1:
             raise RuntimeError(
                 f"the layer {name!r} runs more than once in a forward pass; say which call is mixed with call=0, 1, ..."
@@ -245,6 +256,15 @@ def fuse_unchecked(
     if passes and not fused:
         reached = f"runs {calls} time(s), and call={call} is asked for" if call is not None else "does not run"
         raise RuntimeError(f"nothing was mixed: the layer {name!r} {reached} in the forward pass.")
+
+
+def _checkpoints_around() -> int:
+    """How many calls of `torch.utils.checkpoint` this one is inside of."""
+    found, frame = 0, sys._getframe(1).f_back
+    while frame is not None:
+        found += frame.f_code.co_filename == torch.utils.checkpoint.__file__
+        frame = frame.f_back
+    return found
 
 
 @torch.no_grad()

@@ -50,6 +50,11 @@ def mix_rows(values: Tensor, partners: Partners, weights: Tensor) -> Tensor:
 
     Of pairs it is exact where both rows are equal.
     """
+    if not (values.is_floating_point() or values.is_complex()):
+        raise TypeError(
+            f"rows of whole numbers, {values.dtype}, such as categories or tokens, have no means. Mix at 'output', or "
+            "at a layer behind their embedding."
+        )
     of_group = columns(values, partners, weights.ndim - 2)
     if weights.shape[-1] == 2:
         return torch.lerp(next(of_group), next(of_group), _share(weights, values, 1))

@@ -1,5 +1,6 @@
 """What cells are: numbers as numbers, whatever other rows of the file hold, and what is none named by its place."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,17 +9,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..columns import Columns
-from ..columns.kinds import BOOLEAN, NUMBER, TEXT
+from ..columns.kinds import BOOLEAN, NUMBER, TEXT, kind_of_dtype
 from ..columns.levels import LevelColumn
 from ..columns.numbers import NumberColumn
+from ..columns.spelling import spells_date
 from .errors import InputError
 from .tables import EMPTY_CELLS, Source, text_of
 
 Numbers = NDArray[np.float64]
 _EMPTY = frozenset(EMPTY_CELLS)
 _TRUTHS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
-# Of a column of text, such a share that is numbers may have been meant for one of numbers.
-_MEANT_FOR_NUMBERS = 0.5
+# Of a column of text, such a share that is numbers, or dates, may have been meant for a column of these.
+_MEANT = 0.5
+# 1,234.5 and 1.234,5 and 1 234 and 37 %
+_DRESSED = re.compile(r"[-+]?(\d{1,3}([,.' \u00a0\u202f]\d{3})+([.,]\d+)?|\d+,\d+|\d+([.,]\d+)?\s?%)")
 
 
 def number_of(text: str) -> float | None:
@@ -69,12 +73,13 @@ def numbers(source: Source, column: "pd.Series[Any]", what: str, gaps: bool = Fa
             row = int(np.flatnonzero(codes == place)[0])
             raise _wrong(source, column, row, what, f"the text {str(texts[place])!r}")
     else:
-        try:
-            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        except (TypeError, ValueError):
+        dtype = column.cat.categories.dtype if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
+        # of dates NumPy would give how many units they are from 1970
+        if kind_of_dtype(dtype) not in (NUMBER, BOOLEAN):
             raise InputError(
                 f"{what}: column {column.name!r} of {source.name!r} must hold numbers; got the type {column.dtype}."
-            ) from None
+            )
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = np.isinf(values) if gaps else ~np.isfinite(values)
     if wrong.any():
         row = int(wrong.argmax())
@@ -109,7 +114,7 @@ def is_text(column: "pd.Series[Any]") -> bool:
 
 
 def doubts(source: Source, frame: pd.DataFrame, exempt: Iterable[str]) -> list[str]:
-    """Remarks on columns of text that may have been meant for numbers."""
+    """Remarks on columns of text that may have been meant for numbers or dates."""
     remarks = []
     for name in frame.columns.difference(list(exempt), sort=False):
         column = frame[name]
@@ -122,17 +127,41 @@ def doubts(source: Source, frame: pd.DataFrame, exempt: Iterable[str]) -> list[s
                 f"features: column {name!r} of {source.name!r} must hold numbers, text, truth values or dates; got "
                 f"cells such as {type(column.dropna().iloc[0]).__name__}. Leave it out by --drop."
             ) from None
-        is_number = np.array([isinstance(text, str) and number_of(text) is not None for text in texts], dtype=bool)
         counts = np.bincount(codes[codes >= 0], minlength=len(texts))
-        others = counts[~is_number].sum()
-        if others > 0 and counts[is_number].sum() > _MEANT_FOR_NUMBERS * counts.sum():
-            row = int(np.flatnonzero(np.isin(codes, np.flatnonzero(~is_number)))[0])
-            remarks.append(
-                f"column {name!r} of {source.name!r} holds numbers but for {others} of {counts.sum()} cells, such as "
-                f"{str(column.iloc[row])!r} in {source.at(row)}, and is taken for text. Empty such cells, or say "
-                f"--text {name}."
-            )
+        for what, is_such in (("numbers", _is_dressed), ("dates", spells_date)):
+            found = np.array([isinstance(text, str) and is_such(text.strip()) for text in texts], dtype=bool)
+            others = counts[~found].sum()
+            if counts[found].sum() <= _MEANT * counts.sum() or (what == "dates" and not others):
+                # of dates that are written alike the fit itself knows
+                continue
+            otherwise = [text for text in texts[found] if what == "numbers" and number_of(text) is None]
+            if otherwise:
+                remark = (
+                    f"holds numbers that are written otherwise, such as {otherwise[0]!r}, and is taken for text. Write "
+                    f"them with digits and a point alone, or say --text {name}."
+                )
+            elif others:
+                row = int(np.flatnonzero(np.isin(codes, np.flatnonzero(~found)))[0])
+                remark = (
+                    f"holds {what} but for {others} of {counts.sum()} cells, such as {str(column.iloc[row])!r} in "
+                    f"{source.at(row)}, and is taken for text. Empty such cells, or say --text {name}."
+                )
+            else:
+                continue
+            remarks.append(f"column {name!r} of {source.name!r} {remark}")
+            break
     return remarks
+
+
+def _is_dressed(text: str) -> bool:
+    """Whether a text is a number, perhaps with separators of thousands, a comma for the point, or percent.
+
+    Examples
+    --------
+    >>> [_is_dressed(text) for text in ("1,234.50", "37 %", "2.5", "3 rooms", "1,2,3")]
+    [True, True, True, False, False]
+    """
+    return number_of(text) is not None or _DRESSED.fullmatch(text) is not None
 
 
 def features(source: Source, frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
@@ -159,7 +188,7 @@ def features(source: Source, frame: pd.DataFrame, columns: Columns) -> pd.DataFr
                 column = column.astype(object).where(~column.isin(_EMPTY) & column.notna(), None)
         elif pd.api.types.is_numeric_dtype(column) and _holds_text(encoder):
             # numbers that are categories, by --text
-            column = column.map(text_of, na_action="ignore").astype(object)
+            column = column.astype(object).map(text_of, na_action="ignore")
         ready[name] = column
     return pd.DataFrame(ready, index=frame.index)
 

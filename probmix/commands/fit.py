@@ -19,7 +19,7 @@ from .cells import Numbers, check_at_least, doubts, is_text, number_of, numbers
 from .errors import FailedError, InputError, ends_clearly
 from .memory import Memory, save_model
 from .options import PATH, Names, command_line, quiet_option
-from .tables import Source, open_table
+from .tables import Source, is_row_label, open_table
 
 SUFFIX = ".safetensors"
 _VALIDATIONS = ("folds", "random", "last")
@@ -199,12 +199,15 @@ def _check_roles(
         if source.check(name, "--text") in taken:
             raise InputError(f"{taken[name]} and --text both name the column {name!r}, which is no feature.")
     left_out = [name for name, option in taken.items() if option != "--target"]
-    if "" in source.columns:
-        click.echo(
-            f"warning: a column of {source.name!r} has no name, as that of row numbers has, and is left out.",
-            err=True,
-        )
-        left_out.append("")
+    for name in filter(is_row_label, source.columns):
+        if name not in taken:
+            what = (
+                f"the column {name!r} of {source.name!r} holds row labels"
+                if name
+                else (f"a column of {source.name!r} has no name, as that of row numbers has")
+            )
+            click.echo(f"warning: {what}, and is left out.", err=True)
+            left_out.append(name)
     if len(left_out) + 1 >= len(source.columns):
         raise InputError(f"{source.name!r} has no column that is left to predict from.")
     return tuple(left_out)
@@ -233,7 +236,13 @@ def _read(source: Source, roles: dict[str, str | None], left_out: Sequence[str],
                 f"--groups: column {name!r} of {source.name!r} must name a group in each row; got an empty cell in "
                 f"{source.at(row)}. Mend or drop such rows."
             )
-        groups = pd.factorize(column)[0]
+        try:
+            groups = pd.factorize(column)[0]
+        except TypeError:
+            raise InputError(
+                f"--groups: column {name!r} of {source.name!r} must hold numbers, text or dates; got cells such as "
+                f"{type(column.iloc[0]).__name__}."
+            ) from None
     for name in frame.columns:
         if pd.api.types.is_numeric_dtype(frame[name]) and np.isinf(frame[name].to_numpy(float, na_value=np.nan)).any():
             # says where

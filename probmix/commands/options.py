@@ -68,7 +68,8 @@ class NamedPath(click.ParamType[tuple[str, Path]]):
             name, path = value
             return name, path
         name, mark, path = value.partition("=")
-        if not mark:
+        # folders may have the mark in their names
+        if not mark or "/" in name or Path(value).exists():
             return Path(value).name.split(".")[0], Path(value)
         if not name or not path:
             self.fail(f"{value!r} should be NAME=FILE.", param, ctx)

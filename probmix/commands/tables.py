@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from io import TextIOWrapper
@@ -27,6 +28,8 @@ EMPTY_CELLS = (
     "NULL", "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
 _WHOLE_NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
+# Of a csv they are a column without a name.
+_ROW_LABELS = re.compile(r"__index_level_\d+__")
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _OTHERS = {_GZIP: "a gzip file", _PARQUET: "a parquet file", b"PK\x03\x04": "a zip archive or a spreadsheet"}
 _UNREADABLE = (pd.errors.ParserError, EOFError, gzip.BadGzipFile, UnicodeDecodeError)
@@ -255,6 +258,22 @@ def text_of(cell: Any) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
+def _whole_numbers() -> dict[Any, Any]:
+    """Types of whole numbers of pandas that stay such where there are gaps: ids have more digits than floats."""
+    return {getattr(pyarrow(), name.lower())(): pd.api.types.pandas_dtype(name) for name in _WHOLE_NUMBERS}
+
+
+def is_row_label(name: str) -> bool:
+    """Whether a column holds the labels of rows of a frame that had no name, as pandas writes them.
+
+    Examples
+    --------
+    >>> is_row_label(""), is_row_label("__index_level_0__"), is_row_label("index")
+    (True, True, False)
+    """
+    return not name or _ROW_LABELS.fullmatch(name) is not None
+
+
 class _Parquet(Source):
     """A parquet file."""
 
@@ -269,15 +288,15 @@ class _Parquet(Source):
             raise InputError(f"{str(path)!r} has columns and no rows.")
 
     def read(self, columns: Sequence[str], texts: Sequence[str] = ()) -> pd.DataFrame:
-        frame: pd.DataFrame = self._file.read(columns=list(columns)).to_pandas(ignore_metadata=True)[list(columns)]
+        table = self._file.read(columns=list(columns))
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)[list(columns)]
         for name in texts:
-            frame[name] = frame[name].map(text_of, na_action="ignore")
+            cells = table[name].to_pandas(types_mapper=_whole_numbers().get).astype(object)
+            frame[name] = cells.map(text_of, na_action="ignore")
         return frame
 
     def blocks(self, columns: Sequence[str], size: int = BLOCK) -> Iterator[pd.DataFrame]:
-        first, waiting = 0, None
-        # whole numbers stay such where there are gaps among them: ids have more digits than floats
-        whole = {getattr(pyarrow(), name.lower())(): pd.api.types.pandas_dtype(name) for name in _WHOLE_NUMBERS}
+        first, waiting, whole = 0, None, _whole_numbers()
         for batch in self._file.iter_batches(size, columns=list(columns)):
             frame = batch.to_pandas(ignore_metadata=True, types_mapper=whole.get)[list(columns)]
             # groups of rows in the file may end where blocks do not

@@ -57,7 +57,10 @@ def load(path: str | Path, network: NetworkLike | None = None) -> DensityRegress
     """
     check_network(network)
     header, tensors = read(path)
-    return _estimator(header, tensors, network, str(path))
+    try:
+        return _estimator(header, tensors, network, str(path))
+    except KeyError as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error} is missing from it. Save it again.") from error
 
 
 def _estimator(

@@ -197,7 +197,11 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             )
         names = file.keys()  # the file itself cannot be iterated over
         tensors = {name: file.get_tensor(name) for name in names}
-    return json.loads(metadata["estimator"]), tensors
+    try:
+        header: dict[str, Any] = json.loads(metadata["estimator"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{str(path)!r} is damaged: it does not say what was saved. Save it again.") from error
+    return header, tensors
 
 
 def remark(path: str | Path, name: str) -> str | None:

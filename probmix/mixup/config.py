@@ -19,6 +19,9 @@ from .weights import BetaWeights, WeightLaw
 Pool = Literal["log-linear", "linear"]
 Criterion = Literal["expected-log", "log-expected", "quadratic"]
 
+# Sums of weights that a law draws in float32.
+_ROUNDING = 1e-4
+
 # Places that are no layers.
 ENDS = ("input", "output")
 
@@ -208,8 +211,8 @@ class Mixup:
         for name, value, law in laws:
             if not isinstance(value, law):
                 raise TypeError(f"`{name}` must be a {law.__name__}; got {value!r}.")
-            if self.order > 2 and law is WeightLaw:
-                _check_order(value, self.order)
+            if law is WeightLaw and (self.order > 2 or not type(value).__module__.startswith(f"{__package__}.")):
+                _check_law(name, value, self.order)
 
     def _check_that_rows_are_mixed(self) -> None:
         if self.at is not None:
@@ -233,7 +236,23 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _check_order(law: Any, order: int) -> None:
-    """Let a law of pairs raise, before any work."""
-    distances = {"distances": torch.ones(1)} if getattr(law, "needs_distances", False) else {}
-    law.sample((1,), lambda shape: torch.full(shape, 0.5), order, **distances)
+def _check_law(name: str, law: Any, order: int) -> None:
+    """Let a law of pairs alone raise, before any work, and one of somebody's own that draws no weights."""
+    rows = 3
+    distances = {"distances": torch.ones(rows)} if getattr(law, "needs_distances", False) else {}
+
+    def uniform(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.linspace(0.1, 0.9, math.prod(shape)).view(shape)
+
+    drawn = law.sample((rows,), uniform, order, **distances)
+    if not isinstance(drawn, torch.Tensor) or drawn.shape[-2:] != (rows, order):
+        found = f"shape {tuple(drawn.shape)}" if isinstance(drawn, torch.Tensor) else f"a {type(drawn).__name__}"
+        raise ValueError(
+            f"`{name}` must draw the {order} weights of every row along a last axis, (*shape, {order}); for shape "
+            f"({rows},) {law!r} gives {found}."
+        )
+    sums = drawn.double().sum(-1)
+    if bool((drawn < 0).any()) or not bool(((sums - 1).abs() < _ROUNDING).all()):
+        raise ValueError(
+            f"`{name}` must draw weights that are not negative and add up to one; {law!r} gives {drawn[0].tolist()}."
+        )

@@ -134,6 +134,8 @@ def consistency_loss(
     ...     teacher.update(network)
     """
     family, mixup = get(family), as_mixup(mixup)
+    if not len(x):
+        raise ValueError("`x` must have at least one row, for the loss is their mean; got none. Skip empty batches.")
     uniform = generator_uniform(generator, x.device)
     partners = torch.stack([uniform((len(x),)).argsort() for _ in range(mixup.order - 1)], -1)
     weights, _ = draw_weights(mixup, (len(x),), uniform, partial(distances_within, x, partners))

@@ -107,6 +107,9 @@ def mixup_loss(
             "use another law."
         )
     _check_rows(x, y, sample_weight, partners, mixup.order)
+    if sample_weight is not None:
+        # counts have no mean, and sums of half precision soon overflow
+        sample_weight = sample_weight.to(torch.promote_types(sample_weight.dtype, torch.float32))
     family.check_targets(y.detach())
     if partners is not None and mixup.criterion == "quadratic":
         raise ValueError(
@@ -234,8 +237,8 @@ def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Te
             raise ValueError(f"`{name}` must have as many rows as `x`, {len(x)}; got shape {tuple(rows.shape)}.")
     if sample_weight is not None and sample_weight.ndim != 1:
         raise ValueError(f"`sample_weight` must be a vector; got shape {tuple(sample_weight.shape)}.")
-    if sample_weight is not None and not bool((sample_weight >= 0).all()):
-        raise ValueError("`sample_weight` must be non-negative.")
+    if sample_weight is not None and not bool(((sample_weight >= 0) & sample_weight.isfinite()).all()):
+        raise ValueError("`sample_weight` must be finite and not negative.")
     if sample_weight is not None and not bool(sample_weight.sum() > 0):
         raise ValueError(_NO_WEIGHT)
     if partners is not None:

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from .._names import unknown_name
 from .registry import register_law
 
+# Among the names of weights: none of them begins with a point.
+_STEP = ".step"
+
 Pool = Literal["log-linear", "linear"]
 
 
@@ -110,11 +113,26 @@ class Teacher:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Move towards the student, after a step of its own."""
+        """Move towards the student, after a step of its own.
+
+        Raises
+        ------
+        ValueError
+            If the module has weights of other names.
+        """
+        own_state, theirs = self.module.state_dict(), module.state_dict()
+        if differing := sorted(own_state.keys() ^ theirs.keys()):
+            raise ValueError(
+                "a teacher follows the module that it was made of, by the names of its weights; one of the two alone "
+                f"has {differing[0]!r}. Of a module in a wrapper pass the module itself, `.module` or `._orig_mod`."
+            )
         self.step += 1
-        decay = self._consistency.decay(self.step)
-        theirs = module.state_dict()
-        for name, own in self.module.state_dict().items():
+        decay, moved = self._consistency.decay(self.step), set()
+        for name, own in own_state.items():
+            # weights that are shared have several names
+            if own.data_ptr() in moved:
+                continue
+            moved.add(own.data_ptr())
             if own.is_floating_point():
                 own.lerp_(theirs[name].to(own.dtype), 1 - decay)
             else:
@@ -122,10 +140,10 @@ class Teacher:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors from which it can be made again."""
-        return self.module.state_dict() | {"step": torch.tensor(self.step)}
+        return self.module.state_dict() | {_STEP: torch.tensor(self.step)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> Self:
         """Take over what `state_dict` returned."""
-        self.step = int(state["step"])
-        self.module.load_state_dict({name: tensor for name, tensor in state.items() if name != "step"})
+        self.module.load_state_dict({name: tensor for name, tensor in state.items() if name != _STEP})
+        self.step = int(state[_STEP])
         return self

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..columns.dates import as_times
 from ..columns.kinds import BOOLEAN, DATE, NUMBER
 from ..columns.tables import Column, as_table
 from .figures import new_axes
@@ -85,12 +86,14 @@ def _described(column: Column) -> list[str | float | None]:
     present = column.values[~column.missing]
     codes, keys = column.levels
     gaps = f"{100 * column.missing.mean():.3g} %" if column.missing.any() else "0 %"
-    # text that spells dates is taken for dates; as ISO 8601 has them their order is that of text
+    # text that spells dates is taken for dates
     holds = column.holds if column.spelt_times is None else DATE
     line: list[str | float | None] = [column.name, holds, gaps, float(len(np.unique(codes[codes >= 0])))]
     if holds in (NUMBER, BOOLEAN, DATE) and not column.is_category and len(present):
         if holds == DATE:
-            return [*line, str(present.min()), str(present.max())]
+            times = as_times(column)[~column.missing]
+            earliest, latest = (present.iloc[int(place)] for place in (times.argmin(), times.argmax()))
+            return [*line, str(earliest), str(latest)]
         numbers = pd.to_numeric(present).astype(np.float64)
         return [*line, shown(numbers.min()), shown(numbers.max())]
     if not len(present):

@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_files import run
 
+import probmix
 import probmix._files
 from probmix.commands import tables
 from probmix.commands.options import Names
+from probmix.estimators import persistence
 from probmix.estimators.persistence import remark
 
 FAMILY = ["--family", "gaussian", "--preset", "fast", "--quiet"]
@@ -204,4 +207,101 @@ def test_a_look_whether_a_file_can_be_written_leaves_nothing(tmp_path):
 def test_a_time_limit_that_is_no_number_is_refused():
     assert said("fit", "good.csv", "--target", "y", "--time-limit", "nan", *FAMILY, "--out", "n.safetensors") == (
         "--time-limit must be a finite number of seconds; got nan. For none leave it out."
+    )
+
+
+def test_large_ids_with_gaps_are_the_same_in_a_fit_and_after_it(folder):
+    """Floats would round them, and neighbours would be one level."""
+    ids = pd.array([BIG + 2 * (row % 3) for row in range(60)], dtype="Int64")
+    frame = pd.DataFrame({"id": ids, "y": 5.0 * (np.arange(60) % 3) + 0.1 * np.sin(np.arange(60))})
+    frame.loc[::10, "id"] = pd.NA
+    frame.to_parquet("gaps.parquet")
+    run("fit", "gaps.parquet", "--target", "y", "--text", "id", *FAMILY, "--out", "gaps.safetensors")
+    model = probmix.load("gaps.safetensors")
+    levels = [f"text:{BIG + step}" for step in (0, 2, 4)]
+    assert model.columns_.encoders[0].levels == tuple(levels)
+    run("predict", "gaps.safetensors", "gaps.parquet", "--quiet", "--out", "out.csv")
+    known = frame["id"].notna()
+    assert np.abs(pd.read_csv("out.csv")["mean"] - frame["y"])[known].max() < 1
+
+
+DAY = pd.Timestamp("2024-01-01")
+
+
+@pytest.mark.parametrize("cells", [[DAY] * 40, [DAY - DAY] * 40], ids=["dates", "spans"])
+@pytest.mark.parametrize("option", ["--target", "--weights", "--exposure"])
+def test_dates_are_no_numbers(folder, cells, option):
+    frame = rows().assign(day=pd.Series(cells) + pd.to_timedelta(np.arange(40), unit="D"))
+    frame.to_parquet("days.parquet")
+    target = [] if option == "--target" else ["--target", "y"]
+    found = said("fit", "days.parquet", *target, option, "day", *FAMILY, "--out", "days.safetensors")
+    assert found.startswith(f"{option}: column 'day' of 'days.parquet' must hold numbers; got the type ")
+
+
+def test_row_labels_of_pandas_are_no_feature(folder):
+    rows()[rows()["code"] < 3].to_parquet("some.parquet")
+    words = ["some.parquet", "--target", "y", "--drop", "id", *FAMILY, "--out", "some.safetensors"]
+    assert run("fit", *words).stderr == (
+        "warning: the column '__index_level_0__' of 'some.parquet' holds row labels, and is left out.\n"
+    )
+    assert probmix.load("some.safetensors").feature_names_in_.tolist() == ["size", "kind", "code"]
+    # one that has a role keeps it
+    frame = rows()
+    frame.index = frame["y"].to_numpy()
+    frame.drop(columns="y").to_parquet("labelled.parquet")
+    words = ["labelled.parquet", "--target", "__index_level_0__", *FAMILY, "--out", "some.safetensors"]
+    assert not run("fit", *words).stderr
+
+
+def test_groups_that_are_lists_are_refused(folder):
+    rows().assign(parts=[[1, 2]] * 40).to_parquet("lists.parquet")
+    found = said("fit", "lists.parquet", "--target", "y", "--groups", "parts", *FAMILY, "--out", "lists.safetensors")
+    assert found == (
+        "--groups: column 'parts' of 'lists.parquet' must hold numbers, text or dates; got cells such as ndarray."
+    )
+
+
+OTHERWISE = "holds numbers that are written otherwise, such as {!r}, and is taken for text. Write them with digits "
+BUT_FOR = "holds dates but for 1 of 40 cells, such as 'unknown' in row 7 (line 9), and is taken for text. Empty such "
+DAYS = pd.date_range("2024-01-01", periods=40)
+
+
+@pytest.mark.parametrize(
+    ("cells", "remark"),
+    [
+        ([f"{1000 + row:,}" for row in range(40)], OTHERWISE.format("1,000")),
+        ([str(row) if row % 2 else f"1,{row:03d},000" for row in range(40)], OTHERWISE.format("1,000,000")),
+        ([f"{row}.5 %" for row in range(40)], OTHERWISE.format("0.5 %")),
+        ([f"{row},5" for row in range(40)], OTHERWISE.format("0,5")),
+        (["unknown" if row == 7 else f"{day:%Y-%m-%d}" for row, day in enumerate(DAYS)], BUT_FOR),
+        (["unknown" if row == 7 else f"{day:%d.%m.%Y}" for row, day in enumerate(DAYS)], BUT_FOR),
+        ([f"{row} rooms" for row in range(40)], None),
+        ([f"{day:%Y-%m-%d}" for day in DAYS], None),
+    ],
+    ids=["thousands", "some thousands", "percent", "comma", "dates", "other dates", "text", "all dates"],
+)
+def test_what_may_have_been_meant_for_numbers_or_dates_is_asked_about(folder, cells, remark):
+    frame = rows().drop(columns="y").assign(odd=cells, y=rows()["y"])
+    frame.to_csv("doubts.csv", index=False)
+    words = ["doubts.csv", "--target", "y", "--drop", "id", *FAMILY, "--out", "doubts.safetensors"]
+    found = run("fit", *words).stderr
+    assert ("column 'odd' of 'doubts.csv'" in found) == (remark is not None)
+    if remark is not None:
+        assert remark in found
+
+
+def test_folders_may_have_the_mark_of_names_in_theirs(folder):
+    (folder / "year=2024").mkdir(exist_ok=True)
+    (folder / "year=2024" / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    for given in ("year=2024/model.safetensors", "this=year=2024/model.safetensors"):
+        found = run("evaluate", "good.csv", "--model", given, "--target", "y", "--quiet").stdout
+        assert ("this" in found) == given.startswith("this")
+
+
+@pytest.mark.parametrize("header", ["{}", "{", None])
+def test_a_model_whose_header_is_damaged_is_named(folder, header):
+    metadata = {"format": persistence._FORMAT} | ({} if header is None else {"estimator": header})
+    save_file({"loc": torch.zeros(1)}, folder / "damaged.safetensors", metadata)
+    assert "'damaged.safetensors' is damaged: " in said(
+        "predict", "damaged.safetensors", "good.csv", "--out", "out.csv"
     )

@@ -4,6 +4,7 @@ import pytest
 import torch
 from fusion_zoo import ROWS, VECTOR, WINDOW, ZOO, Output, Residual, Tied, seeded
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from probmix import fuse_at
 
@@ -183,6 +184,63 @@ def test_a_compiled_module_mixes_at_its_ends_only(monkeypatch):
     for layer in ("_orig_mod.block", module.block):
         with pytest.raises(ValueError, match=message), fuse_at(compiled, layer, PARTNERS, WEIGHTS):
             pass
+    # it answers to the names of the original as well, and mixes there only if it was not called before
+    inside = nn.Sequential(compiled)
+    for layer, outer in (("block", compiled), ("0.block", inside), ("0._orig_mod.block", inside)):
+        with pytest.raises(ValueError, match="is inside a compiled module"), fuse_at(outer, layer, PARTNERS, WEIGHTS):
+            pass
+    with fuse_at(inside, "0", PARTNERS, WEIGHTS):
+        torch.testing.assert_close(inside(x), fused)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, use_reentrant):
+        super().__init__()
+        self.stem, self.use_reentrant = nn.Linear(VECTOR[1], 4), use_reentrant
+        self.block = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+
+    def forward(self, x):
+        return checkpoint(self.block, self.stem(x), use_reentrant=self.use_reentrant)
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_a_layer_inside_an_activation_checkpoint_is_refused(use_reentrant):
+    """Its second run, in the backward pass, would be without the mixing, and gradients would be others."""
+    module, x = Checkpointed(use_reentrant), inputs(VECTOR)
+    for layer in ("block", "block.0"):
+        with (
+            pytest.raises(RuntimeError, match=rf"^the layer '{layer}' runs inside an activation checkpoint"),
+            fuse_at(module, layer, PARTNERS, WEIGHTS),
+        ):
+            module(x)
+    for layer in ("input", "stem", "output"):
+        with fuse_at(module, layer, PARTNERS, WEIGHTS):
+            module(x).sum().backward()
+        found = module.stem.weight.grad.clone()
+        module.zero_grad()
+        plain = Checkpointed(use_reentrant)
+        plain.load_state_dict(module.state_dict())
+        plain.forward = lambda x, plain=plain: plain.block(plain.stem(x))
+        with fuse_at(plain, layer, PARTNERS, WEIGHTS):
+            plain(x).sum().backward()
+        torch.testing.assert_close(found, plain.stem.weight.grad)
+    # a checkpoint of all of it runs all of it again
+
+    def whole(x):
+        with fuse_at(plain, "block", PARTNERS, WEIGHTS):
+            return plain(x)
+
+    x.requires_grad_()
+    assert torch.equal(checkpoint(whole, x, use_reentrant=use_reentrant), whole(x))
+
+
+def test_rows_of_whole_numbers_have_no_means():
+    module, x = nn.Sequential(nn.Embedding(5, 3)), torch.arange(ROWS) % 5
+    with pytest.raises(
+        TypeError, match=r"^rows of whole numbers, torch\.int64, .* Mix at 'output', or at a layer behind"
+    ):
+        run("input", module, x)
+    run("0", module, x)
 
 
 def run(layer, net=None, data=None, partners=PARTNERS, **options):

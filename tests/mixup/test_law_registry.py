@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, is_dataclass, make_dataclass
 
 import numpy as np
 import pytest
+import torch
 
 import probmix
 from probmix import DensityRegressor
@@ -143,3 +144,34 @@ def test_a_file_from_before_the_fields_of_today(tmp_path):
     fields = ("at", "weights", "partners", "label_pool", "label_spread", "embedding", "pool", "draws", "criterion")
     before = {name: header["fitted"]["mixup_"]["options"][name] for name in fields}
     assert decode({"mixup": "Mixup", "options": before}) == model.mixup_
+
+
+@dataclass(frozen=True)
+class Wrong:
+    what: str
+
+    def sample(self, shape, uniform, order=2):
+        share = uniform(shape)
+        return {
+            "one of each row": share,
+            "a sum of two": torch.stack([share, 2 - share], -1),
+            "negative": torch.stack([-share, 1 + share], -1),
+            "not for every row": torch.tensor([0.5, 0.5]),
+            "numbers": [0.5, 0.5],
+        }[self.what]
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("one of each row", r"^`weights` must draw the 2 weights of every row along a last axis, \(\*shape, 2\); for "
+         r"shape \(3,\) Wrong\(what='one of each row'\) gives shape \(3,\)\.$"),
+        ("not for every row", r"gives shape \(2,\)\.$"),
+        ("numbers", r"gives a list\.$"),
+        ("a sum of two", r"^`weights` must draw weights that are not negative and add up to one; Wrong"),
+        ("negative", r"^`weights` must draw weights that are not negative and add up to one; Wrong"),
+    ],
+)  # fmt: skip
+def test_a_law_that_draws_no_weights_is_refused_where_it_is_named(what, message):
+    with pytest.raises(ValueError, match=message):
+        Mixup(weights=Wrong(what))

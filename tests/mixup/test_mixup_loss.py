@@ -228,8 +228,10 @@ def test_errors_come_before_any_work():
         mixup_loss(model, "gaussian", x, y[:3])
     with pytest.raises(ValueError, match=r"^`sample_weight` must have as many rows as `x`, 4; got shape \(2,\)\.$"):
         mixup_loss(model, "gaussian", x, y, sample_weight=torch.ones(2))
-    with pytest.raises(ValueError, match=r"^`sample_weight` must be non-negative\.$"):
+    with pytest.raises(ValueError, match=r"^`sample_weight` must be finite and not negative\.$"):
         mixup_loss(model, "gaussian", x, y, sample_weight=torch.tensor([1.0, 1.0, 1.0, -1.0]))
+    with pytest.raises(ValueError, match=r"^`sample_weight` must be finite and not negative\.$"):
+        mixup_loss(model, "gaussian", x, y, sample_weight=torch.tensor([1.0, 1.0, 1.0, float("inf")]))
     with pytest.raises(
         ValueError, match=r"^`partners` must be int64 row numbers from 0 to 3, for at most 4 rows one each; got"
     ):
@@ -292,3 +294,16 @@ def test_inputs_are_mixed_exactly_far_from_zero():
         model, "gaussian", x - 1.6e9, x[:, 0] - 1.6e9, mixup, partners=torch.arange(25, 50), generator=generator()
     )
     torch.testing.assert_close(seen[0] - 1.6e9, seen[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["erm", "probmix", "mixup"])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float16])
+def test_weights_of_any_type_are_weights(name, dtype):
+    x, y = torch.randn(6, 2, generator=generator(0)), torch.randn(6, generator=generator(1))
+    model = nn.Sequential(nn.Linear(2, 4), NaturalHead("gaussian", 4))
+    weight = torch.tensor([1, 0, 1, 1, 0, 1])
+    losses = [
+        mixup_loss(model, "gaussian", x, y, name, sample_weight=one, generator=generator(2))
+        for one in (weight.to(dtype), weight.float())
+    ]
+    torch.testing.assert_close(losses[0], losses[1])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mixup_cases import FixedWeights, generator
+from torch import nn
 from torch.distributions import kl_divergence
 from training_cases import MEMBERS, OPTIONS, Killed, make_data, run
 
@@ -227,3 +228,33 @@ def test_exposures_are_no_matter_of_rows_without_labels():
 def test_errors(call, error, message):
     with pytest.raises(error, match=re.escape(message)):
         call()
+
+
+def test_a_teacher_moves_weights_that_are_shared_once():
+    student = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    student[1].weight = student[0].weight
+    teacher = Teacher(student, Consistency(ema=0.5))
+    before = student[0].weight.detach().clone()
+    with torch.no_grad():
+        student[0].weight += 1.0
+    teacher.update(student)
+    torch.testing.assert_close(teacher.module[0].weight, before + 0.5)
+    assert teacher.module[1].weight is teacher.module[0].weight
+
+
+def test_a_teacher_follows_the_module_that_it_was_made_of():
+    student = nn.Linear(2, 2)
+    student.register_buffer("step", torch.tensor(7))
+    teacher = Teacher(student, Consistency(ema=0.75))
+    teacher.update(student)
+    again = Teacher(student, Consistency(ema=0.75)).load_state_dict(teacher.state_dict())
+    assert (again.step, int(again.module.step)) == (1, 7)
+    with pytest.raises(ValueError, match=r"^a teacher follows the module that it was made of, .* has '0\.bias'"):
+        teacher.update(nn.Sequential(student))
+    assert teacher.step == 1
+
+
+def test_an_empty_batch_without_labels_is_an_error():
+    student = nn.Sequential(nn.Linear(2, 2), NaturalHead("gaussian", 2))
+    with pytest.raises(ValueError, match=r"^`x` must have at least one row, .* Skip empty batches\.$"):
+        consistency_loss(student, Teacher(student), "gaussian", torch.empty(0, 2), preset("mixup"))

@@ -1,5 +1,6 @@
 """What the report on a fitted model says, of numbers, counts with exposures and classes."""
 
+import datetime
 import re
 from types import SimpleNamespace
 
@@ -83,6 +84,16 @@ def test_text_that_spells_dates_is_called_dates():
     (table,) = columns_section(SimpleNamespace(all_rows=spelt)).parts
     assert table.rows[0] == ["day", "dates", "33.3 %", 2.0, "2019-12-31", "2020-03-01"]
     assert table.rows[1][:2] == ["code", "text"]
+
+
+def test_dates_are_in_their_order_however_they_are_written():
+    days = [pd.Timestamp("2020-03-01"), datetime.date(2019, 12, 31), None]
+    local = ["2020-03-29T01:30:00+01:00", "2020-03-29T01:00:00+00:00", "2020-03-29T02:15:00+02:00"]
+    rows = pd.DataFrame({"day": pd.Series(days, dtype=object), "local": local})
+    (table,) = columns_section(SimpleNamespace(all_rows=rows)).parts
+    assert table.rows[0][1:] == ["dates", "33.3 %", 2.0, "2019-12-31", "2020-03-01 00:00:00"]
+    # 00:30, 01:00 and 00:15 in UTC
+    assert table.rows[1][4:] == [local[2], local[1]]
 
 
 def test_the_training_is_drawn(page):
