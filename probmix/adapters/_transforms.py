@@ -13,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer, PowerTransformer, Quantil
 from torch.distributions import Distribution
 
 from .._told import warn
-from ..distributions import icdf
+from ..distributions import atoms, cdf_below, icdf
 from ..distributions.parts import device_of, widen
 from ..distributions.transformed import MonotoneMap, Transformed
 
@@ -25,6 +25,8 @@ _LEVELS, _PLACES = (1e-9, 1 - 1e-9), 1001
 # How well a function and its inverse must agree, relative to the spread of the places.
 _TOLERANCE = 1e-6
 _HALVINGS = 60
+# Of a sum of probabilities.
+_ROUNDING = 1e-12
 # Share of the mass of a row that is cut off without a word.
 _MOST_CUT = 0.01
 
@@ -77,6 +79,9 @@ def _monotone_map(base: Distribution, transformer: Any) -> MonotoneMap:
         if _is_known(transformer.func):
             slope, z_range, y_range = _KNOWN[transformer.func]
             found = _looked_at(base, forward, inverse, z_range, name)
+            if _has_mass_on_an_end(base, inverse, z_range):
+                # which belongs to the range, as there is nothing beyond it
+                z_range = y_range = (-inf, inf)
             return replace(found, z_range=z_range, y_range=y_range, log_slope=slope)
         return _looked_at(base, forward, inverse, (-inf, inf), name)
     forward, inverse = (partial(_as_column, one) for one in (transformer.transform, transformer.inverse_transform))
@@ -88,6 +93,17 @@ def _monotone_map(base: Distribution, transformer: Any) -> MonotoneMap:
         first, last = forward(transformer.quantiles_[[0, -1], 0])
         z_range = (float(first), float(last))
     return _looked_at(base, forward, inverse, z_range, name)
+
+
+def _has_mass_on_an_end(base: Distribution, inverse: Function, z_range: tuple[float, float]) -> bool:
+    """Whether the lower end of a range is a place of the base with a mass, and with an inverse, and the lowest."""
+    wide, (low, high) = widen(base), z_range
+    places, masses = atoms(wide)
+    if np.isinf(low) or not np.isinf(high) or not bool(((places == low) & (masses > 0)).any()):
+        return False
+    with np.errstate(all="ignore"):
+        is_defined = bool(np.isfinite(inverse(np.array([low]))).all())
+    return is_defined and not bool((cdf_below(wide, torch.full_like(places[0], low)) > _ROUNDING).any())
 
 
 def _is_known(function: Any) -> bool:

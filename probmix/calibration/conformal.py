@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score
 from .._given import checked_weights
 from .._models import check_exposure_is_given
 from .._numbers import finite_numbers
-from ..distributions import cdf_below, has_atoms
+from ..distributions import cdf_below, has_atoms, icdf
 from ..distributions.normal_scores import WIDEST, from_normal_score, from_probability, normal_score
 from ..distributions.parts import device_of, widen
 from ..estimators.checks import check_real
@@ -57,16 +57,19 @@ class ConformalRegressor(CalibratedEstimator):
     upper_scores_, lower_scores_ : ndarray, (n,) or (n, d)
         Sorted normal scores :math:`\Phi^{-1}(F(y_i | x_i))` of the calibration rows, and the same just below
         :math:`y_i`, which is another number for counts: :math:`\Phi^{-1}(F(y_i - 1 | x_i))`.
+    n_below_, n_above_ : ndarray, () or (d,)
+        How many calibration rows lie below the support of what the model predicts for them, and above it.
     n_features_in_ : int, where the model has it
     feature_names_in_ : ndarray of str, where the model has it
 
     Notes
     -----
     - With fewer than 2/(1 - c) - 1 calibration rows, 19 for 90 %, no finite end can be promised: the interval is then
-      the support of the distribution, infinite for a Gaussian. So is an end where more than (1 - c)/2 of the
-      calibration rows lie so far out that F is 0 or 1 to float64's precision, which is no limit for Gaussians,
-      LogNormals and mixtures of these. A RecalibratedRegressor as the model keeps the order of rows, and so changes
-      nothing but the split.
+      the support of the distribution, infinite for a Gaussian. Where targets lie outside of that support, as those of
+      draws or quantiles may, an end is infinite as soon as they are as many as the promise lets miss it. So is an end
+      where more than (1 - c)/2 of the calibration rows lie so far out that F is 0 or 1 to float64's precision, which is
+      no limit for Gaussians, LogNormals and mixtures of these. A RecalibratedRegressor as the model keeps the order of
+      rows, and so changes nothing but the split.
     - For counts the interval holds the integers k with :math:`F(k) \ge` the k-th smallest F(y) and
       :math:`F(k - 1) \le` the k-th largest F(y - 1); its ends are whole numbers, and it covers more than c where
       probabilities are lumpy. Where no integer is left, both ends change places.
@@ -166,6 +169,9 @@ class ConformalRegressor(CalibratedEstimator):
         upper = normal_score(distribution, y)
         lower = from_probability(cdf_below(distribution, y)) if has_atoms(distribution) else upper
         self.upper_scores_, self.lower_scores_ = (np.sort(score.cpu().numpy(), axis=0) for score in (upper, lower))
+        # rows whose targets the model holds for impossible: no end of its support is far enough for them
+        first, last = (icdf(distribution, torch.full_like(y, level)) for level in (0.0, 1.0))
+        self.n_below_, self.n_above_ = (beyond.sum(0).cpu().numpy() for beyond in (y < first, y > last))
 
     def predict(self, X: ArrayLike, exposure: ArrayLike | None = None) -> NDArray[np.float64]:
         """Mean of the distribution that the model predicts: (n, F) -> (n,) or (n, d)."""
@@ -229,4 +235,6 @@ class ConformalRegressor(CalibratedEstimator):
         low, high = from_normal_score(distribution, below), from_normal_score(distribution, above)
         ends = torch.stack([torch.minimum(low, high), torch.maximum(low, high)], -1)
         interval: NDArray[np.float64] = ends.cpu().numpy()
+        interval[..., 0] = np.where(self.n_below_ >= max(k, 1), -np.inf, interval[..., 0])
+        interval[..., 1] = np.where(self.n_above_ >= max(k, 1), np.inf, interval[..., 1])
         return interval

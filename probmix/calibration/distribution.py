@@ -21,6 +21,7 @@ from ..distributions.scoring import (
     generic_crps_with_bound,
     marginal_crps,
     marginal_crps_with_bound,
+    marginal_nll,
     marginal_window_crps,
 )
 from ..distributions.sums import sum_crps, sum_window
@@ -120,12 +121,14 @@ class Recalibrated(dist.TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        log_prob, wide = self.base.log_prob(value), widen(self.base)
-        value = value.double()
+        wide, value = widen(self.base), value.double()
+        # not by the base itself, which may have a density outside of its support where nobody checks
+        log_prob = -marginal_nll(wide, value)
         discrete = is_discrete(wide)
         density = 0.0 if discrete else self.pit_map.log_density_at_score(normal_score(wide, value))
         if not discrete and not len(atoms(wide)[0]):
-            return to_dtype_of(self.base, log_prob + density)
+            # outside of the support there is no score, and no density of it
+            return to_dtype_of(self.base, torch.where(log_prob == -torch.inf, log_prob, log_prob + density))
         upper, lower = _around(wide, value)
         probability = upper - lower
         small = probability < _SMALL
@@ -133,7 +136,8 @@ class Recalibrated(dist.TorchDistribution):
         log_ratio = difference.log() - torch.where(small, 1.0, probability).log()
         # by the mean value theorem the ratio of the probabilities is g at a place between
         log_ratio = torch.where(small, self.pit_map.log_density(0.5 * (lower + upper)), log_ratio)
-        return to_dtype_of(self.base, log_prob + torch.where((upper > lower) | discrete, log_ratio, density))
+        moved = log_prob + torch.where((upper > lower) | discrete, log_ratio, density)
+        return to_dtype_of(self.base, torch.where(log_prob == -torch.inf, log_prob, moved))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))

@@ -52,7 +52,9 @@ def blend_quantiles(distribution: Distribution, shares: Tensor, parts: Sequence[
     rows = (inside & (low < high)).flatten().nonzero().squeeze(-1)
     numel = (distribution.batch_shape + distribution.event_shape).numel()
     y = high.flatten()
-    if len(rows) and single_rows(wide, rows[:1] % numel) is None:
+    if not len(rows):
+        return with_ends(y.reshape(q.shape), q, found.amin(0), found.amax(0))
+    if single_rows(wide, rows[:1] % numel) is None:
         invert = invert_discrete if discrete else invert_continuous
         y = torch.where(inside & (low < high), invert(lambda y: cdf(wide, y), level, below, high), high)
         return with_ends(y.reshape(q.shape), q, found.amin(0), found.amax(0))

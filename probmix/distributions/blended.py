@@ -242,7 +242,7 @@ def _(distribution: Blend, y: Tensor) -> Tensor:
     events = len(distribution.event_shape)
     log_probs = torch.stack([-marginal_nll(part, y).double() for part in distribution.parts])
     batch = distribution.batch_shape
-    weights = distribution.shares().reshape(-1, *(1,) * (log_probs.ndim - 1 - len(batch)), *batch)
+    weights = distribution.shares().reshape(len(log_probs), *(1,) * (log_probs.ndim - 1 - len(batch)), *batch)
     there = weights > 0
     terms = torch.where(there, torch.where(there, weights, 1.0).log() + log_probs, -torch.inf)
     if not is_discrete(distribution) and len(atoms(distribution)[0]):

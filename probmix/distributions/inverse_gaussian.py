@@ -111,8 +111,16 @@ def _(distribution: InverseGaussian, q: Tensor) -> Tensor:
     mean = distribution.loc.double()
     q, relative_shape = torch.broadcast_tensors(q.double(), distribution.concentration.double() / mean)
     # between these points F runs from 0 to 1
-    bound = 2 * torch.asinh(0.5 * _WIDEST / relative_shape.sqrt())
-    y = mean * invert_continuous(lambda u: _cdf(u, relative_shape), q, -bound, bound).exp()
+    with torch.no_grad():
+        bound = 2 * torch.asinh(0.5 * _WIDEST / relative_shape.sqrt())
+        u = invert_continuous(lambda u: _cdf(u, relative_shape), q, -bound, bound)
+    y = mean * u.exp()
+    if torch.is_grad_enabled() and (q.requires_grad or relative_shape.requires_grad):
+        # the implicit function theorem: F(y) - q stays zero, where u = log(y / mean) has the density y f(y)
+        missing = q - _cdf(u, relative_shape)
+        shape = distribution.concentration.detach().double()
+        density = (inverse_gaussian_log_prob(y.detach(), mean.detach(), shape) + y.detach().log()).exp()
+        y = y * (1 + (missing - missing.detach()) / torch.where(density > 0, density, 1.0))
     return with_ends(y, q, torch.zeros_like(y), torch.full_like(y, torch.inf)).to(distribution.loc.dtype)
 
 

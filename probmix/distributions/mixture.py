@@ -64,6 +64,23 @@ class Mixture(Marginals, MixtureSameFamily, TorchDistributionMixin):
         ends = (getattr(support, end, None) for end in ("lower_bound", "upper_bound"))
         return super().support if self.event_shape or any(isinstance(end, Tensor) for end in ends) else support
 
+    @property
+    def mean(self) -> Tensor:
+        """That of the components that have a weight: of others it need not exist."""
+        return self._average(self.component_distribution.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        """As the mean, by the law of total variance."""
+        means = self.component_distribution.mean
+        away = (means - self._pad(self._average(means))).square()
+        return self._average(self.component_distribution.variance) + self._average(away)
+
+    def _average(self, values: Tensor) -> Tensor:
+        """The mean over the components, (*B, C, *E) -> (*B, *E)."""
+        weights = self._pad_mixture_dimensions(self.mixture_distribution.probs)
+        return torch.where(weights > 0, weights * values, 0.0).sum(-1 - self._event_ndims)
+
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = torch.Size(sample_shape)
         with torch.no_grad():

@@ -126,7 +126,8 @@ def _(distribution: torch.distributions.NegativeBinomial, y: Tensor) -> Tensor:
 @icdf.register
 def _(distribution: torch.distributions.NegativeBinomial, q: Tensor) -> Tensor:
     total_count, log_mean = count_and_log_mean(distribution)
-    q, total_count, log_mean = torch.broadcast_tensors(q.double(), total_count, log_mean)
+    # a count has no gradient
+    q, total_count, log_mean = (t.detach() for t in torch.broadcast_tensors(q.double(), total_count, log_mean))
     mean = log_mean.exp()
     high = mean + 10 * (mean + mean.square() / total_count).sqrt() + 10
 

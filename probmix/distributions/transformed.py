@@ -14,7 +14,7 @@ from torch.distributions import Distribution, constraints
 
 from .._shapes import broadcast_shapes
 from .._special import ndtr
-from .marginals import cdf, icdf
+from .marginals import cdf, cdf_below, icdf
 from .moments import panels_over_scores
 from .normal_scores import from_normal_score, from_probability, normal_score
 from .parts import device_of, is_discrete, to_dtype_of, widen
@@ -102,10 +102,9 @@ class Transformed(dist.TorchDistribution):
             raise ValueError("`base` must be continuous: whole numbers are not transformed. Fit counts as they are.")
         self.base, self.transform = base, transform
         super().__init__(base.batch_shape, validate_args=False)
-        lower, middle, upper = (self._base_quantile(level) for level in (0.25, 0.5, 0.75))
         # no tensors, for the dtype of a distribution is that of its tensors
-        self._middle = _inside(middle, *transform.z_range)
-        self._step = _STEP * (upper - lower)
+        self._middle = _inside(self._base_quantile(0.5), *transform.z_range)
+        self._step = _STEP * self._spread()
 
     def __repr__(self) -> str:
         return f"Transformed({self.base!r} by {self.transform.name})"
@@ -134,16 +133,17 @@ class Transformed(dist.TorchDistribution):
         """Of y, in float64."""
         place, below, above = self._locate(value.double())
         wide = widen(self.base)
+        score = normal_score(wide, place)
+        if not self.transform.increasing and len(atoms(wide)[0]):
+            # what lies at the place is not above it
+            score = torch.where(mass_at(wide, place) > 0, from_probability(cdf_below(wide, place)), score)
         if self._is_cut:
-            score = normal_score(wide, place)
             below_it, above_it = (
                 ((ndtr(sign * score) - self._mass_beyond(end)) / self._mass).clamp(0, 1)
                 for sign, end in zip((1, -1), self.transform.z_range, strict=True)
             )
             # of the smaller tail, which keeps its digits where the other one is rounded to 1
             score = torch.where(below_it < 0.5, from_probability(below_it), -from_probability(above_it))
-        else:
-            score = normal_score(wide, place)
         score = score if self.transform.increasing else -score
         return torch.where(below, -torch.inf, torch.where(above, torch.inf, score))
 
@@ -160,11 +160,9 @@ class Transformed(dist.TorchDistribution):
             base_score = torch.where(rising < 0, from_probability(below_it), -from_probability(above_it))
             # at a pole of g the rounding of a place is not to make the quantile of a finite score infinite
             place = from_normal_score(wide, base_score).clamp(np.nextafter(low, inf), np.nextafter(high, -inf))
-        else:
-            place = from_normal_score(wide, rising)
-        y = self._inverse(place)
-        low, high = self.transform.y_range
-        return torch.where(score == -torch.inf, low, torch.where(score == torch.inf, high, y))
+            y, (low, high) = self._inverse(place), self.transform.y_range
+            return torch.where(score == -torch.inf, low, torch.where(score == torch.inf, high, y))
+        return self._inverse(from_normal_score(wide, rising))
 
     def log_prob(self, value: Tensor) -> Tensor:
         place, below, above = self._locate(value.double())
@@ -251,6 +249,15 @@ class Transformed(dist.TorchDistribution):
             quantile: Array = icdf(widen(self.base), full).double().cpu().numpy()
         return quantile
 
+    def _spread(self) -> Array:
+        """A distance of quantiles of the base: of the quartiles, unless a point mass holds both."""
+        spread = np.zeros(tuple(self.batch_shape))
+        for tail in (0.25, 0.05, 0.01, 1e-3, 1e-6):
+            spread = np.where(spread > 0, spread, self._base_quantile(1 - tail) - self._base_quantile(tail))
+            if (spread > 0).all():
+                return spread
+        return np.where(spread > 0, spread, np.maximum(np.abs(self._middle), 1.0))
+
     def _tensor(self, values: Array) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=device_of(self.base))
 
@@ -314,8 +321,9 @@ def _(distribution: Transformed, score: Tensor) -> Tensor:
 
 @cuts.register
 def _(distribution: Transformed, levels: tuple[float, ...] = (1e-10, 0.5, 1 - 1e-10)) -> Tensor:
-    # where the base has its own
-    places = distribution._inverse(cuts(widen(distribution.base), levels))
+    # where the base has its own; a map that falls takes what lies far down to what lies far up
+    rising = levels if distribution.transform.increasing else tuple(1 - level for level in levels)
+    places = distribution._inverse(cuts(widen(distribution.base), rising))
     if not distribution._is_cut:
         return places
     # beyond what is left of the base there are none

@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from probmix import DensityRegressor
 from probmix.calibration import ConformalRegressor, RecalibratedRegressor
-from probmix.distributions import Bernoulli, Gamma, Poisson
+from probmix.distributions import Bernoulli, Gamma, Poisson, QuantileFunction
 
 QUICK = DensityRegressor(hidden_layer_sizes=(8,), max_epochs=3, random_state=0, preset="plain")
 
@@ -299,3 +299,31 @@ def test_cuda_gives_the_intervals_of_the_cpu() -> None:
         for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose(cuda.predict_interval(X, 0.8), cpu.predict_interval(X, 0.8), rtol=1e-2, atol=1e-2)
+
+
+class Narrow(Known):
+    """Quantiles whose outer ones hold the rest of the mass: a support that targets leave."""
+
+    def predict_dist(self, X):
+        places = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
+        return QuantileFunction(places.expand(len(X), 3), [0.1, 0.5, 0.9])
+
+
+@pytest.mark.parametrize("n", [15, 39, 999])
+def test_targets_outside_of_the_support_are_covered_as_promised(n: int) -> None:
+    rng = np.random.default_rng(n)
+    y, X = 2 * rng.normal(size=n), np.zeros((n, 1))
+    model = ConformalRegressor(FrozenEstimator(Narrow().fit(X, y))).fit(X, y)
+    assert (model.n_below_, model.n_above_) == ((y < -1).sum(), (y > 1).sum())
+    low, high = model.predict_interval(X[:1], coverage=0.9)[0]
+    assert (low, high) == (-np.inf, np.inf)
+    if n == 999:
+        # of the middle fifth no target is missing in the support, and the ends are order statistics
+        low, high = model.predict_interval(X[:1], coverage=0.2)[0]
+        k = rank(n, "0.2")
+        np.testing.assert_allclose([low, high], [np.sort(y)[k - 1], np.sort(y)[-k]], atol=1e-9)
+    one_sided = np.abs(y)
+    model = ConformalRegressor(FrozenEstimator(Narrow().fit(X, y))).fit(X, one_sided)
+    low, high = model.predict_interval(X[:1], coverage=0.9)[0]
+    assert low >= -1
+    assert high == np.inf

@@ -348,3 +348,19 @@ def test_the_density_of_a_widened_mixture_is_one_in_all() -> None:
     assert (weight * recalibrated.log_prob(x).exp()).sum().item() == pytest.approx(1, rel=2e-6)
     draws = recalibrated.sample((100,))
     assert len(draws.unique()) == 100
+
+
+@pytest.mark.parametrize(
+    ("base", "y"),
+    [
+        (torch.distributions.Exponential(wide(1.0, 3.0), validate_args=False), -2.0),
+        (torch.distributions.Gamma(wide(1.0, 3.0), wide(1.0, 3.0), validate_args=False), -2.0),
+        (torch.distributions.Bernoulli(wide(0.3, 0.9), validate_args=False), 2.0),
+        (Poisson(wide(0.3, 0.9), validate_args=False), -1.0),
+    ],
+    ids=["exponential", "gamma", "bernoulli", "poisson"],
+)
+def test_targets_outside_of_the_support_have_no_density(base, y, bent):
+    ours = Recalibrated(base, bent, validate_args=False)
+    assert ours.log_prob(wide(y, y)).tolist() == [-np.inf, -np.inf]
+    assert nll(ours, wide(y, y)).tolist() == [np.inf, np.inf]

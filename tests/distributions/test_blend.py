@@ -5,11 +5,13 @@ import pyro.distributions as dist
 import pytest
 import torch
 from blend_cases import LEVELS, WEIGHTS, A, B, Blended, C, D, N, blended_case, even, members, three
+from recalibration_cases import bent_map
 from scipy import optimize, stats
 from score_oracles import integral_oracle, sum_oracle
 from third_party import GumbelDistribution
 
 from probmix.adapters import as_distribution
+from probmix.calibration import Recalibrated
 from probmix.distributions import (
     Blend,
     Gamma,
@@ -268,3 +270,19 @@ def test_quantiles_where_rows_cannot_be_taken():
     whole = blend(even(2), [as_distribution(stats.betabinom(12, A.numpy(), B.numpy())), Poisson(A)])
     k = whole.icdf(q)
     assert ((whole.cdf(k) >= q) & (whole.cdf(k - 1) < q)).all()
+
+
+def test_levels_at_the_ends_alone_and_empty_batches():
+    recalibrated = Recalibrated(dist.Normal(torch.zeros(2).double(), 1.0), bent_map())
+    blended = blend(torch.tensor([0.5, 0.5]).double(), [recalibrated, dist.Laplace(torch.zeros(2).double(), 1.0)])
+    ends = torch.tensor([0.0, 1.0]).double()
+    assert blended.icdf(ends).tolist() == [-np.inf, np.inf]
+    assert from_normal_score(blended, torch.tensor([-np.inf, np.inf]).double()).tolist() == [-np.inf, np.inf]
+    assert torch.isnan(blended.icdf(torch.full((2,), np.nan).double())).all()
+    nothing = torch.zeros(0).double()
+    for parts in (
+        [dist.Normal(nothing, 1.0), LogNormal(nothing, 1.0)],
+        [Recalibrated(dist.Normal(nothing, 1.0), bent_map()), dist.Laplace(nothing, 1.0)],
+    ):
+        empty = blend(torch.tensor([0.5, 0.5]).double(), parts)
+        assert empty.icdf(nothing).shape == nll(empty, nothing).shape == crps(empty, nothing).shape == (0,)

@@ -15,7 +15,18 @@ from torch.distributions import Distribution
 
 from probmix import families, linear_pool
 from probmix._incomplete_beta import incomplete_beta
-from probmix.distributions import Bernoulli, Beta, Exponential, InverseGaussian, LogNormal, cdf, icdf, is_discrete
+from probmix.distributions import (
+    Bernoulli,
+    Beta,
+    Exponential,
+    InverseGaussian,
+    LogNormal,
+    Mixture,
+    StudentT,
+    cdf,
+    icdf,
+    is_discrete,
+)
 from probmix.scores import crps, nll
 
 over_names = pytest.mark.parametrize("name", ["exponential", "lognormal", "bernoulli", "beta", "inverse-gaussian"])
@@ -264,3 +275,33 @@ def test_crps_of_mixtures_is_that_of_draws(name):
     same = linear_pool(family.distribution(eta[:, :1].expand(3, 2, -1)), weights)
     torch.testing.assert_close(crps(same, y), crps(family.distribution(eta[:, 0]), y), rtol=1e-6, atol=1e-9)
     assert torch.autograd.gradcheck(lambda eta: crps(family.distribution(eta), y), eta[:, 0].clone().requires_grad_())
+
+
+def test_quantiles_of_inverse_gaussians_have_gradients():
+    loc, shape = wide(0.7, 3.0, 40.0).requires_grad_(), wide(1.5, 0.2, 900.0).requires_grad_()
+    q = wide(0.3, 0.9, 0.5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda *a: InverseGaussian(a[0], a[1]).icdf(a[2]), (loc, shape, q), atol=1e-6)
+    ends = InverseGaussian(loc, shape).icdf(wide(0.0, 1.0, 0.5))
+    assert ends[:2].tolist() == [0, np.inf]
+    (gradient,) = torch.autograd.grad(ends[2], loc)
+    assert gradient[:2].tolist() == [0, 0]
+
+
+def test_quantiles_of_negative_binomials_have_no_gradient():
+    logits = wide(0.3, -1.0).requires_grad_()
+    counts = torch.distributions.NegativeBinomial(wide(3.0, 50.0), logits=logits)
+    assert not icdf(counts, wide(0.3, 0.9)).requires_grad
+
+
+def test_moments_of_mixtures_are_those_of_components_with_a_weight():
+    weights = torch.distributions.Categorical(wide(1.0, 0.0))
+    mixture = Mixture(weights, StudentT(wide(5.0, 0.8), wide(2.0, 0.0), wide(1.0, 1.0)))
+    assert (mixture.mean.item(), mixture.variance.item()) == (2.0, pytest.approx(5 / 3))
+    heavy = Mixture(torch.distributions.Categorical(wide(0.5, 0.5)), mixture.component_distribution)
+    assert not bool(heavy.mean.isfinite())
+    several = Mixture(
+        torch.distributions.Categorical(wide(0.25, 0.75)),
+        torch.distributions.Independent(torch.distributions.Normal(torch.arange(4.0).double().view(2, 2), 1.0), 1),
+    )
+    torch.testing.assert_close(several.mean, wide(1.5, 2.5))
+    torch.testing.assert_close(several.variance, wide(1.75, 1.75))
