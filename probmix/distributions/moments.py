@@ -48,7 +48,7 @@ def panels_over_scores(
         share = 1 - first - last
         masses = torch.where(first > 0, first * function(least), 0.0)
         masses = masses + torch.where(last > 0, last * function(greatest), 0.0)
-        ends = [from_probability(((ndtr(end) - first) / share).clamp(0, 1)) for end in ends]
+        ends = [from_probability(((ndtr(end) - first) / share.clamp(min=1e-300)).clamp(0, 1)) for end in ends]
 
         def between(score: Tensor) -> Tensor:
             below, above = first + share * ndtr(score), last + share * ndtr(-score)
@@ -63,7 +63,8 @@ def panels_over_scores(
     for number in range(_PANELS):
         score = low + width * (number + 0.5 * (1 + nodes.reshape(-1, *(1,) * zero.ndim)))
         density = share * (-0.5 * score.square()).exp() / np.sqrt(2 * np.pi)
-        values = function(quantile(score)) * density
+        # where the masses are all there is, what lies between them may be infinite
+        values = torch.where(share > 0, function(quantile(score)) * density, 0.0)
         panels.append(0.5 * width * torch.tensordot(rule, values, 1))
     panels.insert(_PANELS // 2, masses)
     return torch.stack(panels)

@@ -434,6 +434,10 @@ def test_moments_beside_point_masses_are_exact(law):
         close(Transformed(some, LOG1P).mean, expected, 1e-7)
         fallen = Transformed(ADJUSTED, NEGATIVE)
         close(fallen.mean, -moment(1), 1e-9)
+        # of a row that is all zeros
+        certain = ZeroAdjusted(Gamma(SHAPES, RATES), torch.tensor([800.0, 2.0, -1.0]).double())
+        close(Transformed(certain, CUBE).mean, torch.where(torch.arange(3) > 0, moment(3), 0.0), 1e-9)
+        close(Transformed(certain, CUBE).variance[0], torch.zeros(()).double())
         return
     places = torch.tensor([[-1.0, 0.0, 0.5, 1.0, 2.0]]).double()
     if law == "empirical":
