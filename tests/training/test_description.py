@@ -231,12 +231,14 @@ def test_a_network_with_another_constant_is_another_run(killed, name, builds):
 
 def test_a_law_without_a_description_is_refused_before_any_epoch(killed, tmp_path):
     message = (
-        r"^`checkpoint` must tell a run from any other: `mixup\.weights\.first` is a _thread\.lock, which says nothing "
+        r"^`checkpoint` must tell a run from any other: `mixup\.weights\.lock` is a _thread\.lock, which says nothing "
         r"of what it is\. Make it of plain values, tensors, functions and objects with attributes, or set "
         r"checkpoint=None\.$"
     )
+    law = Law(0.5)
+    law.lock = threading.Lock()
     with pytest.raises(ValueError, match=message):
-        killed(mixup=Mixup(weights=Law(threading.Lock())))
+        killed(mixup=Mixup(weights=law))
     assert not (tmp_path / "run").exists()
 
 
