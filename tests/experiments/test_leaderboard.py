@@ -21,7 +21,7 @@ from probmix.experiments.leaderboard.measures import measures
 from probmix.experiments.leaderboard.methods import METHODS, Method, Training
 from probmix.experiments.leaderboard.process import run_alone
 from probmix.experiments.leaderboard.ranks import common_means, groups, holm, ranking
-from probmix.experiments.leaderboard.sets import load_rows, split_rows
+from probmix.experiments.leaderboard.sets import load_rows, rows_without_test, split_rows
 
 FAKES = ("marginal", "wide", "quantiles", "hungry", "failing", "dying")
 # ranks of four settings of C4.5 on fourteen data sets, as Demšar (2006) has them in table 6
@@ -232,6 +232,17 @@ def test_splits_are_the_published_ones_and_four_to_one(data):
     train, test = split_rows("count/visits", rows, 1)
     assert (len(train.y), len(test.y)) == (40, 10)
     assert sorted([*train.y, *test.y]) == sorted(rows.y)
+
+
+@pytest.mark.parametrize("name", ["uci/yacht", "count/visits"])
+def test_rows_without_test_are_those_that_every_split_trains_on(data, name):
+    rows = load_rows(name, 50, data)
+    rows.X["number"] = np.arange(len(rows.y))
+    free = rows_without_test(name, rows, 3)
+    trained = [set(split_rows(name, rows, split)[0].X["number"]) for split in range(3)]
+    assert free.X["number"].tolist() == sorted(set.intersection(*trained))
+    assert free.y.tolist() == rows.y[free.X["number"]].tolist()
+    assert len(free.y) < min(len(one) for one in trained)
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------

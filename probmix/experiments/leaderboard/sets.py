@@ -91,8 +91,23 @@ def number_of_splits(name: str, n_splits: int, uci_splits: int) -> int:
 
 def split_rows(name: str, rows: Rows, split: int) -> tuple[Rows, Rows]:
     """Training and test rows: of uci/ the published ones, else 80 to 20 %, the number of the split being the seed."""
-    if name.startswith("uci/"):
-        *_, (train, test) = uci_splits(len(rows.y), split + 1)
-    else:
-        train, test = train_test_split(np.arange(len(rows.y)), test_size=TEST_SHARE, random_state=split)
+    train, test = _split(name, len(rows.y), split)
     return rows.take(train), rows.take(test)
+
+
+def rows_without_test(name: str, rows: Rows, n_splits: int) -> Rows:
+    """The rows that none of the first `n_splits` splits tests by, in their order.
+
+    Splits overlap: what is a training row of one may be a test row of another.
+    """
+    tested = np.concatenate([_split(name, len(rows.y), split)[1] for split in range(n_splits)])
+    return rows.take(np.setdiff1d(np.arange(len(rows.y)), tested))
+
+
+def _split(name: str, n: int, split: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the training and of the test rows."""
+    if name.startswith("uci/"):
+        *_, found = uci_splits(n, split + 1)
+        return found
+    train, test = train_test_split(np.arange(n), test_size=TEST_SHARE, random_state=split)
+    return train, test
