@@ -291,9 +291,8 @@ def with_parameters(estimator: Any, **changes: Any) -> Any:
 
 def _is_better(loss: float, before: float, one: Candidate) -> bool:
     """Whether more epochs made a difference that is worth still more of them."""
-    # log scores have no zero, and their differences no unit
-    scale = 1.0 if one.estimator._loss == "nll" else before
-    return loss < before - _WORTH * scale
+    # log scores have no zero, and their differences no unit; before the first round it was infinite
+    return loss < (before - _WORTH if one.estimator._loss == "nll" else (1 - _WORTH) * before)
 
 
 def was_best_early(run: Candidate, share: float) -> bool:
