@@ -71,9 +71,11 @@ def fit_stack(
         if clock.is_limited and not _listed_by_preset(estimator._settings):
             _warn_of_late(candidates, runs)
     table = weighed(stacked, estimator._loss)
-    for one, weight in zip(stacked, table["weight"], strict=True):
+    used = {id(one) for one, weight in zip(stacked, table["weight"], strict=True) if weight > 0}
+    for one in runs.done:
         assert one.result is not None
-        if weight > 0 or one.result.interrupted:
+        # a run that the user ended may be left out, being worse than a shorter one
+        if id(one) in used or one.result.interrupted:
             warn_of_end(one.result, one.task.options, f"{one.label}: ")
     runs.forget_files()
     if estimator.verbose:
