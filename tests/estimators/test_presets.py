@@ -112,6 +112,16 @@ def test_there_are_no_more_folds_than_different_rows_or_groups():
         DensityRegressor("gaussian", n_members=6, max_epochs=1, **SMALL).fit(X[:5], REAL[:5])
 
 
+@pytest.mark.parametrize("preset", ["plain", "fast", "default"])
+def test_rows_that_are_all_equal_are_named_and_not_a_fraction_that_nobody_set(preset):
+    x, y = np.ones((10, 2)), np.full(10, 3.0)
+    quick = {"preset": preset, "max_epochs": 1, **SMALL}
+    with pytest.raises(ValueError, match=r"^rows must differ in X, y or exposure .* several that are all equal\. Pass"):
+        DensityRegressor(**quick).fit(x, y)
+    # what the message says
+    assert np.isfinite(DensityRegressor(**quick).fit(x, y, X_val=X[:4], y_val=REAL[:4] + 3).predict(x)).all()
+
+
 def test_one_member_is_judged_by_rows_drawn_at_random():
     model = DensityRegressor("gaussian", n_members=1, max_epochs=2, **SMALL).fit(X, REAL)
     assert model.params_["validation"] == "random"
