@@ -60,17 +60,25 @@ def clock_for(estimator: Any) -> Clock:
 
 
 def measure_pace(estimator: Any, task: Task, clock: Clock) -> None:
-    """Note what an epoch takes, from runs of one and of three that are then forgotten; of many rows by some of them."""
+    """Note what an epoch takes, from runs of one and of three that are then forgotten; of many rows by some of them.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user ended such a run: nothing is fitted that could be kept.
+    """
     data, share = some_rows(task.data, task.options.batch_size)
     seconds = []
     for epochs in (1, 3):
         start = perf_counter()
         options = replace(task.options, max_epochs=epochs, checkpoint=None, verbose=False)
         try:
-            estimator._train(replace(task, data=data, options=options))
+            _, _, result = estimator._train(replace(task, data=data, options=options))
         except DivergenceError:
             # the run itself says so
             return
+        if result.interrupted:
+            raise KeyboardInterrupt
         seconds.append(perf_counter() - start)
     # their difference, since the first has the start of a run in it as well
     clock.note(-1, 2, max(seconds[1] - seconds[0], seconds[1] / 10) / share)

@@ -172,6 +172,11 @@ def _validation_size(n: int, share: float) -> int:
     if share == 0:
         return 0
     size = max(1, round(share * n))
+    if n == 1:
+        raise ValueError(
+            "rows must differ in X, y or exposure for some to train and others to judge; got 1 sample of positive "
+            "weight, or several that are all equal. Pass rows that differ, or others that judge, `X_val` and `y_val`."
+        )
     if size >= n:
         raise ValueError(
             f"validation_fraction={share} leaves no training row of {n} sample(s) that differ and have positive "

@@ -24,8 +24,8 @@ def class_labels(y: object, name: str = "y") -> NDArray[Any]:
     Returns
     -------
     ndarray, (n,)
-        Of the labels' own type. Integers, booleans and times that came as objects, as those that pandas lets be missing
-        do, are arrays of integers, booleans or datetime64.
+        Of the labels' own type. Numbers, booleans and times that came as objects, as those that pandas lets be missing
+        do, are arrays of integers, floats, booleans or datetime64.
 
     Raises
     ------
@@ -49,13 +49,13 @@ def class_labels(y: object, name: str = "y") -> NDArray[Any]:
     if labels.dtype != object:
         return labels
     kind = pd.api.types.infer_dtype(labels, skipna=False)
-    if kind in ("integer", "boolean"):
+    if kind in ("integer", "floating", "boolean"):
         return np.array(labels.tolist())
     if kind == "datetime" and all(label.tzinfo is None for label in labels):
         return pd.DatetimeIndex(labels).to_numpy()
     if kind not in _TEXT:
         raise ValueError(
-            f"`{name}` must hold classes that are all text, or all integers, booleans or times without a zone; got "
-            f"{kind} objects, the first is {labels[0]!r}. Convert them, say by astype(str)."
+            f"`{name}` must hold classes that are all text, or all integers, whole floats, booleans or times without a "
+            f"zone; got {kind} objects, the first is {labels[0]!r}. Convert them, say by astype(str)."
         )
     return labels

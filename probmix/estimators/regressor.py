@@ -214,7 +214,8 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
     1; "poisson", "negative-binomial", "poisson-mixture" and, with zeros, "zero-inflated-poisson" of counts; "bernoulli"
     of 0 and 1. Whole numbers are amounts, not counts, where the largest is at least 1,000 and the smallest above 1 % of
     the median, or their variance is less than half their mean. Families without an exposure are left out where there
-    is one, and so are those that cannot follow the targets, see `Family.beyond_bounds`.
+    is one, and so are those that cannot follow the targets, see `Family.beyond_bounds`, and those that have no such
+    `loss` with the mixup, as "histogram" has no CRPS of several targets.
 
     References
     ----------

@@ -91,7 +91,8 @@ class Runs:
     def train(self, one: Candidate, rest: Sequence[Candidate] = (), again: bool = False) -> bool:
         """Train a candidate; gives whether there is a run of it.
 
-        If the user ends the training, it and those that follow are named, unless there have been runs of them.
+        If the user ends the training, it and those that follow are named; where there have been shorter runs of them,
+        `again`, it is told how long these were.
 
         Raises
         ------
@@ -111,6 +112,12 @@ class Runs:
         except KeyboardInterrupt:
             if not self.done:
                 raise
+            if again:
+                warn(
+                    f"training was interrupted, and a run of {one.label} for {one.epochs} epochs is lost: the "
+                    "estimator is fitted with the best weights of the runs before it, which had at most "
+                    f"{max(run.epochs for run in self.done)} epochs."
+                )
             self._end([] if again else [one, *rest])
             return False
         one.seconds = perf_counter() - start
@@ -291,9 +298,8 @@ def with_parameters(estimator: Any, **changes: Any) -> Any:
 
 def _is_better(loss: float, before: float, one: Candidate) -> bool:
     """Whether more epochs made a difference that is worth still more of them."""
-    # log scores have no zero, and their differences no unit
-    scale = 1.0 if one.estimator._loss == "nll" else before
-    return loss < before - _WORTH * scale
+    # log scores have no zero, and their differences no unit; before the first round it was infinite
+    return loss < (before - _WORTH if one.estimator._loss == "nll" else (1 - _WORTH) * before)
 
 
 def was_best_early(run: Candidate, share: float) -> bool:

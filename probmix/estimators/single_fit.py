@@ -41,7 +41,9 @@ def _fit_best(estimator: Any, one: Candidate, search: Search, clock: Clock) -> N
     fitted = {name: value for name, value in vars(best.estimator).items() if name.endswith("_")}
     vars(estimator).update(fitted)
     estimator.params_ = estimator.params_ | {"max_epochs": best.task.options.max_epochs}
-    told = best if runs.whole else runs.done[-1]
+    last = runs.done[-1]
+    assert last.result is not None
+    told = last if last.result.interrupted else best
     assert told.result is not None
     warn_of_end(told.result, told.task.options)
     runs.forget_files()

@@ -13,6 +13,8 @@ from torch import Tensor
 from .._numbers import as_numpy
 from .._told import warn
 from ..families import Family, get
+from ..mixup import as_mixup
+from ..mixup.objectives import objective
 from ..training import Task
 from .candidates import families_of, family_label, is_by_support, is_several, mixup_label, mixups_of, network_label
 from .checks import check_network, check_seed
@@ -69,9 +71,11 @@ def fit_stack(
         if clock.is_limited and not _listed_by_preset(estimator._settings):
             _warn_of_late(candidates, runs)
     table = weighed(stacked, estimator._loss)
-    for one, weight in zip(stacked, table["weight"], strict=True):
+    used = {id(one) for one, weight in zip(stacked, table["weight"], strict=True) if weight > 0}
+    for one in runs.done:
         assert one.result is not None
-        if weight > 0 or one.result.interrupted:
+        # a run that the user ended may be left out, being worse than a shorter one
+        if id(one) in used or one.result.interrupted:
             warn_of_end(one.result, one.task.options, f"{one.label}: ")
     runs.forget_files()
     if estimator.verbose:
@@ -90,8 +94,10 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
     """All candidates with their tasks, whose rows are the same."""
     chosen = estimator._settings
     families: list[str | Family | None] = [None]
+    y = weight = None
     if hasattr(estimator, "family"):
-        y, weight = _support(estimator, given) if is_by_support(chosen.family) else (None, None)
+        if is_by_support(chosen.family):
+            y, weight = _support(estimator, given)
         families = [*families_of(chosen.family, y, weight, given.exposure is not None)]
         if is_by_support(chosen.family) and estimator.pool == "log-linear":
             # what the user has not named should do what the user asks for
@@ -103,6 +109,8 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
         for family in families
         for mixup in mixups_of(chosen.mixup_for(family))
     ]
+    if y is not None:
+        settings = _trainable(settings, estimator._loss, torch.tensor(y))
     check_network(estimator.network, estimator.hidden_layer_sizes)
     checked_parameters(with_parameters(estimator, **settings[0]))
     seed = check_seed(estimator.random_state)
@@ -129,6 +137,22 @@ def _prepared(estimator: Any, given: Given, held_out: Given, X_unlabelled: Any) 
         alike = not candidates and len({str(error.__cause__) for error in errors}) == 1
         raise errors[0].__cause__ if alike and errors[0].__cause__ is not None else errors[0]
     return candidates
+
+
+def _trainable(settings: list[dict[str, Any]], loss: str, y: Tensor) -> list[dict[str, Any]]:
+    """Those whose loss is defined; of a mixup under which it is for no family all, and the fit says why it is not."""
+    goals = {name: objective(loss, get(name).for_targets(y)) for name in {own["family"] for own in settings}}
+
+    def is_defined(own: dict[str, Any]) -> bool:
+        try:
+            goals[own["family"]].check(as_mixup(own["mixup"]))
+        except ValueError:
+            return False
+        return True
+
+    defined = [own for own in settings if is_defined(own)]
+    mixups = [own["mixup"] for own in defined]
+    return [own for own in settings if own in defined or own["mixup"] not in mixups]
 
 
 def _as_built(own: dict[str, Any], first: Candidate) -> dict[str, Any]:

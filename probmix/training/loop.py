@@ -49,13 +49,6 @@ def train(network: MemberNetwork, task: Task) -> tuple[TargetScaler, TrainingRes
     data, mixup, options = task.data, task.mixup, task.options
     if (mixup.embedding == "point") != (network.density_place is None):
         raise ValueError(f"the network must be built for the embedding {mixup.embedding!r} of the mixup; it is not.")
-    if mixup.until == "validation" and (options.patience is None or not task.validates):
-        raise ValueError(
-            "until='validation' asks rows that judge when a member has stopped gaining: it needs a `patience` and "
-            "`validation` rows. Pass a share of the epochs, until=0.5, to go without."
-        )
-    if getattr(task.mixup.weights, "is_learned", False) and not data.validation_rows.shape[1]:
-        raise ValueError("weights are learned from rows that judge: they need `validation` rows. Use another law.")
     family, scaler, units = task.objective.family, task.scaler, data.input_units(network.layout)
     _check_units(scaler, units)
     network.initialize_(task.keys, units, marginal(family, data, scaler), raw_bounds(family, data, scaler))

@@ -48,6 +48,11 @@ class Task:
     options : TrainingOptions
     keys : Tensor, (M,)
         From `probmix.random.member_keys`.
+
+    Raises
+    ------
+    ValueError
+        If the mixup needs rows that judge, or a patience, and there are none.
     """
 
     objective: Objective
@@ -55,6 +60,20 @@ class Task:
     mixup: Mixup
     options: TrainingOptions
     keys: Tensor
+
+    def __post_init__(self) -> None:
+        if self.mixup.until == "validation":
+            rule = "until='validation' ends the mixing of a member that has not gained for `patience` epochs"
+            share = "pass a share of the epochs, say until=0.5"
+            if not self.validates:
+                raise ValueError(f"{rule}, and no `validation` rows judge whether it has. Let some judge, or {share}.")
+            if self.options.patience is None:
+                raise ValueError(
+                    f"{rule}; got patience=None, which 'auto' stands for where the learning rate ends at zero, as that "
+                    f"of most presets. Set `patience` to a number of epochs, or {share}."
+                )
+        if getattr(self.mixup.weights, "is_learned", False) and not self.validates:
+            raise ValueError("weights are learned from rows that judge: they need `validation` rows. Use another law.")
 
     @property
     def validates(self) -> bool:

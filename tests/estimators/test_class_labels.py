@@ -51,6 +51,8 @@ LABELS = {
     "a series of text": (pd.Series(objects("no", "yes"), dtype="string"), "object"),
     "a series of categories": (pd.Series(objects("no", "yes"), dtype="category"), "object"),
     "a series of integers": (pd.Series(FIRST, dtype="Int64"), "int64"),
+    "a series of whole floats": (pd.Series(typed([-1.0, 2.0], "float64"), dtype="Float64"), "float64"),
+    "objects of whole floats": (objects(-1.0, 2.0), "float64"),
     "a series of booleans": (pd.Series(FIRST > 0, dtype="boolean"), "bool"),
     "a list": (objects("no", "yes").tolist(), "<U3"),
     "a tensor": (torch.from_numpy(FIRST), "int64"),
@@ -79,8 +81,8 @@ def test_classes_of_any_type_are_predicted_saved_and_loaded(tmp_path, name):
 
 MISSING = "`{}` must have a class in every row; got {} at row {}. Drop such rows, or give them a class of their own."
 KINDS = (
-    "`y` must hold classes that are all text, or all integers, booleans or times without a zone; got {} objects, the "
-    "first is {}. Convert them, say by astype(str)."
+    "`y` must hold classes that are all text, or all integers, whole floats, booleans or times without a zone; got {} "
+    "objects, the first is {}. Convert them, say by astype(str)."
 )
 # the first row is of the second class
 FIRST_MISSING = int(np.argmin(FIRST))
@@ -90,6 +92,7 @@ BAD_LABELS = {
     "NaT": (typed(["NaT", "2021-01-01"], "M8[D]"), MISSING.format("y", "NaT", FIRST_MISSING)),
     "NA of text": (pd.Series(objects(None, "yes"), dtype="string"), MISSING.format("y", "<NA>", FIRST_MISSING)),
     "NA of integers": (pd.Series(objects(None, 1), dtype="Int64"), MISSING.format("y", "<NA>", FIRST_MISSING)),
+    "NA of floats": (pd.Series(objects(None, 1.0), dtype="Float64"), MISSING.format("y", "<NA>", FIRST_MISSING)),
     "a masked cell": (np.ma.masked_less(FIRST, 1), MISSING.format("y", "nan", FIRST_MISSING)),
     "a masked text": (
         np.ma.masked_array(typed(["no", "yes"], None), mask=FIRST == 0), MISSING.format("y", None, FIRST_MISSING)
@@ -123,3 +126,9 @@ def test_labels_that_are_missing_are_named_in_scores():
     with pytest.raises(ValueError, match=r".") as caught:
         model.score(X, labels)
     assert str(caught.value) == MISSING.format("y", None, 5)
+
+
+@pytest.mark.parametrize("kind", ["float64", "Float64"])
+def test_floats_that_are_not_whole_are_no_classes(kind):
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        DensityClassifier(preset="plain").fit(X, pd.Series(FIRST + 0.5, dtype=kind))

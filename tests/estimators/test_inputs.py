@@ -272,9 +272,7 @@ def test_weights_that_are_nothing_beside_the_largest_are_zero():
     found = model.fit(DENSE, Y, sample_weight=weight).predict(DENSE)
     np.testing.assert_array_equal(model.fit(DENSE, Y, sample_weight=np.round(weight)).predict(DENSE), found)
     # by itself a single heavy row is no table; it was told as training that diverged
-    with pytest.raises(
-        ValueError, match=r"leaves no training row of 1 sample\(s\) that differ and have positive weight"
-    ):
+    with pytest.raises(ValueError, match=r"^rows must differ .* got 1 sample of positive weight"):
         model.fit(DENSE, Y, sample_weight=np.where(np.arange(60) == 7, 1e15, 1.0))
 
 

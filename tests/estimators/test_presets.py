@@ -87,6 +87,16 @@ def test_mixups_of_a_preset_are_for_families_with_a_pool_in_closed_form():
     assert settings_of(DensityRegressor("gamma")).mixup == PRESETS["default"].mixup
 
 
+def test_mixing_that_ends_by_validation_needs_a_patience_which_most_presets_have_not(monkeypatch):
+    early = {"preset": "fast", "max_epochs": 4, "n_members": 2, **SMALL}
+    model = DensityRegressor("gaussian", "early-stopped-probmix", patience=1, **early).fit(X, REAL)
+    assert (model.params_["patience"], model.mixup_until_.shape) == (1, (2,))
+    monkeypatch.setattr(DensityRegressor, "_train", lambda *_: pytest.fail("training started"))
+    for mixup in ("early-stopped-probmix", ["erm", "early-stopped-mixup"]):
+        with pytest.raises(ValueError, match=r"got patience=None, which 'auto' stands for .* Set `patience`"):
+            DensityRegressor(mixup=mixup, **early).fit(X, REAL)
+
+
 def test_there_are_no_more_folds_than_different_rows_or_groups():
     few = DensityRegressor("gaussian", max_epochs=1, **SMALL).fit(X[:5], REAL[:5])
     assert (few.n_members_, few.params_["n_members"]) == (5, 5)
@@ -100,6 +110,16 @@ def test_there_are_no_more_folds_than_different_rows_or_groups():
     assert grouped.n_members_ == 4
     with pytest.raises(ValueError, match="'folds', one for each of 6 members; got 5 different"):
         DensityRegressor("gaussian", n_members=6, max_epochs=1, **SMALL).fit(X[:5], REAL[:5])
+
+
+@pytest.mark.parametrize("preset", ["plain", "fast", "default"])
+def test_rows_that_are_all_equal_are_named_and_not_a_fraction_that_nobody_set(preset):
+    x, y = np.ones((10, 2)), np.full(10, 3.0)
+    quick = {"preset": preset, "max_epochs": 1, **SMALL}
+    with pytest.raises(ValueError, match=r"^rows must differ in X, y or exposure .* several that are all equal\. Pass"):
+        DensityRegressor(**quick).fit(x, y)
+    # what the message says
+    assert np.isfinite(DensityRegressor(**quick).fit(x, y, X_val=X[:4], y_val=REAL[:4] + 3).predict(x)).all()
 
 
 def test_one_member_is_judged_by_rows_drawn_at_random():

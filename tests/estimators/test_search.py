@@ -57,22 +57,37 @@ def test_a_search_goes_on_with_the_best_and_stacks_its_best_round():
 
 
 @pytest.mark.parametrize(
-    ("losses", "trained", "stacked"),
+    ("loss", "losses", "trained", "stacked"),
     [
-        ({4: 1.0, 16: 0.998, 64: 0.5}, {4, 16}, 16),  # hardly better
-        ({4: 1.0, 16: 1.1, 64: 0.5}, {4, 16}, 4),
-        ({4: 1.0, 16: 0.9, 64: 0.8}, {4, 16, 64}, 64),
-        ({4: 1.0, 16: 0.9, 64: 0.95}, {4, 16, 64}, 16),
+        ("nll", {4: 1.0, 16: 0.998, 64: 0.5}, {4, 16}, 16),  # hardly better
+        ("nll", {4: 1.0, 16: 1.1, 64: 0.5}, {4, 16}, 4),
+        ("nll", {4: 1.0, 16: 0.9, 64: 0.8}, {4, 16, 64}, 64),
+        ("nll", {4: 1.0, 16: 0.9, 64: 0.95}, {4, 16, 64}, 16),
+        # the CRPS has the unit of y
+        ("crps", {4: 1e-3, 16: 0.998e-3, 64: 0.5e-3}, {4, 16}, 16),
+        ("crps", {4: 1e-3, 16: 0.99e-3, 64: 0.98e-3}, {4, 16, 64}, 64),
+        ("crps", {4: 1e3, 16: 0.998e3, 64: 0.5e3}, {4, 16}, 16),
+        ("crps", {4: 0.0, 16: 0.0, 64: 0.0}, {4, 16}, 4),
+        ("crps", {4: np.inf, 16: 0.9, 64: 0.8}, {4}, 4),
     ],
 )
-def test_a_search_ends_when_more_epochs_make_no_difference(losses, trained, stacked, monkeypatch):
+def test_a_search_ends_when_more_epochs_make_no_difference(loss, losses, trained, stacked, monkeypatch):
     rounds = Search(shares=(1 / 16, 1 / 4, 1), kept=(1, 1))
     monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], search=rounds, n_members=2))
     monkeypatch.setattr("probmix.estimators.search.loss_of", lambda run: losses[run.task.options.max_epochs])
     monkeypatch.setattr("probmix.estimators.search.was_best_early", lambda run, share: False)
-    model = DensityRegressor(max_epochs=64, **SMALL).fit(X, REAL)
+    model = DensityRegressor(max_epochs=64, loss=loss, **SMALL).fit(X, REAL)
     assert set(model.search_["epochs"]) == trained
     assert set(model.stack_["epochs"]) == {stacked}
+
+
+@pytest.mark.parametrize("loss", ["nll", "crps"])
+def test_a_search_has_all_rounds_while_members_learn_whatever_the_loss(loss, monkeypatch):
+    monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], n_members=2, max_epochs=40))
+    one = DensityRegressor("gaussian", loss=loss, **SMALL).fit(X, REAL)
+    assert one.params_["max_epochs"] == 40
+    several = DensityRegressor(loss=loss, **SMALL).fit(X, POSITIVE)
+    assert list(several.search_["epochs"]) == [10, 10, 10, 40]
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 2])

@@ -91,6 +91,53 @@ def test_families_that_cannot_follow_the_targets_are_left_out():
     assert "negative-binomial" not in found
 
 
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-1, 1, (30, 2))
+WITH_ZEROS = np.maximum(0, X[:, 0] + 0.1 * RNG.normal(size=30))
+QUICK = {"max_epochs": 1, "n_members": 2, "random_state": 0}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("asked", "y", "left"),
+    [
+        ({"loss": "crps", "preset": "best"}, X, {"gaussian-mixture", "student-t"}),
+        ({"family": "auto", "mixup": "erm", "loss": "crps"}, X, {"gaussian", "student-t", "gaussian-mixture"}),
+        ({"mixup": "meta-mixup", "preset": "fast"}, WITH_ZEROS, set(TOTALS[-2:])),
+        ({"family": "auto", "mixup": preset("probmix", label_pool="calibrated")}, X, {"gaussian", "histogram"}),
+    ],
+    ids=["a preset by the CRPS", "auto by the CRPS", "learned weights", "calibrated labels"],
+)
+def test_families_that_are_not_named_and_have_no_such_loss_are_left_out(asked, y, left):
+    assert set(DensityRegressor(**asked, **QUICK).fit(X, y).search_["family"]) == left
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_mixup_is_left_out_for_some_families_only():
+    model = DensityRegressor(mixup=["erm", "meta-mixup"], preset="fast", **QUICK).fit(X, WITH_ZEROS)
+    tried = model.search_.groupby("family")["mixup"].agg(set)
+    assert tried.pop("tweedie") == {"erm"}
+    assert list(tried) == [{"erm", "meta-mixup"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "y", "message"),
+    [
+        ({"family": ["gaussian", "histogram"], "mixup": "erm", "loss": "crps"}, X, "candidate 'histogram' "),
+        ({"family": ["tweedie", "zero-adjusted-gamma"], "mixup": "meta-mixup"}, WITH_ZEROS, "candidate 'tweedie' "),
+        ({"mixup": "meta-mixup", "loss": "crps"}, WITH_ZEROS, "loss='crps' has no second derivatives"),
+        ({"mixup": ["erm", "meta-mixup"], "loss": "crps"}, WITH_ZEROS,
+         "candidate '.*' with mixup 'meta-mixup'.*: loss='crps' has no second derivatives"),
+        ({"mixup": preset("probmix", label_pool="calibrated")}, WITH_ZEROS,
+         "candidate 'zero-adjusted-.*: the family 'zero-adjusted-.*' is no exponential family"),
+    ],
+    ids=["family", "families", "mixup", "one of two mixups", "no family is left"],
+)  # fmt: skip
+def test_what_is_named_and_has_no_such_loss_is_refused(asked, y, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        DensityRegressor(**asked, **QUICK).fit(X, y)
+
+
 def test_mixups_are_called_by_the_nearest_preset():
     for name in preset_names():
         assert mixup_label(name) == name

@@ -1,12 +1,15 @@
 """How the fit of a stack ends: by the user, killed and resumed, or with candidates that diverge."""
 
+import re
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from probmix import DensityRegressor
+from probmix.estimators.presets import PRESETS
 from probmix.training import DivergenceError
 from probmix.training.course import Course
 from probmix.training.run import Run
@@ -90,6 +93,41 @@ def test_an_interrupted_stack_is_of_the_candidates_that_there_are(monkeypatch, t
     assert model.predict(NEW).shape == (7,)
     # what there is of the run stays for another
     assert (tmp_path / "run.0").exists()
+
+
+@pytest.mark.parametrize(
+    ("family", "epochs", "message"),
+    [
+        ("gaussian", 2, "training was interrupted, and a run of the network for 8 epochs is lost: .* at most 2 epochs"),
+        ("gaussian", 3, "training was interrupted after 1 of at most 8 epochs, and the estimator is fitted with the "),
+        (None, 4, "training was interrupted, and a run of candidate .* for 8 epochs is lost: .* at most 2 epochs"),
+        (None, 5, "candidate 'gaussian-mixture' with .*: training was interrupted after 1 of at most 8 epochs, and "),
+    ],
+)
+def test_a_search_that_is_interrupted_in_a_later_round_says_so(family, epochs, message, monkeypatch):
+    """Once in the first epoch of the second round, which leaves nothing, and once in its second."""
+    left = [epochs]
+    train_epoch = Run.train_epoch
+
+    def interrupted(self):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return train_epoch(self)
+
+    monkeypatch.setattr(Run, "train_epoch", interrupted)
+    monkeypatch.setattr("probmix.estimators.search.was_best_early", lambda run, share: False)
+    # the longer run is the worse one
+    for module in ("search", "single_fit"):
+        monkeypatch.setattr(f"probmix.estimators.{module}.loss_of", lambda run: float(run.task.options.max_epochs))
+    monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], n_members=2, max_epochs=8))
+    model = DensityRegressor(family, hidden_layer_sizes=(8,), random_state=0)
+    with pytest.warns(UserWarning, match="interrupted") as caught:
+        model.fit(X, Y)
+    (told,) = [str(one.message) for one in caught if "interrupted" in str(one.message)]
+    assert re.match(message, told)
+    assert model.params_["max_epochs"] == 2 if family else set(model.stack_["epochs"]) == {2}
+    assert model.predict(NEW).shape == (7,)
 
 
 @pytest.mark.parametrize("diverging", [["student-t"], ["gaussian", "student-t"]], ids=["one", "all"])

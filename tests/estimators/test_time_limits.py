@@ -1,8 +1,10 @@
 """Fits with a time limit: what they measure, and how they end; clocks are pretended."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from probmix import DensityRegressor
@@ -99,9 +101,28 @@ def test_the_pace_that_some_rows_tell_is_counted_up_to_all(monkeypatch):
     def train(task):
         # an epoch takes a second, whatever its rows
         now[0] += task.options.max_epochs
+        return None, None, SimpleNamespace(interrupted=False)
 
     monkeypatch.setattr(model, "_train", train)
     clock = Clock(1000.0)
     measure_pace(model, task, clock)
     left = 1000.0 - now[0]
     assert clock.epochs(0, 10**6) == int(left * share)
+
+
+@pytest.mark.parametrize("family", ["gaussian", None])
+@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
+def test_a_user_who_ends_the_measuring_of_the_pace_ends_the_fit(family, epoch, monkeypatch):
+    epochs = iter(range(1, 10**6))
+    train_epoch = Run.train_epoch
+
+    def interrupted(self):
+        if next(epochs) == epoch:
+            raise KeyboardInterrupt
+        return train_epoch(self)
+
+    monkeypatch.setattr(Run, "train_epoch", interrupted)
+    model = DensityRegressor(family, preset="fast", n_members=2, max_epochs=2, time_limit=1000.0, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, REAL)
+    assert not hasattr(model, "n_features_in_")

@@ -305,9 +305,10 @@ def test_an_early_end_in_a_loop_of_ones_own():
         (lambda: mixup_loss(network(), "gaussian", X, Y, Mixup(until="validation")),
          "until='validation' is the estimators': a loop of your own knows its validation loss. Pass preset('erm'), "),
         (lambda: DensityRegressor(mixup=Mixup(until="validation"), patience=None, preset="plain").fit(X, Y),
-         "until='validation' asks rows that judge when a member has stopped gaining: it needs a `patience` and "),
+         "until='validation' ends the mixing of a member that has not gained for `patience` epochs; got patience="),
         (lambda: DensityRegressor(mixup=Mixup(until="validation"), validation_fraction=0.0, preset="plain").fit(X, Y),
-         "until='validation' asks rows that judge when a member has stopped gaining: it needs a `patience` and "),
+         "until='validation' ends the mixing of a member that has not gained for `patience` epochs, and no "
+         "`validation` rows judge whether it has. Let some judge, or pass a share of the epochs, say until=0.5."),
         (lambda: mixup_loss(network(), "gaussian", X, Y, Mixup(order=3, weights=FixedWeights(0.5)),
                             partners=torch.tensor([1, 2])),
          "`partners` must be int64 row numbers from 0 to 5, for at most 6 rows 2 each; got torch.int64 of shape (2,)."),
