@@ -80,8 +80,9 @@ class Losses:
         if copies == 1:
             return self._of(term, self._density(term))
         # every draw has rows of its own from the input on: right for any network, whatever bypasses the layer
-        inputs = self._given if term.groups is not None else self._given.first(term.targets.shape[row_dim])
-        repeated = Losses(self._network, self._objective, mixup, inputs.repeat(copies))
+        own = term.targets.shape[row_dim]
+        inputs = self._given if term.groups is not None else self._given.first(own)
+        repeated = Losses(self._network, self._objective, mixup, inputs.repeat(copies, own))
         copied = term.repeat(row_dim, copies, inputs.x.shape[row_dim])
         losses = repeated._of(copied, repeated._density(copied))
         return self._objective.over_draws(losses.unflatten(row_dim, (copies, -1)), row_dim, mixup)

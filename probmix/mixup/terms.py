@@ -35,13 +35,17 @@ class Groups:
     centring: Centring | None = None
 
     def repeat(self, axis: int, copies: int, n: int) -> "Groups":
-        """The same groups among copies of n rows each, one copy under the other along a batch axis."""
+        """The same groups among copies of n rows each, in the order of `Inputs.repeat`, along a batch axis."""
         partners, weights = self.partners, self.weights
+        own = weights.shape[axis]
         if not isinstance(partners, Tensor):
             rows = torch.arange(n, device=weights.device).unsqueeze(-1)
             partners = (rows + torch.tensor(shifts_of(partners), device=rows.device)) % n
             partners = partners.expand(*weights.shape[:-1], -1)
-        partners = torch.cat([partners + copy * n for copy in range(copies)], axis)
+        # the others of the first copy stand under the own rows of all copies
+        first = torch.where(partners < own, partners, partners + (copies - 1) * own)
+        step = torch.where(partners < own, own, n - own)
+        partners = torch.cat([first + copy * step for copy in range(copies)], axis)
         return Groups(self.layer, partners, torch.cat([weights] * copies, axis))
 
     def for_each(self, predictions: int) -> "Groups":
@@ -79,7 +83,7 @@ class Term:
     share: float = 1.0
 
     def repeat(self, axis: int, copies: int, n: int) -> "Term":
-        """The same groups among copies of n rows each, one copy under the other along a batch axis."""
+        """The same groups among copies of n rows each, one after the other, as `Groups.repeat` has them."""
         return replace(
             self,
             targets=torch.cat([self.targets] * copies, axis),
@@ -128,12 +132,15 @@ class Inputs:
     noise: Noise | None = None
     log_exposure: Tensor | None = None
 
-    def repeat(self, copies: int) -> "Inputs":
-        """Copies of the rows, one under the other."""
-        log_exposure = self.log_exposure
-        if log_exposure is not None:
-            log_exposure = torch.cat([log_exposure] * copies, self.row_dim)
-        return replace(self, x=torch.cat([self.x] * copies, self.row_dim), log_exposure=log_exposure)
+    def repeat(self, copies: int, own: int) -> "Inputs":
+        """Copies of the rows: the first `own` ones of every copy, which have groups, above all others."""
+
+        def copied(values: Tensor) -> Tensor:
+            first, others = values.tensor_split([own], self.row_dim)
+            return torch.cat([first] * copies + [others] * copies, self.row_dim)
+
+        log_exposure = None if self.log_exposure is None else copied(self.log_exposure)
+        return replace(self, x=copied(self.x), log_exposure=log_exposure)
 
     def first(self, rows: int) -> "Inputs":
         """The first rows."""
