@@ -20,8 +20,6 @@ from .objectives import objective
 from .presets import as_mixup
 from .terms import Groups, Inputs, Term, group_weights, pool_targets
 
-_NO_WEIGHT = "`sample_weight` must leave a row, or a group of rows that are mixed, of positive weight."
-
 
 def mixup_loss(
     module: Callable[[Tensor], Tensor],
@@ -62,7 +60,7 @@ def mixup_loss(
     sample_weight : Tensor, (N,), optional
         Non-negative; a group weighs the product of the weights of its rows, each taken once: as often as it would be
         drawn if every row were there as many times as it weighs. (Their mean would pull the fit towards the unweighted
-        one.)
+        one.) Where no group has a weight, since by chance none of its rows meets another, their loss is zero.
     exposure : Tensor, (N,), optional
         Positive, for counts: what they were counted over. The module predicts for an exposure of one.
     loss : {"nll", "crps"}
@@ -156,9 +154,9 @@ def mixup_loss(
 def _mean(losses: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return losses.mean()
-    if not bool(weight.sum() > 0):
-        raise ValueError(_NO_WEIGHT)
-    return (weight * losses).sum() / weight.sum()
+    # by chance no row of weight may meet another one, and then there is nothing to learn from a batch
+    total = weight.sum()
+    return (weight * losses).sum() / torch.where(total > 0, total, 1)
 
 
 def _is_over(mixup: Mixup, progress: float | None) -> bool:
@@ -240,7 +238,7 @@ def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Te
     if sample_weight is not None and not bool(((sample_weight >= 0) & sample_weight.isfinite()).all()):
         raise ValueError("`sample_weight` must be finite and not negative.")
     if sample_weight is not None and not bool(sample_weight.sum() > 0):
-        raise ValueError(_NO_WEIGHT)
+        raise ValueError("`sample_weight` must leave a row of positive weight; all are zero. Skip such batches.")
     if partners is not None:
         shape = tuple(partners.shape)
         fits = shape[1:] == (order - 1,) or (order == 2 and len(shape) == 1)
