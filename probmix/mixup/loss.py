@@ -18,7 +18,7 @@ from .drawing import centring_of, distances_of_pairs, draw_partners, draw_weight
 from .losses import Losses
 from .objectives import objective
 from .presets import as_mixup
-from .terms import Groups, Inputs, Term, group_weights, pool_targets
+from .terms import Groups, Inputs, Term, distinct_weights, group_weights, pool_targets
 
 
 def mixup_loss(
@@ -56,7 +56,8 @@ def mixup_loss(
         parameters the optimiser must have as well. Where they are mixed as points it is not looked at.
     partners : Tensor, (B,) or (B, K - 1), int64, optional
         Row numbers: the first B <= N rows are mixed with these rows; of groups of K (B, K - 1). By default all rows are
-        mixed, with partners from the batch. Stack partners from outside the batch under it and name their rows here.
+        mixed, with partners from the batch. Stack partners from outside the batch under it and name their rows here;
+        for a row that is its own partner its own number, by which calibrated labels and weights know it.
     sample_weight : Tensor, (N,), optional
         Non-negative; a group weighs the product of the weights of its rows, each taken once: as often as it would be
         drawn if every row were there as many times as it weighs. (Their mean would pull the fit towards the unweighted
@@ -135,13 +136,14 @@ def mixup_loss(
         weight, centring = None, centring_of(mixup)
         if centring is not None:
             centring = replace(centring, row_weight=sample_weight)
+        groups = torch.cat([torch.arange(rows, device=x.device).unsqueeze(-1), partners], -1)
         if sample_weight is not None:
-            groups = torch.cat([torch.arange(rows, device=x.device).unsqueeze(-1), partners], -1)
             # in units of their mean, as a row that is its own partner counts once and others as a product
             weight = group_weights((sample_weight / sample_weight.mean())[groups], groups, centring)
         label = pool_targets(goal, mixup, targets, of_labels)
+        distinct = distinct_weights(weights, groups) if label is None else None
         mixed = Groups(layer, partners, weights, centring)
-        terms.append(Term(targets, label, mixed, None, weight, 1 - mixup.clean))
+        terms.append(Term(targets, label, mixed, None, weight, 1 - mixup.clean, distinct))
     if mixup.clean or not is_mixed:
         drawn_at = None if mixup.embedding == "point" else mixup.layers[0]
         weight = None if sample_weight is None else sample_weight[:rows]

@@ -167,7 +167,10 @@ class Losses:
             eta = with_exposure(family, eta, mean.log())
         check_params(family, eta, term.targets.shape[:-1])
         if label is None:
-            of_targets = over_targets(weights, term.targets)
+            # the residuals of points add up, also of one that is there twice
+            of_label = weights if points is not None else term.distinct
+            assert of_label is not None  # whoever leaves the label out knows which rows are the same
+            of_targets = over_targets(of_label, term.targets)
             spread = self._mixup.label_spread
             label = family.for_training().calibrated_label(term.targets, of_targets, eta, spread, points)
         return eta, label
