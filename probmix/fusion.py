@@ -11,7 +11,7 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from ._group_checks import check_groups, check_within
+from ._group_checks import check_groups, check_kept, check_within
 from ._names import unknown_name
 from .pairs import Partners, draw, mix_rows
 
@@ -117,14 +117,16 @@ def fuse_at(
     call : int, optional
         Which call is mixed, counted from 0, for a layer that runs several times in one forward pass.
     batch_dim : int
-        Axis of the rows in the output, such as 1 for sequence-first recurrent layers. Not with a member axis.
+        Axis of the rows in the output, such as 1 for sequence-first recurrent layers. Not with a member axis. An output
+        with neither as many rows along it as the module is given nor as many as are mixed is an error; that steps are
+        mixed in place of rows cannot be seen where there are as many of both.
 
     Raises
     ------
     ValueError
         For an unknown layer, with the near misses; without both partners and an embedding; for weights that are not on
-        the simplex, or partners that do not fit them. On a GPU, which is not waited for, values that are wrong end in
-        an error of CUDA.
+        the simplex, partners that do not fit them, or a layer that does not keep the rows. On a GPU, which is not
+        waited for, values that are wrong end in an error of CUDA.
     TypeError
         If the output, or its element, is no tensor.
     RuntimeError
@@ -212,11 +214,8 @@ def fuse_unchecked(
             )
         fused += 1
         rows = values.movedim(batch_dim, 0) if batch_dim else values
-        if weights is not None and rows.shape[weights.ndim - 2] < weights.shape[-2]:
-            raise ValueError(
-                f"the layer {name!r} gives {rows.shape[weights.ndim - 2]} rows along dim {batch_dim}, fewer than the "
-                f"{weights.shape[-2]} that are mixed. Set `batch_dim`, or mix at a layer that keeps the rows."
-            )
+        if weights is not None:
+            check_kept(name, rows.shape[weights.ndim - 2], weights, given, batch_dim)
         if within is not None:
             within(partners, rows.shape[0 if weights is None else weights.ndim - 2])
         if embedding is not None:
