@@ -214,7 +214,7 @@ class Own:
         if place == "input":
             assert partners is not None  # alone, a row has nothing to mix with
             assert weights is not None
-            return module(mix_rows(x, partners, weights))
+            return self(mix_rows(x, partners, weights))
         if not isinstance(module, nn.Module):
             raise TypeError(
                 f"`module` must be an nn.Module for rows to be mixed at its layer {place!r}; got {module!r}."

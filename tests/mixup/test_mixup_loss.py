@@ -227,3 +227,25 @@ def test_inputs_are_mixed_exactly_far_from_zero():
         model, "gaussian", x - 1.6e9, x[:, 0] - 1.6e9, mixup, partners=torch.arange(25, 50), generator=generator()
     )
     torch.testing.assert_close(seen[0] - 1.6e9, seen[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("at", [None, "input", "0", "output"])
+def test_a_network_in_half_precision_has_a_loss_in_float32_wherever_rows_are_mixed(at, kind):
+    """That of its natural parameters in float32."""
+    module, outputs = nn.Sequential(nn.Linear(2, 1)).to(kind), []
+
+    def note(_, __, output):
+        outputs.append(output)
+
+    module.register_forward_hook(note)
+    x, y = torch.randn(6, 2, generator=generator()).to(kind), torch.arange(6.0)
+    partners = torch.arange(5, -1, -1)
+    mixing = preset("erm") if at is None else Mixup(at, FixedWeights(0.25))
+    loss = mixup_loss(module, "poisson", x, y, mixing, partners=partners)
+    assert loss.dtype == torch.float32
+    eta, poisson = outputs[0].float(), families.get("poisson")
+    eta = 0.25 * eta + 0.75 * eta[partners] if at == "output" else eta
+    shares = torch.tensor([1.0, 0.0] if at is None else [0.25, 0.75]).expand(6, 2)
+    label = poisson.pool_labels(torch.stack([y, y[partners]], 1), shares)
+    torch.testing.assert_close(loss, poisson.expected_nll(eta, label).mean())
