@@ -1,5 +1,6 @@
 """Mixing rows at a named layer of any module, as points or as densities."""
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -117,9 +118,8 @@ def fuse_at(
     call : int, optional
         Which call is mixed, counted from 0, for a layer that runs several times in one forward pass.
     batch_dim : int
-        Axis of the rows in the output, such as 1 for sequence-first recurrent layers. Not with a member axis. An output
-        with neither as many rows along it as the module is given nor as many as are mixed is an error; that steps are
-        mixed in place of rows cannot be seen where there are as many of both.
+        Axis of the rows in the output, such as 1 for sequence-first recurrent layers. Not with a member axis. Along it
+        there must be as many rows as the module is given, or as are mixed: if these are steps, it cannot be seen.
 
     Raises
     ------
@@ -224,11 +224,17 @@ def fuse_unchecked(
             mixed = mix_rows(rows, partners, weights)
         return mixed.movedim(0, batch_dim) if batch_dim else mixed
 
-    def before_pass(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def before_pass(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         nonlocal calls, passes, checkpoints, given
         calls, passes, checkpoints = 0, passes + 1, _checkpoints_around()
-        given = arguments[0] if arguments else None
-        return None if layer != "input" else (fuse(given), *arguments[1:])
+        first = "" if arguments else next(iter(inspect.signature(module.forward).parameters), "")
+        given = arguments[0] if arguments else named.get(first)
+        if layer != "input":
+            return None
+        if not arguments and first not in named:
+            raise TypeError("rows are mixed at the input, and none came first. Call the module as in `module(x)`.")
+        mixed = fuse(given)
+        return ((mixed, *arguments[1:]), named) if arguments else ((), {**named, first: mixed})
 
     def after_layer(_: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
         nonlocal calls
@@ -244,7 +250,7 @@ def fuse_unchecked(
             )
         return None if call is not None and calls - 1 != call else _replace(output, element, fuse)
 
-    handles = [module.register_forward_pre_hook(before_pass)]
+    handles = [module.register_forward_pre_hook(before_pass, with_kwargs=True)]
     if layer != "input":
         handles.append(target.register_forward_hook(after_layer))
     try:
