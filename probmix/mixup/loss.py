@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .._precision import at_least_float32
 from ..families import Family, get
 from ..fusion import Embedding, Noise, fuse_unchecked
-from ..networks import EMBEDDING
+from ..networks import EMBEDDING, GaussianEmbedding
 from ..pairs import Partners, columns, mix_rows
 from ..random import generator_uniform
 from .config import Mixup
@@ -79,7 +79,8 @@ def mixup_loss(
     ------
     ValueError
         For an unknown family, preset, loss or layer, row counts that differ, targets outside the support, densities
-        that are mixed without an `embedding`, or an exposure of a family that is none of counts.
+        that are mixed without an `embedding` or with a `GaussianEmbedding` of another kind, or an exposure of a family
+        that is none of counts.
     TypeError
         If rows are mixed at a layer of something that is no module.
 
@@ -194,6 +195,12 @@ class Own:
             raise ValueError(
                 f"rows that are mixed as densities, embedding={mixup.embedding!r}, need a variance network: pass "
                 "`embedding`, such as GaussianEmbedding(features), and its parameters to the optimiser."
+            )
+        kind = embedding.kind if isinstance(embedding, GaussianEmbedding) else mixup.embedding
+        if mixup.embedding not in ("point", kind):
+            raise ValueError(
+                f"the variance network must be of the kind of the mixup, {mixup.embedding!r}; got one of the kind "
+                f"{kind!r}. Pass GaussianEmbedding(features, {mixup.embedding!r}, in_features), or another mixup."
             )
         self._module = module
         self._embedding = None if mixup.embedding == "point" else embedding
