@@ -38,6 +38,18 @@ def check_groups(partners: Partners | None, weights: Tensor | None) -> None:
         torch._assert_async(off & (weights >= 0).all(), "`weights` must lie on the simplex over the last axis.")
 
 
+def check_kept(layer: str, n: int, weights: Tensor, given: Any, batch_dim: int) -> None:
+    """Raise unless a layer gives as many rows as its module is given, if it is a tensor, or as are mixed."""
+    mixed, along = weights.shape[-2], f"the layer {layer!r} gives {n} rows along dim {batch_dim}"
+    mend = "Set `batch_dim`, or mix at a layer that keeps the rows."
+    if n < mixed:
+        raise ValueError(f"{along}, fewer than the {mixed} that are mixed. {mend}")
+    # of what comes in, members and steps may stand before the rows as well
+    known = given.shape[: max(batch_dim, weights.ndim - 2) + 1] if isinstance(given, Tensor) else (n,)
+    if n not in (mixed, *known):
+        raise ValueError(f"{along}, and not the {known[-1]} that the module is given. {mend}")
+
+
 def check_within(partners: Partners | None, n: int) -> None:
     """Raise unless partners are among n rows."""
     if not isinstance(partners, Tensor):

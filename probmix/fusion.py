@@ -1,5 +1,6 @@
 """Mixing rows at a named layer of any module, as points or as densities."""
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from ._group_checks import check_groups, check_within
+from ._group_checks import check_groups, check_kept, check_within
 from ._names import unknown_name
 from .pairs import Partners, draw, mix_rows
 
@@ -117,14 +118,15 @@ def fuse_at(
     call : int, optional
         Which call is mixed, counted from 0, for a layer that runs several times in one forward pass.
     batch_dim : int
-        Axis of the rows in the output, such as 1 for sequence-first recurrent layers. Not with a member axis.
+        Axis of the rows in the output, such as 1 for sequence-first recurrent layers. Not with a member axis. Along it
+        there must be as many rows as the module is given, or as are mixed: if these are steps, it cannot be seen.
 
     Raises
     ------
     ValueError
         For an unknown layer, with the near misses; without both partners and an embedding; for weights that are not on
-        the simplex, or partners that do not fit them. On a GPU, which is not waited for, values that are wrong end in
-        an error of CUDA.
+        the simplex, partners that do not fit them, or a layer that does not keep the rows. On a GPU, which is not
+        waited for, values that are wrong end in an error of CUDA.
     TypeError
         If the output, or its element, is no tensor.
     RuntimeError
@@ -212,11 +214,8 @@ def fuse_unchecked(
             )
         fused += 1
         rows = values.movedim(batch_dim, 0) if batch_dim else values
-        if weights is not None and rows.shape[weights.ndim - 2] < weights.shape[-2]:
-            raise ValueError(
-                f"the layer {name!r} gives {rows.shape[weights.ndim - 2]} rows along dim {batch_dim}, fewer than the "
-                f"{weights.shape[-2]} that are mixed. Set `batch_dim`, or mix at a layer that keeps the rows."
-            )
+        if weights is not None:
+            check_kept(name, rows.shape[weights.ndim - 2], weights, given, batch_dim)
         if within is not None:
             within(partners, rows.shape[0 if weights is None else weights.ndim - 2])
         if embedding is not None:
@@ -225,11 +224,17 @@ def fuse_unchecked(
             mixed = mix_rows(rows, partners, weights)
         return mixed.movedim(0, batch_dim) if batch_dim else mixed
 
-    def before_pass(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def before_pass(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         nonlocal calls, passes, checkpoints, given
         calls, passes, checkpoints = 0, passes + 1, _checkpoints_around()
-        given = arguments[0] if arguments else None
-        return None if layer != "input" else (fuse(given), *arguments[1:])
+        first = "" if arguments else next(iter(inspect.signature(module.forward).parameters), "")
+        given = arguments[0] if arguments else named.get(first)
+        if layer != "input":
+            return None
+        if not arguments and first not in named:
+            raise TypeError("rows are mixed at the input, and none came first. Call the module as in `module(x)`.")
+        mixed = fuse(given)
+        return ((mixed, *arguments[1:]), named) if arguments else ((), {**named, first: mixed})
 
     def after_layer(_: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
         nonlocal calls
@@ -245,7 +250,7 @@ def fuse_unchecked(
             )
         return None if call is not None and calls - 1 != call else _replace(output, element, fuse)
 
-    handles = [module.register_forward_pre_hook(before_pass)]
+    handles = [module.register_forward_pre_hook(before_pass, with_kwargs=True)]
     if layer != "input":
         handles.append(target.register_forward_hook(after_layer))
     try:

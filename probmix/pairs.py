@@ -75,26 +75,37 @@ class _ShiftedDraw(torch.autograd.Function):
 
     With :math:`q = \tilde p^{-1/2}`, :math:`t = q\,(w_1 p_b\mu_b + w_2 p_{j(b)}\mu_{j(b)})` and noise e the draw is
     :math:`z = q\,(t + e)`, so that for a gradient g the pooled :math:`p\mu` has the gradient :math:`g q^2`, and the
-    pooled p has :math:`-\tfrac12 g q^3 (2 t + e)`.
+    pooled p has :math:`-\tfrac12 g q^3 (2 t + e)`. Differentiated itself, this gradient is the one that autograd takes.
     """
 
     @staticmethod
-    def forward(context: Any, mean: Tensor, precision: Tensor, shift: int, share: Tensor, noise: Tensor) -> Tensor:
+    def forward(context: Any, mean: Tensor, precision: Tensor, shift: int, weights: Tensor, noise: Tensor) -> Tensor:
+        share = _share(weights, mean, 1)
         scale = _mixed_with_shifted(precision, shift, share).rsqrt_()
         centre = _mixed_with_shifted(precision * mean, shift, share).mul_(scale)
         sum_ = centre + noise
         context.shift = shift
-        context.save_for_backward(mean, precision, share, scale, centre, sum_)
+        context.save_for_backward(mean, precision, weights, noise, scale, centre, sum_)
         return scale * sum_
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        mean, precision, share, scale, centre, sum_ = context.saved_tensors
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        mean, precision, weights, noise, scale, centre, sum_ = context.saved_tensors
+        if torch.is_grad_enabled():
+            # views, for the precision may have come from the mean, which is not to be followed here
+            mean, precision, noise = inputs = [one.view_as(one) for one in (mean, precision, noise)]
+            drawn = _with_noise(*_pooled(mean, precision, context.shift, weights), noise)
+            needed = [one for one in inputs if one.requires_grad]
+            given = iter(torch.autograd.grad(drawn, needed, gradients[0], create_graph=True))
+            of_mean, of_precision, of_noise = (next(given) if one.requires_grad else None for one in inputs)
+            return of_mean, of_precision, None, None, of_noise
+        of_noise = (gradients[0] * scale).sum_to_size(noise.shape) if context.needs_input_grad[4] else None
+        share = _share(weights, mean, 1)
         weighted = (gradients[0] * scale).mul_(scale)
         pooled = (sum_ + centre).mul_(weighted).mul_(scale)
         weighted = _gradient_of_shifted(weighted, context.shift, share)
         pooled = _gradient_of_shifted(pooled, context.shift, share, -0.5)
-        return weighted * precision, pooled.addcmul_(weighted, mean), None, None, None
+        return weighted * precision, pooled.addcmul_(weighted, mean), None, None, of_noise
 
 
 def _mixed_with_shifted(values: Tensor, shift: int, share: Tensor) -> Tensor:
@@ -150,12 +161,21 @@ def draw(
     wide = torch.promote_types(torch.promote_types(kind, precision.dtype), torch.float32)
     mean, precision = mean.to(wide), precision.to(wide)
     if partners is not None and weights is not None:
-        if not isinstance(partners, Tensor) and weights.ndim == 3 and weights.shape[-1] == 2 and noise is not None:
-            numbers, share = noise(mean.shape).to(mean), _share(weights, mean, 1)
-            drawn: Tensor = _ShiftedDraw.apply(mean, precision, *shifts_of(partners), share, numbers)
+        are_fixed_pairs = weights.ndim == 3 and weights.shape[-1] == 2 and not weights.requires_grad
+        if not isinstance(partners, Tensor) and are_fixed_pairs and noise is not None:
+            numbers = noise(mean.shape).to(mean)
+            drawn: Tensor = _ShiftedDraw.apply(mean, precision, *shifts_of(partners), weights, numbers)
             return drawn.to(kind)
-        weighted = mix_rows(precision * mean, partners, weights)
-        precision = mix_rows(precision, partners, weights)
-        mean = weighted / precision
-    drawn = mean if noise is None else torch.addcmul(mean, precision.rsqrt(), noise(mean.shape).to(mean))
-    return drawn.to(kind)
+        mean, precision = _pooled(mean, precision, partners, weights)
+    return (mean if noise is None else _with_noise(mean, precision, noise(mean.shape).to(mean))).to(kind)
+
+
+def _pooled(mean: Tensor, precision: Tensor, partners: Partners, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and precision of the log-linear pool of each group."""
+    weighted = mix_rows(precision * mean, partners, weights)
+    precision = mix_rows(precision, partners, weights)
+    return weighted / precision, precision
+
+
+def _with_noise(mean: Tensor, precision: Tensor, noise: Tensor) -> Tensor:
+    return torch.addcmul(mean, precision.rsqrt(), noise)

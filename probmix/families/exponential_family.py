@@ -213,6 +213,7 @@ class ExponentialFamily(Family):
         Parameters
         ----------
         y, weights : Tensor, (*B, M)
+            Without `eta_points` of different points: give one that is there twice the sum of its weights.
         eta : Tensor, (*B, K)
             Natural parameters of the fused prediction.
         spread : float

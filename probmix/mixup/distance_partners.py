@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from ..pairs import take_rows
 from ..random import Uniform, fine
-from .partners import PreparedPartners, stack_filled
+from .partners import PreparedPartners, flat_rows, stack_filled
 from .registry import register_law
 from .row_graph import RowGraph
 
@@ -75,7 +74,7 @@ class DistanceKernel:
         return RowGraph.of([self._graph(one) for one in x], x[0].device)
 
     def _graph(self, x: Tensor) -> sparse.csr_array:
-        n, rows = len(x), _flat(x)
+        n, rows = len(x), flat_rows(x).cpu().numpy()
         own = sparse.csr_array(sparse.eye_array(n))
         k = min(self.k, n - 1)
         if not k:
@@ -130,7 +129,7 @@ class WithinDistance:
         return RowGraph.of([self._graph(one) for one in x], x[0].device)
 
     def _graph(self, x: Tensor) -> sparse.csr_array:
-        n, rows = len(x), _flat(x)
+        n, rows = len(x), flat_rows(x).cpu().numpy()
         near = NearestNeighbors(radius=self.radius).fit(rows)
         blocks: list[Any] = []
         pairs = 0
@@ -197,7 +196,7 @@ class BatchNeighbours:
     def prepare(self, x: Sequence[Tensor], y: Sequence[Tensor]) -> PreparedPartners:
         """Keep the features of each member."""
         last = torch.tensor([[len(one) - 1] for one in x], device=x[0].device)
-        return _OfBatch(stack_filled([one.detach().flatten(1).float() for one in x], 0.0), last, self.k, self.radius)
+        return _OfBatch(stack_filled([flat_rows(one).float() for one in x], 0.0), last, self.k, self.radius)
 
 
 @dataclass(frozen=True)
@@ -252,9 +251,3 @@ class _OfBatch:
 def _check_radius(law: str, radius: float) -> None:
     if not (math.isfinite(radius) and radius >= 0):
         raise ValueError(f"`radius` of {law} must be non-negative and finite; got {radius}.")
-
-
-def _flat(x: Tensor) -> NDArray[Any]:
-    """Features as a table on the host."""
-    rows: NDArray[Any] = x.detach().flatten(1).cpu().numpy()
-    return rows

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .._precision import at_least_float32
 from ..families import Family, get
 from ..fusion import Embedding, Noise, fuse_unchecked
-from ..networks import EMBEDDING
+from ..networks import EMBEDDING, GaussianEmbedding
 from ..pairs import Partners, columns, mix_rows
 from ..random import generator_uniform
 from .config import Mixup
@@ -18,9 +18,7 @@ from .drawing import centring_of, distances_of_pairs, draw_partners, draw_weight
 from .losses import Losses
 from .objectives import objective
 from .presets import as_mixup
-from .terms import Groups, Inputs, Term, group_weights, pool_targets
-
-_NO_WEIGHT = "`sample_weight` must leave a row, or a group of rows that are mixed, of positive weight."
+from .terms import Groups, Inputs, Term, distinct_weights, group_weights, pool_targets
 
 
 def mixup_loss(
@@ -58,11 +56,12 @@ def mixup_loss(
         parameters the optimiser must have as well. Where they are mixed as points it is not looked at.
     partners : Tensor, (B,) or (B, K - 1), int64, optional
         Row numbers: the first B <= N rows are mixed with these rows; of groups of K (B, K - 1). By default all rows are
-        mixed, with partners from the batch. Stack partners from outside the batch under it and name their rows here.
+        mixed, with partners from the batch. Stack partners from outside the batch under it and name their rows here;
+        for a row that is its own partner its own number, by which calibrated labels and weights know it.
     sample_weight : Tensor, (N,), optional
         Non-negative; a group weighs the product of the weights of its rows, each taken once: as often as it would be
         drawn if every row were there as many times as it weighs. (Their mean would pull the fit towards the unweighted
-        one.)
+        one.) Where no group has a weight, since by chance none of its rows meets another, their loss is zero.
     exposure : Tensor, (N,), optional
         Positive, for counts: what they were counted over. The module predicts for an exposure of one.
     loss : {"nll", "crps"}
@@ -80,7 +79,8 @@ def mixup_loss(
     ------
     ValueError
         For an unknown family, preset, loss or layer, row counts that differ, targets outside the support, densities
-        that are mixed without an `embedding`, or an exposure of a family that is none of counts.
+        that are mixed without an `embedding` or with a `GaussianEmbedding` of another kind, or an exposure of a family
+        that is none of counts.
     TypeError
         If rows are mixed at a layer of something that is no module.
 
@@ -137,13 +137,14 @@ def mixup_loss(
         weight, centring = None, centring_of(mixup)
         if centring is not None:
             centring = replace(centring, row_weight=sample_weight)
+        groups = torch.cat([torch.arange(rows, device=x.device).unsqueeze(-1), partners], -1)
         if sample_weight is not None:
-            groups = torch.cat([torch.arange(rows, device=x.device).unsqueeze(-1), partners], -1)
             # in units of their mean, as a row that is its own partner counts once and others as a product
             weight = group_weights((sample_weight / sample_weight.mean())[groups], groups, centring)
         label = pool_targets(goal, mixup, targets, of_labels)
+        distinct = distinct_weights(weights, groups) if label is None else None
         mixed = Groups(layer, partners, weights, centring)
-        terms.append(Term(targets, label, mixed, None, weight, 1 - mixup.clean))
+        terms.append(Term(targets, label, mixed, None, weight, 1 - mixup.clean, distinct))
     if mixup.clean or not is_mixed:
         drawn_at = None if mixup.embedding == "point" else mixup.layers[0]
         weight = None if sample_weight is None else sample_weight[:rows]
@@ -156,9 +157,9 @@ def mixup_loss(
 def _mean(losses: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return losses.mean()
-    if not bool(weight.sum() > 0):
-        raise ValueError(_NO_WEIGHT)
-    return (weight * losses).sum() / weight.sum()
+    # by chance no row of weight may meet another one, and then there is nothing to learn from a batch
+    total = weight.sum()
+    return (weight * losses).sum() / torch.where(total > 0, total, 1)
 
 
 def _is_over(mixup: Mixup, progress: float | None) -> bool:
@@ -195,6 +196,12 @@ class Own:
                 f"rows that are mixed as densities, embedding={mixup.embedding!r}, need a variance network: pass "
                 "`embedding`, such as GaussianEmbedding(features), and its parameters to the optimiser."
             )
+        kind = embedding.kind if isinstance(embedding, GaussianEmbedding) else mixup.embedding
+        if mixup.embedding not in ("point", kind):
+            raise ValueError(
+                f"the variance network must be of the kind of the mixup, {mixup.embedding!r}; got one of the kind "
+                f"{kind!r}. Pass GaussianEmbedding(features, {mixup.embedding!r}, in_features), or another mixup."
+            )
         self._module = module
         self._embedding = None if mixup.embedding == "point" else embedding
 
@@ -214,7 +221,7 @@ class Own:
         if place == "input":
             assert partners is not None  # alone, a row has nothing to mix with
             assert weights is not None
-            return module(mix_rows(x, partners, weights))
+            return self(mix_rows(x, partners, weights))
         if not isinstance(module, nn.Module):
             raise TypeError(
                 f"`module` must be an nn.Module for rows to be mixed at its layer {place!r}; got {module!r}."
@@ -240,7 +247,7 @@ def _check_rows(x: Tensor, y: Tensor, sample_weight: Tensor | None, partners: Te
     if sample_weight is not None and not bool(((sample_weight >= 0) & sample_weight.isfinite()).all()):
         raise ValueError("`sample_weight` must be finite and not negative.")
     if sample_weight is not None and not bool(sample_weight.sum() > 0):
-        raise ValueError(_NO_WEIGHT)
+        raise ValueError("`sample_weight` must leave a row of positive weight; all are zero. Skip such batches.")
     if partners is not None:
         shape = tuple(partners.shape)
         fits = shape[1:] == (order - 1,) or (order == 2 and len(shape) == 1)

@@ -80,8 +80,9 @@ class Losses:
         if copies == 1:
             return self._of(term, self._density(term))
         # every draw has rows of its own from the input on: right for any network, whatever bypasses the layer
-        inputs = self._given if term.groups is not None else self._given.first(term.targets.shape[row_dim])
-        repeated = Losses(self._network, self._objective, mixup, inputs.repeat(copies))
+        own = term.targets.shape[row_dim]
+        inputs = self._given if term.groups is not None else self._given.first(own)
+        repeated = Losses(self._network, self._objective, mixup, inputs.repeat(copies, own))
         copied = term.repeat(row_dim, copies, inputs.x.shape[row_dim])
         losses = repeated._of(copied, repeated._density(copied))
         return self._objective.over_draws(losses.unflatten(row_dim, (copies, -1)), row_dim, mixup)
@@ -166,7 +167,10 @@ class Losses:
             eta = with_exposure(family, eta, mean.log())
         check_params(family, eta, term.targets.shape[:-1])
         if label is None:
-            of_targets = over_targets(weights, term.targets)
+            # the residuals of points add up, also of one that is there twice
+            of_label = weights if points is not None else term.distinct
+            assert of_label is not None  # whoever leaves the label out knows which rows are the same
+            of_targets = over_targets(of_label, term.targets)
             spread = self._mixup.label_spread
             label = family.for_training().calibrated_label(term.targets, of_targets, eta, spread, points)
         return eta, label

@@ -8,6 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from .._precision import at_least_float32
 from ..pairs import take_rows
 from ..random import Uniform
 from .registry import register_law
@@ -133,9 +134,13 @@ class NearestNeighbours:
                 f"NearestNeighbours(k={self.k}) needs at least {self.k + 1} rows to find partners among; got {len(x)}. "
                 "Use a smaller k, more rows, or UniformPartners()."
             )
-        rows = x.detach().flatten(1).cpu().numpy()
-        indices = NearestNeighbors(n_neighbors=self.k).fit(rows).kneighbors(return_distance=False)
+        indices = NearestNeighbors(n_neighbors=self.k).fit(flat_rows(x).cpu().numpy()).kneighbors(return_distance=False)
         return torch.from_numpy(indices).to(x.device)
+
+
+def flat_rows(x: Tensor) -> Tensor:
+    """Features between which there are distances, (n, *F), as a table, (n, f), in float32 at least."""
+    return at_least_float32(x.detach().unsqueeze(-1).flatten(1))
 
 
 def stack_filled(values: Sequence[Tensor], filler: float) -> Tensor:

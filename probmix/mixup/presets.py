@@ -68,8 +68,8 @@ def preset(name: str, *, alpha: float | None = None, **changes: Any) -> Mixup:
     Raises
     ------
     ValueError
-        For an unknown name, with the near misses, for an alpha of a preset that has none, and for a place where rows of
-        "erm" should be mixed.
+        For an unknown name, with the near misses, for an alpha of a preset that has none or beside `weights`, and for a
+        place where rows of "erm" should be mixed.
 
     Examples
     --------
@@ -95,6 +95,11 @@ def preset(name: str, *, alpha: float | None = None, **changes: Any) -> Mixup:
     if name == "erm" and changes.get("at") is not None:
         raise ValueError(f"under the preset 'erm' rows are not mixed; got at={changes['at']!r}. Use another preset.")
     if alpha is not None:
+        if "weights" in changes:
+            raise ValueError(
+                f"`alpha` is short for weights=BetaWeights(alpha); got alpha={alpha} beside weights="
+                f"{changes['weights']}. Pass one of both."
+            )
         if not isinstance(_PRESETS[name].weights, BetaWeights):
             raise ValueError(
                 f"the weights of the preset {name!r} are {_PRESETS[name].weights}, without an `alpha`; got "

@@ -73,6 +73,14 @@ class Consistency:
         return min(self.ema, 1 - 1 / (step + 1))
 
 
+def follow_(own: Tensor, student: Tensor, decay: float) -> None:
+    """Move what a teacher has by one name towards what its student has; whole numbers have no means."""
+    if own.is_floating_point() or own.is_complex():
+        own.lerp_(student.to(own.dtype), 1 - decay)
+    else:
+        own.copy_(student)
+
+
 class Teacher:
     """An exponential moving average of a module: it predicts, and never trains.
 
@@ -133,10 +141,7 @@ class Teacher:
             if own.data_ptr() in moved:
                 continue
             moved.add(own.data_ptr())
-            if own.is_floating_point():
-                own.lerp_(theirs[name].to(own.dtype), 1 - decay)
-            else:
-                own.copy_(theirs[name])
+            follow_(own, theirs[name], decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors from which it can be made again."""

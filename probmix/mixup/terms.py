@@ -35,13 +35,17 @@ class Groups:
     centring: Centring | None = None
 
     def repeat(self, axis: int, copies: int, n: int) -> "Groups":
-        """The same groups among copies of n rows each, one copy under the other along a batch axis."""
+        """The same groups among copies of n rows each, in the order of `Inputs.repeat`, along a batch axis."""
         partners, weights = self.partners, self.weights
+        own = weights.shape[axis]
         if not isinstance(partners, Tensor):
             rows = torch.arange(n, device=weights.device).unsqueeze(-1)
             partners = (rows + torch.tensor(shifts_of(partners), device=rows.device)) % n
             partners = partners.expand(*weights.shape[:-1], -1)
-        partners = torch.cat([partners + copy * n for copy in range(copies)], axis)
+        # the others of the first copy stand under the own rows of all copies
+        first = torch.where(partners < own, partners, partners + (copies - 1) * own)
+        step = torch.where(partners < own, own, n - own)
+        partners = torch.cat([first + copy * step for copy in range(copies)], axis)
         return Groups(self.layer, partners, torch.cat([weights] * copies, axis))
 
     def for_each(self, predictions: int) -> "Groups":
@@ -69,6 +73,8 @@ class Term:
         How much a group counts among the others.
     share : float
         How much the term counts among the others.
+    distinct : Tensor, (*L, B, K), or None
+        For calibrated labels: the `distinct_weights` of the groups.
     """
 
     targets: Tensor
@@ -77,14 +83,16 @@ class Term:
     drawn_at: str | None = None
     row_weight: Tensor | None = None
     share: float = 1.0
+    distinct: Tensor | None = None
 
     def repeat(self, axis: int, copies: int, n: int) -> "Term":
-        """The same groups among copies of n rows each, one copy under the other along a batch axis."""
+        """The same groups among copies of n rows each, one after the other, as `Groups.repeat` has them."""
         return replace(
             self,
             targets=torch.cat([self.targets] * copies, axis),
             label=None if self.label is None else self.label.repeat(axis, copies),
             groups=None if self.groups is None else self.groups.repeat(axis, copies, n),
+            distinct=None if self.distinct is None else torch.cat([self.distinct] * copies, axis),
         )
 
     def for_each(self, predictions: int) -> "Term":
@@ -96,6 +104,7 @@ class Term:
             targets=self.targets.repeat_interleave(predictions, 0),
             label=None if self.label is None else self.label.for_each(predictions),
             groups=None if self.groups is None else self.groups.for_each(predictions),
+            distinct=None if self.distinct is None else self.distinct.repeat_interleave(predictions, 0),
         )
 
     def split(self, sizes: list[int], groups: Sequence[Groups | None]) -> list["Term"]:
@@ -103,8 +112,9 @@ class Term:
         none: list[None] = [None] * len(sizes)
         labels = none if self.label is None else self.label.split(1, sizes)
         row_weights = none if self.row_weight is None else self.row_weight.split(sizes, 1)
-        batches = zip(self.targets.split(sizes, 1), labels, groups, row_weights, strict=True)
-        return [Term(*one[:3], self.drawn_at, one[3], self.share) for one in batches]
+        distinct = none if self.distinct is None else self.distinct.split(sizes, 1)
+        batches = zip(self.targets.split(sizes, 1), labels, groups, row_weights, distinct, strict=True)
+        return [Term(*one[:3], self.drawn_at, one[3], self.share, one[4]) for one in batches]
 
 
 @dataclass(frozen=True)
@@ -128,12 +138,15 @@ class Inputs:
     noise: Noise | None = None
     log_exposure: Tensor | None = None
 
-    def repeat(self, copies: int) -> "Inputs":
-        """Copies of the rows, one under the other."""
-        log_exposure = self.log_exposure
-        if log_exposure is not None:
-            log_exposure = torch.cat([log_exposure] * copies, self.row_dim)
-        return replace(self, x=torch.cat([self.x] * copies, self.row_dim), log_exposure=log_exposure)
+    def repeat(self, copies: int, own: int) -> "Inputs":
+        """Copies of the rows: the first `own` ones of every copy, which have groups, above all others."""
+
+        def copied(values: Tensor) -> Tensor:
+            first, others = values.tensor_split([own], self.row_dim)
+            return torch.cat([first] * copies + [others] * copies, self.row_dim)
+
+        log_exposure = None if self.log_exposure is None else copied(self.log_exposure)
+        return replace(self, x=copied(self.x), log_exposure=log_exposure)
 
     def first(self, rows: int) -> "Inputs":
         """The first rows."""
@@ -174,6 +187,16 @@ def group_weights(weights: Tensor, rows: Tensor, centring: Centring | None = Non
         is_known = (rows[..., :k] == rows[..., k : k + 1]).any(-1)
         product = torch.where(is_known, product, product * weights[..., k])
     return product
+
+
+def distinct_weights(weights: Tensor, rows: Tensor) -> Tensor:
+    """Weights of groups, of a row that is several times in one all at its first place, (*L, B, K) twice -> (*L, B, K).
+
+    Averaging takes spread away between different rows only: by these weights calibrated labels get it back.
+    """
+    are_equal = rows.unsqueeze(-1) == rows.unsqueeze(-2)
+    is_known = are_equal.tril(-1).any(-1)
+    return (are_equal * weights.unsqueeze(-2)).sum(-1).masked_fill(is_known, 0.0)
 
 
 def over_targets(weights: Tensor, targets: Tensor) -> Tensor:

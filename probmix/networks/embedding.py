@@ -103,6 +103,11 @@ class GaussianEmbedding(nn.Module):
             raw = self.bias
         elif self.hidden is None:
             raw = self.output(mean)
+        elif not isinstance(x, Tensor):
+            raise TypeError(
+                "a separate variance network looks at the input, which must be a tensor that comes first, as in "
+                f"`module(x)`; got {'none' if x is None else f'a {type(x).__name__}'}."
+            )
         else:
             raw = self.output(self.hidden(x.flatten(self._row_axes)))
             raw = raw.view(*raw.shape[:-1], *[1] * (mean.ndim - raw.ndim), self.features)

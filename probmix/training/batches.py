@@ -13,7 +13,7 @@ from torch import Tensor
 from ..mixup.drawing import centring_of, distances_of_pairs, draw_weights, needs_distances, prepare_partners
 from ..mixup.partners import PreparedPartners, UniformPartners
 from ..mixup.quadratic import Centring
-from ..mixup.terms import Groups, Inputs, Term, group_weights, pool_targets
+from ..mixup.terms import Groups, Inputs, Term, distinct_weights, group_weights, pool_targets
 from ..networks import MemberNetwork
 from ..pairs import take_rows
 from ..random import KeyedRandom, member_keys
@@ -147,7 +147,8 @@ class BatchSource:
         layers = [host.choice(mixup.layers) for _ in self._sizes]
         of_batches = shifts if partners is None else partners.split(self._sizes, 1)
         mixed = map(Groups, layers, of_batches, weights.split(self._sizes, 1), self._centrings(order, mixing))
-        term = Term(targets, label, None, None, self._row_weight(groups, mixing), 1 - mixup.clean)
+        distinct = distinct_weights(weights, groups) if label is None else None
+        term = Term(targets, label, None, None, self._row_weight(groups, mixing), 1 - mixup.clean, distinct)
         return groups, term.split(self._sizes, list(mixed))
 
     def _centrings(self, order: Tensor, mixing: Tensor | bool) -> Sequence[Centring | None]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..mixup.consistency import consistency_losses, mixing_layers
 from ..mixup.drawing import distances_of_pairs, draw_weights
+from ..mixup.teacher import follow_
 from ..mixup.terms import Groups, Inputs
 from ..networks import MemberNetwork
 from ..pairs import columns
@@ -86,10 +87,7 @@ class UnlabelledRows:
         self._step += 1
         decay, students = self._settings.decay(self._step), network.state
         for name, own in self._teacher.state.items():
-            if own.is_floating_point():
-                own.lerp_(students[name], 1 - decay)
-            else:
-                own.copy_(students[name])
+            follow_(own, students[name], decay)
 
     def _distances(self, network: MemberNetwork, x: Tensor, shifts: tuple[int, ...]) -> Tensor:
         own, other = columns(network.distance_features(x), shifts, 1)

@@ -223,7 +223,7 @@ def loss_of(name, mixing, loss="nll", laws=None, **given):
     mix = preset(mixing, at="0") if layers else preset(mixing)
     mix = replace(mix, **(laws or {}))
     network = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), NaturalHead(family, 8)).to("cuda")
-    embedding = None if mix.embedding == "point" else GaussianEmbedding(8).to("cuda")
+    embedding = None if mix.embedding == "point" else GaussianEmbedding(8, mix.embedding, 2).to("cuda")
     x = torch.randn(12, 2).to("cuda")
     y = family.distribution(family.constrain(torch.randn(12, family.num_raw))).sample().to("cuda")
     value = mixup_loss(network, family, x, y, mix, embedding=embedding, loss=loss, **given)

@@ -59,11 +59,41 @@ def test_the_quick_draw_of_shifted_members_is_the_plain_one(shift):
         torch.testing.assert_close(quick, plain)
 
 
-def test_gradients_of_the_quick_draw_are_those_of_finite_differences():
-    mean, precision, weights = (tensor.requires_grad_() for tensor in densities(members=2))
+@pytest.mark.parametrize("trained", [("mean", "precision"), ("mean",), ("precision", "noise")])
+def test_gradients_of_the_quick_draw_are_those_of_finite_differences(trained):
+    mean, precision, weights = densities(members=2)
+    given = {"mean": mean[:, :4], "precision": precision[:, :4]}
+    given["noise"] = torch.randn(1, 4, FEATURES, generator=generator(3), dtype=torch.float64)
+
+    def drawn(*values):
+        now = given | dict(zip(trained, values, strict=True))
+        return draw(now["mean"], now["precision"], 3, weights[:, :4], lambda _: now["noise"])
+
+    leaves = [given[name].clone().requires_grad_() for name in trained]
+    assert torch.autograd.gradcheck(drawn, leaves)
+    assert torch.autograd.gradgradcheck(drawn, leaves)
+
+
+def test_second_derivatives_of_members_that_are_shifted_are_those_with_partners_by_number():
+    """The precision follows the mean here, as it does behind a variance network."""
+    mean, _, weights = densities(members=2)
     noise = torch.randn(1, ROWS, FEATURES, generator=generator(3), dtype=torch.float64)
-    weights.requires_grad_(False)
-    assert torch.autograd.gradcheck(lambda m, p: draw(m, p, 3, weights, lambda _: noise), (mean, precision))
+    rows = ((torch.arange(ROWS) + 3) % ROWS).expand(2, -1)
+    results = []
+    for partners in (3, rows):
+        leaf, identity = mean.clone().requires_grad_(), nn.Identity()
+        shares = weights.clone().requires_grad_()
+        for given in (weights, shares):
+            with fuse_at(
+                identity, "output", partners, given, embedding=lambda mean, _: mean.exp(), noise=lambda _: noise
+            ):
+                loss = identity(leaf).tanh().square().sum()
+            (first,) = torch.autograd.grad(loss, leaf, create_graph=True)
+            needed = (leaf,) if given is weights else (leaf, shares)
+            results.append([first, *torch.autograd.grad(first.square().sum(), needed)])
+    (quick, learned), (plain, expected) = results[:2], results[2:]
+    for one, other in zip([*quick, *learned], [*plain, *expected], strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -7,8 +7,9 @@ from mixup_cases import generator
 from torch import nn
 from torch.distributions import Normal
 
-from probmix import fuse_at, log_linear_pool
+from probmix import fuse_at, log_linear_pool, mixup_loss
 from probmix.families import Gaussian
+from probmix.mixup import Mixup
 from probmix.pairs import draw, mix_rows
 
 N, B, MEMBERS = 7, 4, 3
@@ -26,6 +27,54 @@ def expected_mean(values, partners, weights):
         return torch.stack([expected_mean(*entry) for entry in zip(values, partners, weights, strict=True)])
     rows = [[b, *partners[b].tolist()] for b in range(len(partners))]
     return torch.stack([sum(w * values[j] for w, j in zip(weights[b], rows[b], strict=True)) for b in range(len(rows))])
+
+
+class Along(nn.Module):
+    """Rows of steps, (N, T, F), to a layer that has them in another form."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form, self.layer = form, nn.Identity()
+
+    def forward(self, x):
+        return self.layer(self.form(x))
+
+
+@pytest.mark.parametrize("steps", [5, 6, 9])
+@pytest.mark.parametrize("mixed", [2, 4])
+def test_a_layer_that_has_steps_in_place_of_rows_is_an_error(steps, mixed):
+    """Steps would be mixed, in silence where there are more of them than rows."""
+    x, partners = torch.randn(4, steps, 3, generator=generator()), torch.arange(mixed)
+    weights = torch.full((mixed, 2), 0.5)
+    message = rf"^the layer 'layer' gives {steps} rows along dim 0, and not the 4 that the module is given\."
+    module = Along(lambda x: x.transpose(0, 1))
+    with pytest.raises(ValueError, match=message), fuse_at(module, "layer", partners, weights):
+        module(x)
+    network = nn.Sequential(module, nn.Flatten(), nn.LazyLinear(2))
+    with pytest.raises(ValueError, match=message.replace("'layer'", "'0.layer'")):
+        mixup_loss(network, "gaussian", x, torch.zeros(4), Mixup("0.layer"), partners=partners)
+    with fuse_at(module, "layer", partners, weights, batch_dim=1):
+        assert module(x).shape == (steps, mixed, 3)
+    folded = Along(lambda x: x.flatten(0, 1))
+    with (
+        pytest.raises(ValueError, match=rf"gives {4 * steps} rows along dim 0, and not the 4"),
+        fuse_at(folded, "layer", partners, weights),
+    ):
+        folded(x)
+
+
+def test_rows_that_a_module_doubles_are_mixed_where_each_has_partners():
+    module, x = Along(lambda x: torch.cat([x, -x])), torch.randn(3, 2, generator=generator())
+    partners, weights = torch.tensor([5, 4, 3, 2, 1, 0]), torch.tensor([[0.25, 0.75]]).expand(6, 2)
+    with fuse_at(module, "layer", partners, weights):
+        torch.testing.assert_close(module(x)[0], 0.25 * x[0] - 0.75 * x[2])
+
+
+def test_members_may_be_made_inside_of_a_module():
+    module, x = Along(lambda x: x.expand(MEMBERS, *x.shape)), torch.randn(N, 2, generator=generator())
+    partners, weights = groups(2, (MEMBERS,), torch.float32)
+    with fuse_at(module, "layer", partners, weights):
+        torch.testing.assert_close(module(x), expected_mean(x.expand(MEMBERS, N, 2), partners, weights))
 
 
 def test_the_third_weight_counts():

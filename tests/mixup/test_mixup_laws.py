@@ -126,6 +126,17 @@ def test_rows_of_erm_are_not_mixed():
         preset("erm", at="2")
 
 
+def test_alpha_and_weights_of_a_preset_are_one_of_both():
+    """One of them was dropped in silence."""
+    message = (
+        r"^`alpha` is short for weights=BetaWeights\(alpha\); got alpha=0\.5 beside weights=BetaWeights\(alpha=2\.0\)\."
+    )
+    for name in ("probmix", "similarity-mixup"):
+        with pytest.raises(ValueError, match=message):
+            preset(name, alpha=0.5, weights=BetaWeights(2.0))
+        assert preset(name, weights=BetaWeights(2.0)).weights == BetaWeights(2.0)
+
+
 def test_unknown_names_are_answered_with_near_misses():
     message = r"^unknown mixup preset 'probmx'; did you mean 'probmix' or 'm-probmix' or 'c-probmix'\?$"
     with pytest.raises(ValueError, match=message):

@@ -5,8 +5,8 @@ import torch
 from mixup_cases import GAUSSIAN, FixedWeights, generator
 from torch import nn
 
-from probmix import NaturalHead
-from probmix.mixup import Mixup, mixup_loss, preset
+from probmix import GaussianEmbedding, NaturalHead
+from probmix.mixup import Mixup, consistency_loss, mixup_loss, preset
 
 
 class TwoHidden(nn.Module):
@@ -79,3 +79,26 @@ def test_layers_belong_to_modules_that_have_them():
         TypeError, match=r"^`module` must be an nn\.Module for rows to be mixed at its layer 'encoder'; "
     ):
         mixup_loss(lambda inputs: inputs, "gaussian", x, y, preset("manifold-mixup", at="encoder"))
+
+
+KINDS = ["gaussian", "gaussian-separate", "gaussian-constant"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("asked", KINDS)
+def test_a_variance_network_must_be_of_the_kind_of_the_mixup(kind, asked):
+    """The star form of M-ProbMix has one of its own, and under its name the other form must not be trained."""
+    x, y = torch.randn(6, 2, generator=generator()), torch.randn(6, generator=generator(1))
+    embedding, mixing = GaussianEmbedding(8, kind, 2), preset("m-probmix", at="encoder", embedding=asked)
+    losses = [
+        lambda: mixup_loss(own_network(), "gaussian", x, y, mixing, embedding=embedding),
+        lambda: consistency_loss(own_network(), own_network(), "gaussian", x, mixing, embedding=embedding),
+        # of a callable nobody knows
+        lambda: mixup_loss(own_network(), "gaussian", x, y, mixing, embedding=lambda *given: embedding(*given)),
+    ]
+    message = rf"^the variance network must be of the kind of the mixup, '{asked}'; got one of the kind '{kind}'\. Pass"
+    for loss in losses[: 2 if kind != asked else 0]:
+        with pytest.raises(ValueError, match=message):
+            loss()
+    for loss in losses[2 if kind != asked else 0 :]:
+        assert loss().isfinite()

@@ -1,20 +1,14 @@
-"""The loss of rows that are mixed: the paper's numbers and theorems, weights, partners, and one forward pass."""
+"""The loss of rows that are mixed: the paper's numbers and theorems, partners, and one forward pass."""
 
 import math
 
 import pytest
 import torch
-from mixup_cases import GAUSSIAN, FixedWeights, generator
+from mixup_cases import GAUSSIAN, Counting, FixedWeights, generator, true_model
 from torch import nn
 
 from probmix import NaturalHead, families
 from probmix.mixup import BetaWeights, Mixup, mixup_loss, preset
-
-
-def true_model(x):
-    """Section 3.2.3 of the paper: y = x^3 + (0.5 x^2 + 1) eps."""
-    mean, sd = x[:, 0] ** 3, 0.5 * x[:, 0] ** 2 + 1
-    return GAUSSIAN.natural_params(torch.distributions.Normal(mean, sd))
 
 
 @pytest.mark.parametrize(("name", "expected"), [("mixup", 49.05), ("probmix", 3.59)])
@@ -93,17 +87,6 @@ def test_probmix_of_points_by_hand():
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
-class Counting(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), NaturalHead("gaussian", 8))
-        self.rows = []
-
-    def forward(self, x):
-        self.rows.append(len(x))
-        return self.inner(x)
-
-
 @pytest.mark.parametrize("name", ["erm", "mixup", "local-mixup", "probmix", "local-probmix"])
 @pytest.mark.parametrize("pool", ["log-linear", "calibrated"])
 def test_partners_within_the_batch_cost_one_forward_pass(name, pool):
@@ -131,48 +114,6 @@ def test_same_generator_same_loss_and_the_global_generator_stays(name):
     first, second = (mixup_loss(true_model, "gaussian", x, y, name, generator=generator(7)) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_a_pair_weighs_the_product_of_its_points():
-    x, y = torch.randn(3, 1), torch.randn(3)
-    weight = torch.tensor([1.0, 2.0, 0.5])
-    partners = torch.tensor([1, 2, 0])
-    mixup = preset("probmix", weights=FixedWeights(0.3))
-    single = [
-        mixup_loss(true_model, "gaussian", x[[i, int(j)]], y[[i, int(j)]], mixup, partners=torch.tensor([1]))
-        for i, j in enumerate(partners)
-    ]
-    pair_weight = weight * weight[partners]
-    expected = (pair_weight * torch.stack(single)).sum() / pair_weight.sum()
-    loss = mixup_loss(true_model, "gaussian", x, y, mixup, partners=partners, sample_weight=weight)
-    torch.testing.assert_close(loss, expected, check_dtype=False)
-
-
-def test_weighted_pairs_are_the_pairs_of_repeated_rows():
-    """All pairs of rows with their weights, and all pairs of the rows written out so often, have one mean loss."""
-    x, y, copies = torch.randn(4, 1), torch.randn(4), torch.tensor([1, 3, 2, 1])
-    mixup = preset("probmix", weights=FixedWeights(0.3))
-
-    def over_all_pairs(rows, weight=None):
-        first, second = (index.flatten() for index in torch.meshgrid(rows, rows, indexing="ij"))
-        stacked = torch.cat([first, second])
-        weights = None if weight is None else weight[stacked]
-        partners = torch.arange(len(first), len(stacked))
-        return mixup_loss(
-            true_model, "gaussian", x[stacked], y[stacked], mixup, partners=partners, sample_weight=weights
-        )
-
-    repeated = over_all_pairs(torch.arange(4).repeat_interleave(copies))
-    torch.testing.assert_close(over_all_pairs(torch.arange(4), copies.float()), repeated)
-
-
-@pytest.mark.parametrize("name", ["erm", "mixup", "probmix"])
-def test_equal_sample_weights_change_nothing(name):
-    x, y = torch.randn(16, 1), torch.randn(16)
-    plain = mixup_loss(true_model, "gaussian", x, y, name, generator=generator())
-    weighted = mixup_loss(true_model, "gaussian", x, y, name, sample_weight=torch.full((16,), 3.0),
-                          generator=generator())  # fmt: skip
-    torch.testing.assert_close(plain, weighted)
 
 
 @pytest.mark.parametrize("family", ["gaussian", "gamma", "poisson"])
@@ -266,14 +207,6 @@ def test_predictions_that_do_not_fit_the_targets_are_an_error(name):
         mixup_loss(NaturalHead("gaussian", 2, num_targets=1), "gaussian", x, y, name)
 
 
-def test_no_positive_weight_is_an_error():
-    x, y = torch.randn(2, 1), torch.randn(2)
-    with pytest.raises(
-        ValueError, match=r"^`sample_weight` must leave a row, or a group of rows that are mixed, of positive"
-    ):
-        mixup_loss(true_model, "gaussian", x, y, partners=torch.tensor([1, 0]), sample_weight=torch.tensor([0.0, 1.0]))
-
-
 def test_without_mixup_only_the_rows_that_would_be_mixed_count():
     x, y = torch.randn(6, 1), torch.randn(6)
     stacked = mixup_loss(true_model, "gaussian", x, y, "erm", partners=torch.arange(3, 6))
@@ -296,14 +229,23 @@ def test_inputs_are_mixed_exactly_far_from_zero():
     torch.testing.assert_close(seen[0] - 1.6e9, seen[1], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["erm", "probmix", "mixup"])
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float16])
-def test_weights_of_any_type_are_weights(name, dtype):
-    x, y = torch.randn(6, 2, generator=generator(0)), torch.randn(6, generator=generator(1))
-    model = nn.Sequential(nn.Linear(2, 4), NaturalHead("gaussian", 4))
-    weight = torch.tensor([1, 0, 1, 1, 0, 1])
-    losses = [
-        mixup_loss(model, "gaussian", x, y, name, sample_weight=one, generator=generator(2))
-        for one in (weight.to(dtype), weight.float())
-    ]
-    torch.testing.assert_close(losses[0], losses[1])
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("at", [None, "input", "0", "output"])
+def test_a_network_in_half_precision_has_a_loss_in_float32_wherever_rows_are_mixed(at, kind):
+    """That of its natural parameters in float32."""
+    module, outputs = nn.Sequential(nn.Linear(2, 1)).to(kind), []
+
+    def note(_, __, output):
+        outputs.append(output)
+
+    module.register_forward_hook(note)
+    x, y = torch.randn(6, 2, generator=generator()).to(kind), torch.arange(6.0)
+    partners = torch.arange(5, -1, -1)
+    mixing = preset("erm") if at is None else Mixup(at, FixedWeights(0.25))
+    loss = mixup_loss(module, "poisson", x, y, mixing, partners=partners)
+    assert loss.dtype == torch.float32
+    eta, poisson = outputs[0].float(), families.get("poisson")
+    eta = 0.25 * eta + 0.75 * eta[partners] if at == "output" else eta
+    shares = torch.tensor([1.0, 0.0] if at is None else [0.25, 0.75]).expand(6, 2)
+    label = poisson.pool_labels(torch.stack([y, y[partners]], 1), shares)
+    torch.testing.assert_close(loss, poisson.expected_nll(eta, label).mean())

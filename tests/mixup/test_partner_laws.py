@@ -17,6 +17,8 @@ from probmix.mixup import (
     UniformPartners,
     WithinDistance,
     distance_partners,
+    mixup_loss,
+    preset,
     row_graph,
 )
 from probmix.random import fine, keys_of_draws
@@ -156,6 +158,24 @@ def test_features_of_any_shape(law):
         rows = torch.arange(20).unsqueeze(0)
         draws = [one.draw(rows, random_of().uniform, 2) for one in (prepared, flat)]
         assert torch.equal(*draws)
+
+
+@pytest.mark.parametrize("law", [*LAWS, UniformPartners()], ids=repr)
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_features_that_a_loss_accepts(law, kind):
+    """In half precision, and numbers in place of rows of one."""
+    x, y = torch.randn(20, generator=generator()).to(kind), torch.arange(20.0) // 4
+
+    def network(rows):
+        numbers = rows.double().view(-1)
+        return torch.stack([numbers, torch.full_like(numbers, -0.5)], -1)
+
+    mixing = preset("probmix", partners=law)
+    losses = [
+        mixup_loss(network, "gaussian", given, y, mixing, generator=generator(1))
+        for given in (x, x.double().unsqueeze(1))
+    ]
+    assert torch.equal(*losses)
 
 
 def test_a_graph_of_rows():

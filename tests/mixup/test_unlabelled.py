@@ -230,6 +230,22 @@ def test_errors(call, error, message):
         call()
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64, torch.complex64, torch.complex128])
+def test_a_teacher_moves_weights_of_any_kind(kind):
+    """Complex ones were taken over as they are."""
+    student = nn.Module()
+    student.weight = nn.Parameter(torch.tensor([1.0, 2.0], dtype=kind))
+    student.register_buffer("running", torch.tensor(3.0, dtype=kind))
+    teacher, factor = Teacher(student, Consistency(ema=0.25)), 1 + 2j if kind.is_complex else 3
+    with torch.no_grad():
+        student.weight *= factor
+        student.running *= factor
+    teacher.update(student)
+    share = 0.25 + 0.75 * factor
+    torch.testing.assert_close(teacher.module.weight, share * torch.tensor([1.0, 2.0], dtype=kind), check_dtype=False)
+    torch.testing.assert_close(teacher.module.running, share * torch.tensor(3.0, dtype=kind), check_dtype=False)
+
+
 def test_a_teacher_moves_weights_that_are_shared_once():
     student = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     student[1].weight = student[0].weight

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
-from probmix import families
+from probmix import NaturalHead, families
 from probmix.mixup import preset_names
 
 GAUSSIAN = families.get("gaussian")
@@ -26,3 +27,22 @@ class FixedWeights:
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def true_model(x):
+    """Section 3.2.3 of the paper: y = x^3 + (0.5 x^2 + 1) eps."""
+    mean, sd = x[:, 0] ** 3, 0.5 * x[:, 0] ** 2 + 1
+    return GAUSSIAN.natural_params(torch.distributions.Normal(mean, sd))
+
+
+class Counting(nn.Module):
+    """A network that notes of how many rows it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), NaturalHead("gaussian", 8))
+        self.rows = []
+
+    def forward(self, x):
+        self.rows.append(len(x))
+        return self.inner(x)
