@@ -23,7 +23,7 @@ class Masked(nn.Module):
         return self.inner(x if mask is None else x * mask)
 
 
-class Any(nn.Module):
+class ByAnyName(nn.Module):
     def __init__(self):
         super().__init__()
         self.inner = seeded(Residual)
@@ -54,7 +54,7 @@ def test_a_variance_network_sees_it(kind):
 
 
 def test_an_input_that_is_not_found_is_an_error_where_it_is_needed():
-    module = Any()
+    module = ByAnyName()
     message = r"^rows are mixed at the input, and none came first\. Call the module as in `module\(x\)`\.$"
     with pytest.raises(TypeError, match=message), fuse_at(module, "input", PARTNERS, WEIGHTS):
         module(x=X)
