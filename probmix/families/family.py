@@ -192,7 +192,7 @@ class Family(ABC):
         ----------
         y : Tensor, (*B, M)
         weights : Tensor, (*B, M)
-            On the simplex over the last axis.
+            On the simplex over the last axis. Of vectors, whose points are (*B, d, M), it is (*B, 1, M).
         spread : float
             Width of a label kernel; a family that is no exponential family has none.
         pool : {"log-linear", "linear", "average"}
@@ -202,7 +202,7 @@ class Family(ABC):
         if spread:
             raise ValueError(f"the family {self.name!r} has no label kernel: `label_spread` must be 0, got {spread}.")
         if pool in ("log-linear", "linear"):
-            return Label(y.double(), weights=weights.double())
+            return Label.one_of(y.double(), weights.double(), self.event_dim)
         if pool == "average":
             return Label((weights.double() * y.double()).sum(-1))
         raise unknown_name("label pool", pool, get_args(LabelPool))
@@ -223,11 +223,13 @@ class Family(ABC):
         Label, batch shape \*B
             Exact for exponential families, whose losses depend on the means of the sufficient statistics only.
             Of others points of each density and their weights: quantiles at the nodes of a Gauss rule over the levels,
-            a mass at zero by itself; whole numbers with their masses, or one of each of some 70 ranges of them.
+            a mass at zero by itself; whole numbers with their masses, or one of each of some 70 ranges of them. Of
+            vectors some 256 points all over the density.
         """
         with torch.no_grad():
             y, shares = density_points(self.distribution(eta.double().unsqueeze(-2)), eta.device)
-        return Label(y.flatten(-2), weights=(weights.double().unsqueeze(-1) * shares).flatten(-2))
+        points = y.flatten(-2 - self.event_dim, -1 - self.event_dim)
+        return Label(points, weights=(weights.double().unsqueeze(-1) * shares).flatten(-2))
 
     def calibrated_label(
         self, y: Tensor, weights: Tensor, eta: Tensor, spread: float = 0.0, eta_points: Tensor | None = None

@@ -218,7 +218,10 @@ class Histogram(ExponentialFamily):
 
     def expected_nll(self, eta: Tensor, label: Label) -> Tensor:
         if label.weights is not None:
-            label = self.pool_labels(label.value, label.weights, pool="linear")
+            y, weights = label.value, label.weights
+            if self.event_dim:
+                y, weights = y.mT, weights.unsqueeze(-2)
+            label = self.pool_labels(y, weights, pool="linear")
         log_probs = torch.cat([part.log_softmax(-1) for part in eta.double().split(self._counts, -1)], -1)
         loss = -(label.value * log_probs).sum(-1)
         return (loss if label.log_base_excess is None else loss - label.log_base_excess).to(eta.dtype)

@@ -19,7 +19,8 @@ class Label:
     Attributes
     ----------
     value : Tensor, (*B,)
-        The point. For a categorical family: class probabilities, (*B, K). With weights: the points, (*B, M).
+        The point. For a categorical family: class probabilities, (*B, K). With weights: the points, (*B, M). Of a
+        family of vectors the point is (*B, d), and the points are (*B, M, d).
     excess : Tensor, (*B, K), or None for zero
         :math:`E[T(\tilde y)] - T(\mathrm{value})`.
     log_base_excess : Tensor, (*B,), or None for zero
@@ -32,6 +33,11 @@ class Label:
     excess: Tensor | None = None
     log_base_excess: Tensor | None = None
     weights: Tensor | None = None
+
+    @staticmethod
+    def one_of(y: Tensor, weights: Tensor, event_dim: int = 0) -> "Label":
+        """One of several points, with probabilities: (*B, M) twice, or of vectors (*B, d, M) and (*B, 1, M)."""
+        return Label(y.mT, weights=weights[..., 0, :]) if event_dim else Label(y, weights=weights)
 
     @property
     def requires_grad(self) -> bool:
@@ -74,7 +80,7 @@ class Label:
 
 
 def expectation(loss: Callable[[Tensor, Tensor], Tensor], params: Tensor, label: Label) -> Tensor:
-    """Expected loss(params, y), (*B, K), (*B,) -> (*B,), of a label that is a point or one of several."""
+    """Expected loss(params, y) of a label that is a point or one of several: (*B, K) and a target -> (*B,)."""
     if label.weights is None:
         return loss(params, label.value)
     return (label.weights * loss(params.unsqueeze(-2), label.value)).sum(-1)

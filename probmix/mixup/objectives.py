@@ -104,7 +104,7 @@ class NegativeLogLikelihood(Objective):
             return None
         if mixup.label_pool == mixup.pool == "linear":
             # under a linear pool of densities the loss is that of either label, with their weights
-            return Label(y, weights=weights)
+            return Label.one_of(y, weights, self.family.event_dim)
         return self.family.for_training().pool_labels(y, weights, mixup.label_spread, mixup.label_pool)
 
     def density_label(self, eta: Tensor, weights: Tensor) -> Label:
@@ -127,9 +127,9 @@ class NegativeLogLikelihood(Objective):
             return nll(label)
         of_labels = label.weights.to(points[0].dtype)
         of_labels = of_labels.squeeze(-2) if of_labels.ndim > weights.ndim else of_labels
-        alone = torch.ones_like(label.value[..., :1])
-        trained = self.family.for_training()
-        kernels = [trained.pool_labels(one.unsqueeze(-1), alone, spread) for one in label.value.unbind(-1)]
+        trained, points_of_label = self.family.for_training(), label.value.unbind(-1 - self.family.event_dim)
+        alone = torch.ones_like(points_of_label[0]).unsqueeze(-1)
+        kernels = [trained.pool_labels(one.unsqueeze(-1), alone, spread) for one in points_of_label]
         return (of_labels * torch.stack([nll(kernel) for kernel in kernels], -1)).sum(-1)
 
     def over_draws(self, losses: Tensor, dim: int, mixup: Mixup) -> Tensor:
