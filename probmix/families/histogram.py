@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 
 from .._names import unknown_name
 from .._shapes import broadcast_shapes
+from .._told import warn
 from ..distributions import Binned, Independent
 from .bins import Bins, bins_of_targets, normal_bins, with_tails
 from .exponential_family import ExponentialFamily
@@ -313,6 +314,19 @@ class Histogram(ExponentialFamily):
                 f"got shape {tuple(y.shape)}. Leave out `edges`, which a fit then finds."
             )
         check_support(y, y.isfinite(), "Histogram targets must be finite", "Drop or impute these rows.")
+        if self.edges is None:
+            self._warn_of_targets_beyond(y)
+
+    def _warn_of_targets_beyond(self, y: Tensor) -> None:
+        """Of bins that nothing was set by, where they leave out most targets: in a tail one density serves all."""
+        low, *_, high = self._bins[0].edges
+        if ((y < low) | (y > high)).double().mean().item() > 0.5:
+            # without numbers of this batch, so that a loop hears it once
+            warn(
+                f"most targets are beyond the bins of {self!r}, which without `edges` are those of the standard normal "
+                f"distribution, from {low:.3g} to {high:.3g}. Take `family.for_targets(y)`, whose bins are those of "
+                "the targets, or pass `edges`."
+            )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 import torch
 from scipy import stats
 
-from probmix import DensityRegressor, families, load, log_linear_pool
+from probmix import DensityRegressor, NaturalHead, families, load, log_linear_pool
 from probmix.distributions import Binned
 from probmix.distributions.scoring import marginal_crps
-from probmix.families import Histogram
+from probmix.families import Histogram, Mixture
 from probmix.families.bins import Bins, normal_bins
-from probmix.mixup import Mixup, preset_names
+from probmix.mixup import Mixup, mixup_loss, preset_names
 from probmix.mixup.objectives import objective
 from probmix.scores import crps
 from probmix.testing import check_family
@@ -356,3 +357,29 @@ def test_edges_that_are_no_numbers_are_refused():
         Histogram(edges="abc")
     with pytest.raises(ValueError, match="Histogram targets must be finite; got nan at row 1"):
         Histogram().check_targets(torch.tensor([0.0, math.nan]))
+
+
+def test_targets_beyond_bins_that_were_never_set_are_told_once():
+    y = 150 + 50 * torch.randn(64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    family = families.get("histogram")
+
+    def a_loop(family, y):
+        network = NaturalHead(family, 1)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("default")
+            for rows in y.float().split(16):
+                mixup_loss(network, family, torch.ones(len(rows), 1), rows, "probmix")
+        return [str(one.message) for one in told if "bins" in str(one.message)]
+
+    low, high = stats.norm.ppf(0.1 / 64), stats.norm.ppf(1 - 0.1 / 64)
+    for one in (family, Mixture(family, 2)):
+        (message,) = a_loop(one, y)
+        assert message == (
+            "most targets are beyond the bins of Histogram(n_bins=64, smoothing=0.75, floor=0.001), which without "
+            f"`edges` are those of the standard normal distribution, from {low:.3g} to {high:.3g}. Take "
+            "`family.for_targets(y)`, whose bins are those of the targets, or pass `edges`."
+        )
+        assert a_loop(one.for_targets(y), y) == []
+        assert a_loop(one, (y - y.mean()) / y.std()) == []
+    # edges that are somebody's choice
+    assert a_loop(Histogram(edges=(-1, 0, 1)), y) == []
