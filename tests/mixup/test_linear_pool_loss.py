@@ -11,7 +11,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily
 
 from probmix import DensityRegressor, mixup_loss
 from probmix.families import Gaussian, Histogram
-from probmix.mixup import Mixup, preset
+from probmix.mixup import BetaWeights, Mixup, preset
 
 ROWS = 6
 PARTNERS = torch.tensor([1, 2, 3, 4, 5, 0])
@@ -100,3 +100,39 @@ def test_estimators_train_linear_pools(mixup):
     model = DensityRegressor(Gaussian(), preset(mixup, pool="linear"), max_epochs=60, random_state=0, preset="plain")
     model.fit(x.numpy(), y.numpy())
     assert model.score(x.numpy(), y.numpy()) > -torch.std(y).log().item() - 1.42 + 0.5
+
+
+# the table of the guide, docs/guide/mixing.md: slope and variance that fit y = 2 x + 1 with noise of variance 0.49 best
+BEST = {
+    ("output", "log-linear", "log-linear"): ((2, 0.42), (2, 0.327)),
+    ("input", "log-linear", "average"): ((2, 0.42), (2, 0.327)),
+    ("output", "log-linear", "linear"): ((2, 1.061), (2, 1.823)),
+    ("input", "log-linear", "linear"): ((2, 1.061), (2, 1.823)),
+    ("output", "log-linear", "calibrated"): ((2, 0.49), (2, 0.49)),
+    ("input", "log-linear", "calibrated"): ((2, 0.49), (2, 0.49)),
+    ("output", "linear", "average"): ((1.79, 0.573), (1.453, 0.617)),
+    ("output", "linear", "linear"): ((2, 0.49), (2, 0.49)),
+}
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+@pytest.mark.parametrize(("at", "pool", "label_pool"), BEST, ids=str)
+def test_what_labels_do_to_a_line_and_its_noise(at, pool, label_pool, alpha):
+    """The mean gradient of the loss is zero there, and at the truth only where that is the best."""
+    x, noise = torch.randn(2, 100_000, generator=generator(4), dtype=torch.float64)
+    y, mixup = 2 * x + 1 + 0.7 * noise, Mixup(at=at, pool=pool, label_pool=label_pool, weights=BetaWeights(alpha))
+
+    def gradient(slope, variance):
+        line = torch.tensor([slope, 1.0, variance], dtype=torch.float64).log().requires_grad_()
+
+        def network(x):
+            slope, intercept, variance = line.exp()
+            mean = slope * x[:, 0] + intercept
+            return torch.stack([mean / variance, (-0.5 / variance).expand_as(mean)], -1)
+
+        loss = mixup_loss(network, GAUSSIAN, x.unsqueeze(-1), y, mixup, generator=generator(5))
+        return torch.autograd.grad(loss, line)[0].abs().max().item()
+
+    slope, variance = BEST[at, pool, label_pool][alpha == 1]
+    assert gradient(slope, variance) < 0.03
+    assert (gradient(2.0, 0.49) > 0.06) == ((slope, variance) != (2, 0.49))
