@@ -9,7 +9,7 @@ from torch import Tensor
 from .._names import unknown_name
 from .expected import expected_nll
 from .family import Family, LabelPool
-from .label import Label
+from .label import Label, by_point
 
 
 class ExponentialFamily(Family):
@@ -142,7 +142,7 @@ class ExponentialFamily(Family):
         Tensor, (*B, M, K)
             Of mean zero if y_k follows eta_k; :math:`T(y) - \nabla A(\eta)` for points that predict `eta` themselves.
         """
-        return self.residual(eta_points, y)
+        return self.residual(eta_points, y.mT if self.event_dim else y)
 
     def pool_labels(self, y: Tensor, weights: Tensor, spread: float = 0.0, pool: str = "log-linear") -> Label:
         r"""Pool the labels of M points into one latent label.
@@ -180,6 +180,7 @@ class ExponentialFamily(Family):
         if pool == "average":
             return Label(mean, self.kernel_excess(mean, spread) if spread else None)
         if pool == "linear":
+            y, weights = by_point(y, weights, self.event_dim)
             statistics = self.sufficient_statistics(y) + self.kernel_excess(y, spread)
             excess = (weights.unsqueeze(-1) * (statistics - self.sufficient_statistics(mean).unsqueeze(-2))).sum(-2)
             base = (weights * (self.log_base_measure(y) - self.log_base_measure(mean).unsqueeze(-1))).sum(-1)
@@ -232,9 +233,11 @@ class ExponentialFamily(Family):
         """
         y, weights, eta = y.double(), weights.double(), eta.detach().double()
         mean = (weights * y).sum(-1)
+        points, weights = by_point(y, weights, self.event_dim)
         if eta_points is None:
             excess = self.averaging_excess(eta, weights.square().sum(-1))
             return Label(mean, excess + self.kernel_excess(mean, spread) if spread else excess)
-        residual = self.transported_residuals(y, eta_points.detach().double(), eta) + self.kernel_excess(y, spread)
+        residual = self.transported_residuals(y, eta_points.detach().double(), eta)
+        residual = residual + self.kernel_excess(points, spread)
         pooled = (weights.unsqueeze(-1) * residual).sum(-2)
         return Label(mean, pooled + (self.mean_params(eta) - self.sufficient_statistics(mean)))

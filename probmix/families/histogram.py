@@ -17,7 +17,7 @@ from ..distributions import Binned, Independent
 from .bins import Bins, bins_of_targets, normal_bins, with_tails
 from .exponential_family import ExponentialFamily
 from .family import LabelPool
-from .label import Label
+from .label import Label, by_point
 from .tools import check_kind, check_support, stretched
 
 # Of a family that has not seen its targets.
@@ -265,8 +265,7 @@ class Histogram(ExponentialFamily):
             return self._label((weights * y).sum(-1), spread)
         if pool != "linear":
             raise unknown_name("label pool", pool, get_args(LabelPool))
-        if self.event_dim:
-            y, weights = y.mT, weights[..., 0, :]
+        y, weights = by_point(y, weights, self.event_dim)
         shares = self._shares(y, spread)
         base = (weights * self.log_base_measure(y)).sum(-1)
         return Label((weights.unsqueeze(-1) * shares).sum(-2), log_base_excess=base)
@@ -282,7 +281,7 @@ class Histogram(ExponentialFamily):
         label = self.pool_labels(y, weights, spread, "linear")
         if eta_points is None:
             return label
-        weights = weights[..., 0, :] if self.event_dim else weights
+        _, weights = by_point(y, weights, self.event_dim)
         expected = (weights.double().unsqueeze(-1) * self.mean_params(eta_points.detach().double())).sum(-2)
         value = label.value + self.mean_params(eta.detach().double()) - expected
         return Label(value, log_base_excess=label.log_base_excess)

@@ -37,7 +37,8 @@ class Label:
     @staticmethod
     def one_of(y: Tensor, weights: Tensor, event_dim: int = 0) -> "Label":
         """One of several points, with probabilities: (*B, M) twice, or of vectors (*B, d, M) and (*B, 1, M)."""
-        return Label(y.mT, weights=weights[..., 0, :]) if event_dim else Label(y, weights=weights)
+        y, weights = by_point(y, weights, event_dim)
+        return Label(y, weights=weights)
 
     @property
     def requires_grad(self) -> bool:
@@ -77,6 +78,11 @@ class Label:
         parts = (self.excess, self.log_base_excess, self.weights)
         rest = [None if one is None else one.repeat_interleave(predictions, 0) for one in parts]
         return Label(self.value.repeat_interleave(predictions, 0), *rest)
+
+
+def by_point(y: Tensor, weights: Tensor, event_dim: int) -> tuple[Tensor, Tensor]:
+    """Points and weights of a label with the axis of the points behind the batch: of vectors (*B, M, d) and (*B, M)."""
+    return (y.mT, weights[..., 0, :]) if event_dim else (y, weights)
 
 
 def expectation(loss: Callable[[Tensor, Tensor], Tensor], params: Tensor, label: Label) -> Tensor:

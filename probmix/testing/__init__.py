@@ -4,7 +4,7 @@ import torch
 
 from ..families import ExponentialFamily, Family
 from .cases import DRAWS, ROWS, Case, draw, ordinary
-from .density_contracts import DENSITY_CONTRACTS, check_stretch
+from .density_contracts import DENSITY_CONTRACTS, check_density_label, check_stretch
 from .distribution_contracts import DISTRIBUTION_CONTRACTS
 from .exponential_contracts import EXPONENTIAL_CONTRACTS
 
@@ -43,10 +43,13 @@ def check_family(family: Family, seed: int = 0) -> None:
     - the calibrated label: its gradient, which does not reach the predictions of the points, and residuals of mean
       zero at the truth.
 
+    Families of vectors have those that are neither integrals over the support nor of the cdf, and one of their own:
+    the losses of densities as labels, `density_label`, are means over draws of these.
+
     Parameters
     ----------
     family : Family or ExponentialFamily
-        Of scalar targets, on the real line, an interval, or integers.
+        Of scalar targets, on the real line, an interval, or integers, or of vectors.
     seed : int
         Of the natural parameters and draws; the global random state is left alone.
 
@@ -54,8 +57,6 @@ def check_family(family: Family, seed: int = 0) -> None:
     ------
     AssertionError
         With one line for every broken contract: its name and the numbers that disagree.
-    ValueError
-        For a family of vectors.
 
     Examples
     --------
@@ -63,13 +64,13 @@ def check_family(family: Family, seed: int = 0) -> None:
     >>> from probmix.testing import check_family
     >>> check_family(families.get("gamma"))
     """
-    if family.event_dim:
-        raise ValueError(f"the contracts are those of single targets; {family!r} is a family of vectors.")
     failures: dict[str, list[str]] = {}
     with torch.random.fork_rng(devices=[]):
         generator = torch.Generator().manual_seed(seed)
         torch.set_rng_state(generator.get_state())  # torch.manual_seed would reach the devices as well
-        contracts = [*DENSITY_CONTRACTS.items(), *DISTRIBUTION_CONTRACTS.items()]
+        contracts = [*DENSITY_CONTRACTS.items()]
+        # of vectors there is no cdf: their one contract of expectations is that of densities as labels
+        contracts += [("density_label", check_density_label)] if family.event_dim else DISTRIBUTION_CONTRACTS.items()
         if isinstance(family, ExponentialFamily):
             contracts += EXPONENTIAL_CONTRACTS.items()
         contracts.append(("stretch", check_stretch))

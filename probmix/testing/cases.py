@@ -19,7 +19,7 @@ EXACT, LINK, INTEGRAL, SINGLE = 1e-9, 1e-8, 1e-6, 1e-5
 
 @dataclass(frozen=True)
 class Case:
-    """A family at ordinary parameters `eta` (B, K), with targets `y` (draws, B) from it, in float64."""
+    """A family at ordinary parameters `eta` (B, K), with targets `y` (draws, B[, d]) from it, in float64."""
 
     family: Family
     generator: torch.Generator
@@ -30,6 +30,12 @@ class Case:
         """Parameters (B, count, K) of several points, and weights (B, count)."""
         eta = ordinary(self.family, self.generator, ROWS, count)
         return eta, torch.randn(ROWS, count, generator=self.generator, dtype=torch.float64).softmax(-1)
+
+    def groups(self, y: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets (*B, M[, d]) and weights (*B, M) as labels are pooled from them, with the points on the last axis."""
+        if not self.family.event_dim:
+            return y, weights
+        return y.mT, weights.unsqueeze(-2)
 
 
 def ordinary(family: Family, generator: torch.Generator, *shape: int) -> Tensor:
@@ -42,7 +48,7 @@ def draw(family: Family, eta: Tensor, count: int) -> Tensor:
 
 
 def log_prob(family: Family, eta: Tensor, y: Tensor) -> Tensor:
-    return family.log_prob(eta.expand(*y.shape, family.num_params), y)
+    return family.log_prob(eta.expand(*y.shape[: y.ndim - family.event_dim], family.num_params), y)
 
 
 def grid(family: Family, eta: Tensor) -> tuple[Tensor, Tensor]:

@@ -59,7 +59,8 @@ def _check_extremes(case: Case) -> None:
     raw = values[choice].requires_grad_()
     eta = case.family.constrain(raw)
     case.family.distribution(eta.detach())  # validates its arguments
-    label = case.family.point_label(case.y[0, 0].float().expand(len(raw)))
+    y = case.y[0, 0].float()
+    label = case.family.point_label(y.expand(len(raw), *y.shape))
     finite("`expected_nll`", case.family.expected_nll(eta, label), raw)
     finite("`constrain`", eta, raw)
 
@@ -82,6 +83,8 @@ def _check_log_prob(case: Case) -> None:
 
 
 def _check_mass(case: Case) -> None:
+    if case.family.event_dim:
+        return  # an integral over vectors
     y, log_step = grid(case.family, case.eta)
     mass = (log_prob(case.family, case.eta, y) + log_step).exp()
     close("the total mass", mass.sum(0), torch.ones_like(mass[0]), INTEGRAL)
@@ -90,16 +93,16 @@ def _check_mass(case: Case) -> None:
 def _check_labels(case: Case) -> None:
     family, eta = case.family, case.eta.unsqueeze(1)
     # several triples of targets for every row, lest all be of one class
-    y = case.y[: 3 * _TRIPLES].T.unflatten(1, (_TRIPLES, 3))
-    weights = torch.randn(y.shape, generator=case.generator, dtype=torch.float64).softmax(-1)
+    y = case.y[: 3 * _TRIPLES].transpose(0, 1).unflatten(1, (_TRIPLES, 3))
+    weights = torch.randn(y.shape[:3], generator=case.generator, dtype=torch.float64).softmax(-1)
     single = -log_prob(family, eta.unsqueeze(2), y)
-    loss = family.expected_nll(eta, family.point_label(y[..., 1]))
+    loss = family.expected_nll(eta, family.point_label(y[:, :, 1]))
     close("`expected_nll` of a point label", loss, single[..., 1], EXACT)
-    loss = family.expected_nll(eta, family.pool_labels(y, weights, pool="linear"))
+    loss = family.expected_nll(eta, family.pool_labels(*case.groups(y, weights), pool="linear"))
     close("`expected_nll` of a linear pool", loss, (weights * single).sum(-1), EXACT)
-    vertex = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand_as(y)
+    vertex = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand_as(weights)
     for pool in ("log-linear", "linear", "average"):
-        loss = family.expected_nll(eta, family.pool_labels(y, vertex, pool=pool))
+        loss = family.expected_nll(eta, family.pool_labels(*case.groups(y, vertex), pool=pool))
         close(f"`expected_nll` of a {pool!r} pool at a vertex", loss, single[..., 1], EXACT)
 
 
@@ -117,8 +120,11 @@ def _check_marginal(case: Case) -> None:
             f"`marginal_params` has the median of the targets at the levels {at.tolist()}, should be about 0.5",
         )
         return
-    places, log_step = grid(case.family, eta[0])
-    mean = ((log_prob(case.family, eta[0], places) + log_step).exp() * places).sum(0)
+    if case.family.event_dim:
+        mean = case.family.distribution(eta[0]).mean
+    else:
+        places, log_step = grid(case.family, eta[0])
+        mean = ((log_prob(case.family, eta[0], places) + log_step).exp() * places).sum(0)
     standard_error = y.std(0) / MANY_DRAWS**0.5 + 1e-6
     close("the marginal mean, in standard errors,", (mean - y.mean(0)) / standard_error, ZERO, 5)
 
@@ -131,8 +137,11 @@ def _check_rescale(case: Case) -> None:
     dtype = case.family.rescale(eta.float(), scaler).dtype
     require(dtype == torch.float64, f"`rescale` gave {dtype}, should be float64")
     user = log_prob(case.family, case.family.rescale(eta, scaler), case.y)
-    volume = scaler.scale.log().expand_as(user)
-    volume = torch.where(mass_at(case.family.distribution(eta), scaled) > 0, ZERO, volume)  # a probability has no unit
+    volume = scaler.scale.log().expand_as(case.y)
+    if case.family.event_dim:
+        volume = volume.sum(-1)
+    else:
+        volume = torch.where(mass_at(case.family.distribution(eta), scaled) > 0, ZERO, volume)  # these have no unit
     close("`log_prob` in the user's units", user, log_prob(case.family, eta, scaled) - volume, EXACT)
 
 
@@ -147,6 +156,25 @@ def check_stretch(case: Case) -> None:
     user = family.stretch(family.rescale(eta, scaler), family.rescale(marginal, scaler), 1.5)
     close("`stretch` in the user's units", user, there, LINK)
     family.distribution(there)  # validates its arguments
+
+
+def check_density_label(case: Case) -> None:
+    """That the losses of a mixture of densities as a label are means over draws, but for those of its rule."""
+    family, (eta, weights) = case.family, case.points(2)
+    label, students = family.density_label(eta, weights), (case.eta, case.eta.flip(0))
+    # what does not depend on the parameters may differ
+    first, second = (family.expected_nll(student, label) for student in students)
+    y = draw(family, eta, MANY_DRAWS)
+    logs = [log_prob(family, student.unsqueeze(1), y) for student in students]
+    ratio = logs[1] - logs[0]
+    want, size = ((weights * one).sum(-1) for one in (ratio.mean(0), ratio.abs().mean(0)))
+    error = ratio.std(0).amax(-1) / MANY_DRAWS**0.5
+    close(
+        "the difference of two losses of a `density_label`, in standard errors and 3 % of its size,",
+        (first - second - want) / (error + 0.03 * size),
+        ZERO,
+        5,
+    )
 
 
 def _check_bounds(case: Case) -> None:
@@ -168,8 +196,9 @@ def _check_bounds(case: Case) -> None:
 def _check_targets(case: Case) -> None:
     _check_bounds(case)
     case.family.check_targets(case.y)
+    y = torch.cat([case.y[0], torch.full_like(case.y[0, :1], torch.nan)])
     try:
-        case.family.check_targets(torch.cat([case.y[0], torch.tensor([torch.nan])]))
+        case.family.check_targets(y)
     except ValueError:
         return
     raise AssertionError("`check_targets` lets NaN pass")

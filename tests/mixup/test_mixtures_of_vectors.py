@@ -3,44 +3,17 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyro.distributions as dist
 import pytest
 import torch
 from mixup_cases import FixedWeights, generator
+from vector_families import TwoT
 
 from probmix import DensityRegressor, mixup_loss
-from probmix.families import Family, Histogram, Label, Mixture, MultivariateGaussian, StudentT, divergence
+from probmix.families import Histogram, Label, Mixture, MultivariateGaussian, divergence
 from probmix.mixup import Consistency, Mixup, consistency_loss
 
 ROWS, SHARE = 7, 0.6
 PRECISION = {torch.float32: 2e-4, torch.float64: 1e-10}
-
-
-@dataclass(frozen=True)
-class IndependentT(Family):
-    """Two Student t targets: vectors of a family that pools linearly."""
-
-    name = "independent-t"
-    num_params = 6
-    event_dim = 1
-
-    def constrain(self, raw):
-        return StudentT().constrain(raw.unflatten(-1, (2, 3))).flatten(-2)
-
-    def unconstrain(self, eta):
-        return StudentT().unconstrain(eta.unflatten(-1, (2, 3))).flatten(-2)
-
-    def distribution(self, eta):
-        return dist.Independent(StudentT().distribution(eta.unflatten(-1, (2, 3))), 1)
-
-    def _log_prob(self, eta, y):
-        return StudentT()._log_prob(eta.unflatten(-1, (2, 3)), y).sum(-1)
-
-    def marginal_params(self, y, weights=None, dim=0):
-        return StudentT().marginal_params(y, weights, dim).flatten(-2)
-
-    def check_targets(self, y):
-        StudentT().check_targets(y)
 
 
 EDGES = (-1.0, -0.2, 0.3, 1.5), (-2.0, -0.1, 0.1, 0.4, 2.0)
@@ -48,8 +21,8 @@ EDGES = (-1.0, -0.2, 0.3, 1.5), (-2.0, -0.1, 0.1, 0.4, 2.0)
 FAMILIES = [
     *((Mixture(MultivariateGaussian(d), k), d) for d, k in ((1, 2), (2, 2), (3, 3))),
     (Mixture(Histogram(edges=EDGES, smoothing=0.0), 2), 2),
-    (Mixture(IndependentT(), 2), 2),
-    (IndependentT(), 2),
+    (Mixture(TwoT(), 2), 2),
+    (TwoT(), 2),
 ]
 over_families = pytest.mark.parametrize(("family", "d"), FAMILIES, ids=[f"{f.name}-{d}" for f, d in FAMILIES])
 
@@ -224,7 +197,7 @@ def test_densities_of_which_no_points_are_known():
     density = torch.distributions.Dirichlet(torch.ones(2, 1, 3, dtype=torch.float64))
 
     @dataclass(frozen=True)
-    class Simplex(IndependentT):
+    class Simplex(TwoT):
         def distribution(self, eta):
             return density
 
