@@ -47,6 +47,7 @@ class Blended:
 
     names: tuple[str, ...]
     weights: tuple[float, ...]
+    event_dim = 0
 
     @property
     def bases(self) -> list[Any]:
