@@ -223,7 +223,18 @@ class Columns:
                 parts += encoder.encode(column)
                 if isinstance(encoder, LevelColumn | DateColumn):
                     encoder.warn_of_strangers(column)
+                _warn_of_gaps(column, encoder)
         return _joined(parts, table.n_rows)
+
+
+def _warn_of_gaps(column: Column, encoder: Encoder) -> None:
+    """Warn of gaps where the fit saw none: predictions are as sure as if the cells were known."""
+    gaps = column.missing
+    if encoder.stand_in is not None and gaps.any():
+        warn(
+            f"{column.label} of `{column.called}` has gaps in {gaps.sum()} of {len(gaps)} rows, the first at row "
+            f"{int(gaps.argmax())}, and had none in the fit: {encoder.stand_in}, stands for them."
+        )
 
 
 def _learn(
@@ -231,7 +242,7 @@ def _learn(
 ) -> Encoder | None:
     """What is to be known of a column, None of one that is constant unless it is to be kept."""
     if column.holds == EMPTY:
-        return NumberColumn(column.name, NUMBER, 0.0) if keep else None
+        return NumberColumn(column.name, EMPTY, 0.0) if keep else None
     is_date = column.holds == DATE or column.spelt_times is not None
     is_number = column.holds in (NUMBER, BOOLEAN, SPAN, TIME)
     if listed is None:

@@ -61,6 +61,11 @@ class DateColumn:
                 found.append(replace(one, kind="indicator") if is_wave else one)
         return tuple(found)
 
+    @property
+    def stand_in(self) -> str | None:
+        """The date in the middle, where no part has seen gaps."""
+        return "the median date" if all(encoder.stand_in for _, encoder in self.parts) else None
+
     def encode(self, column: Column) -> list[Array]:
         """The parts of the dates.
 

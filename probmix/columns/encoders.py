@@ -24,6 +24,11 @@ class Encoder(Protocol):
         """What the columns are that `encode` gives."""
         ...
 
+    @property
+    def stand_in(self) -> str | None:
+        """What stands for a gap, in words, where the fit saw none; None where it learned of gaps."""
+        ...
+
     def encode(self, column: Column) -> list[Array]:
         """The stored columns, each (n,), of a column of X."""
         ...

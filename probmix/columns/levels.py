@@ -79,6 +79,13 @@ class LevelColumn:
         """One column of codes."""
         return (Stored("level", self.name, self.n_codes, self.n_codes > _LARGEST_ONE_HOT),)
 
+    @property
+    def stand_in(self) -> str | None:
+        """The most frequent level, where the fit saw neither gaps nor rare levels."""
+        if self.missing >= len(self.levels):
+            return None
+        return f"the most frequent level, {self.levels[self.missing].split(':', 1)[1]!r}"
+
     def encode(self, column: Column) -> list[Array]:
         """The codes.
 

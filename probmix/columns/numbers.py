@@ -23,7 +23,8 @@ class NumberColumn:
     ----------
     name : str
     unit : str
-        What the user's column holds. Spans are counted in days, times of day in hours.
+        What the user's column holds. Spans are counted in days, times of day in hours; where there were gaps alone,
+        numbers may come later.
     fill : float
         What stands for a gap.
     has_number : bool
@@ -66,6 +67,11 @@ class NumberColumn:
         """A column of numbers and one of an indicator, or one of both."""
         number = [Stored("number", self.name)] * self.has_number
         return (*number, *[Stored("indicator", f"{self.name} is missing")] * self.has_indicator)
+
+    @property
+    def stand_in(self) -> str | None:
+        """The median, where the fit saw no gaps."""
+        return None if self.has_indicator or self.unit == EMPTY else f"the median, {self.fill:.6g}"
 
     def encode(self, column: Column) -> list[Array]:
         """The numbers, without gaps, and the indicator."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from column_cases import fit_column
 from fake_polars import FakePolars, FakeSeries
 from scipy import sparse
 from sklearn.compose import ColumnTransformer
@@ -19,19 +20,12 @@ from probmix.columns import Columns
 from probmix.networks import ColumnLayout
 
 # in so few rows some levels are in one part alone
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*holds (levels|days of the week) that the fit has not seen:UserWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore:.*(that the fit has not seen|and had none in the fit):UserWarning")
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(12, 3))
 NOON = pd.to_datetime(["2024-02-28 12:00", "2023-07-01 06:30", None])
 PERIODS = pd.period_range("2020-01", periods=3, freq="M")
-
-
-def fit_column(values, **options):
-    """Columns and the stored table of a frame with one column."""
-    return Columns.fit(pd.DataFrame({"a": values}), **options)
 
 
 def check_kept(X, columns, stored):
@@ -380,30 +374,10 @@ def test_identifiers_have_255_codes():
     assert np.bincount(stored[:, 0].astype(int)).tolist() == [1] * 254 + [5_000 - 254]
 
 
-def test_levels_that_the_fit_did_not_see_go_with_the_rare_or_the_missing_or_the_most_frequent():
-    frequent = fit_column(["a", "b", "b"])[0]
-    assert frequent.transform(pd.DataFrame({"a": ["new", None, "a"]}))[:, 0].tolist() == [1, 1, 0]
-    gaps = fit_column(["a", "b", "b", None])[0]
-    assert gaps.transform(pd.DataFrame({"a": ["new", None, "a"]}))[:, 0].tolist() == [2, 2, 0]
-    rare = fit_column(["a"] * 5_000 + ["b"] * 5_000 + ["c", "d"])[0]
-    assert rare.layout.n_levels == (3,)
-    assert rare.transform(pd.DataFrame({"a": ["new", None, "a", "c"]}))[:, 0].tolist() == [2, 2, 0, 2]
-    both = fit_column(["a"] * 5_000 + ["b"] * 5_000 + ["c", None])[0]
-    assert both.layout.n_levels == (4,)
-    assert both.transform(pd.DataFrame({"a": ["new", None, "a", "c"]}))[:, 0].tolist() == [3, 2, 0, 3]
-
-
 def test_up_to_nine_codes_are_one_hot():
     assert fit_column([*"abcdefghi"])[0].layout.embedded == (False,)
     assert fit_column([*"abcdefgh", None])[0].layout.embedded == (False,)
     assert fit_column([*"abcdefghi", None])[0].layout.embedded == (True,)
-
-
-def test_gaps_that_the_fit_did_not_see_become_the_median():
-    columns, _ = Columns.fit(np.array([[1.0, 0], [2, 1], [10, 0]]))
-    assert columns.transform([[np.nan, 1]]).tolist() == [[2, 1]]
-    dates = fit_column(pd.to_datetime(["1970-01-02", "1970-01-04"]))[0]
-    assert dates.transform(pd.DataFrame({"a": [None]})).tolist() == [[2, 0, 0, 0]]
 
 
 def test_columns_go_by_their_names():

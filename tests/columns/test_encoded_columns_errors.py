@@ -313,35 +313,6 @@ def test_codes_and_few_levels_are_text_as_they_are():
     Columns.fit(pd.DataFrame({"zip": [f"0{one}111" for one in range(10)], "scale": [*"1234512345"]}))
 
 
-def test_levels_that_the_fit_has_not_seen_are_told_where_they_are_taken_for_another():
-    columns, _ = Columns.fit(pd.DataFrame({"smoker": ["yes", "no", "no", "yes", "no"]}))
-    told = (
-        r"^column 'smoker' \(0\) of `X` holds levels that the fit has not seen, in 2 of 3 rows, such as 'Yes' at row "
-        r"0: they are taken for the most frequent, 'no'\.$"
-    )
-    with pytest.warns(UserWarning, match=told):
-        stored = columns.transform(pd.DataFrame({"smoker": ["Yes", "yes", "NO"]}))
-    assert stored.tolist() == [[0.0], [1.0], [0.0]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        columns.transform(pd.DataFrame({"smoker": ["yes", None]}))
-
-
-def test_days_of_the_week_that_the_fit_has_not_seen_are_told():
-    days = pd.bdate_range("2024-01-01", periods=61)  # of Mondays there is one more
-    columns, _ = Columns.fit(pd.DataFrame({"sold": days}))
-    told = (
-        r"^column 'sold' \(0\) of `X` holds days of the week that the fit has not seen, in 1 of 2 rows, such as "
-        r"Saturday at row 1: they are taken for the most frequent, Monday\.$"
-    )
-    with pytest.warns(UserWarning, match=told):
-        found = columns.transform(pd.DataFrame({"sold": pd.to_datetime(["2024-02-02", "2024-02-03"])}))
-    assert found[:, 1].tolist() == [4, 0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        columns.transform(pd.DataFrame({"sold": [days[3], pd.NaT]}))
-
-
 def test_times_of_which_one_does_not_exist_are_asked_about():
     texts = [f"2024-02-{day}T00:00:00" for day in range(10, 31)]
     told = r"is text that spells dates, such as '2024-02-10T00:00:00'; it is taken for 21 levels\. It becomes dates by "
