@@ -62,8 +62,12 @@ def as_tensor(values: Any, name: str) -> Tensor:
 
 def mean_over_rows(values: NDArray[np.float64], sample_weight: Any = None) -> float:
     """Mean of one value per row, (n,), with the weights of the rows if there are any."""
-    weights = None if sample_weight is None else scaled(checked_weights(sample_weight, values.shape).cpu().numpy())
-    return float(np.average(values, weights=weights))
+    if sample_weight is None:
+        return float(values.mean())
+    weights = scaled(checked_weights(sample_weight, values.shape).cpu().numpy())
+    # rows without weight may be of no density at all
+    used = weights > 0
+    return float(np.average(values[used], weights=weights[used]))
 
 
 def scaled(weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -88,3 +88,17 @@ def test_requests_are_those_of_a_copy():
 def test_column_targets_are_an_error():
     with pytest.raises(ValueError, match=re.escape("got shape (2, 1). Pass y.reshape((2,)).")):
         neg_nll_scorer(Shifted(), np.zeros((2, 1)), np.zeros((2, 1)))
+
+
+class Between(Shifted):
+    """Predicts a density that is zero below a feature."""
+
+    def predict_dist(self, X):
+        low = torch.as_tensor(X[:, 0])
+        return dist.Uniform(low, torch.full_like(low, 4), validate_args=False)
+
+
+def test_a_row_without_weight_may_have_no_density():
+    """Fits leave such rows out, and say that dropped rows may be given the weight zero."""
+    X, y, weight = np.array([[0.0], [0.5], [0.0]]), np.array([1.0, 0.0, 2.0]), np.array([1.0, 0.0, 3.0])
+    assert neg_nll_scorer(Between(), X, y, sample_weight=weight) == pytest.approx(-np.log(4))
