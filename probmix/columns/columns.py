@@ -217,13 +217,17 @@ class Columns:
                 return matrix
         names = self.feature_names or [None] * len(self.encoders)
         parts: list[Array] = []
+        encoded: list[tuple[Column, Encoder]] = []
         for place, encoder, name in zip(places, self.encoders, names, strict=True):
             if encoder is not None:
                 column = table.column(place, name)
                 parts += encoder.encode(column)
-                if isinstance(encoder, LevelColumn | DateColumn):
-                    encoder.warn_of_strangers(column)
-                _warn_of_gaps(column, encoder)
+                encoded.append((column, encoder))
+        # behind all errors
+        for column, encoder in encoded:
+            if isinstance(encoder, LevelColumn | DateColumn):
+                encoder.warn_of_strangers(column)
+            _warn_of_gaps(column, encoder)
         return _joined(parts, table.n_rows)
 
 
