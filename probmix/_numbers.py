@@ -233,8 +233,8 @@ def place(values: object, index: Index) -> str:
 
 def column_in_words(values: object, position: int) -> str:
     """A column by its name, where it has one, and its position."""
-    names = _column_names(values)
-    return f"column {position if names is None else f'{names[position]!r} ({position})'}"
+    names = list(getattr(values, "columns", ()))
+    return f"column {position if names in ([], [*range(len(names))]) else f'{names[position]!r} ({position})'}"
 
 
 def _column_names(values: object) -> list[str] | None:

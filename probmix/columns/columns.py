@@ -19,7 +19,7 @@ from .kinds import BOOLEAN, DATE, EMPTY, NUMBER, SPAN, TIME, kind_of
 from .levels import LevelColumn
 from .listed import listed_columns
 from .numbers import NumberColumn
-from .tables import Array, Column, Table, as_table
+from .tables import Array, Column, Table, are_positions, as_table
 
 _ENCODERS: dict[str, type[Any]] = {"numbers": NumberColumn, "levels": LevelColumn, "dates": DateColumn}
 
@@ -38,6 +38,9 @@ class Columns:
     encoders : tuple of (Encoder or None)
         One for each column of X; None for those that are dropped.
     feature_names : tuple of str or None
+        Names of the columns of X, if they are text.
+    labels : tuple of str or None
+        Names that are something else, such as years, as text; those of an array are None.
 
     Examples
     --------
@@ -54,6 +57,7 @@ class Columns:
 
     encoders: tuple[Encoder | None, ...]
     feature_names: tuple[str, ...] | None
+    labels: tuple[str, ...] | None = None
 
     @classmethod
     def fit(
@@ -96,7 +100,7 @@ class Columns:
             column = table.column(0)
             encoders[0] = _learn(column, weights, listed, keep=True)
             parts = []
-        columns = cls(tuple(encoders), table.names)
+        columns = cls(tuple(encoders), table.names, table.labels)
         return columns, _joined(parts, table.n_rows) if parts else columns._encode(table, range(table.n_columns))
 
     def transform(self, X: Any, name: str = "X") -> Array:
@@ -149,6 +153,11 @@ class Columns:
         """The names of the columns of X, if all are text."""
         return None if self.feature_names is None else np.array(self.feature_names, dtype=object)
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """What the columns of X are called; None where that is only their position."""
+        return self.feature_names or (None if are_positions(self.labels) else self.labels)
+
     def in_words(self, place: int, value: float) -> str:
         """A number of a stored column as the user knows it: dates as such, spans in days.
 
@@ -172,6 +181,7 @@ class Columns:
         return {
             "encoders": [one and {"kind": kinds[type(one)], **one.state()} for one in self.encoders],
             "feature_names": None if self.feature_names is None else list(self.feature_names),
+            "labels": None if self.labels is None else list(self.labels),
         }
 
     @classmethod
@@ -181,26 +191,32 @@ class Columns:
             one and _ENCODERS[one["kind"]].from_state({key: value for key, value in one.items() if key != "kind"})
             for one in state["encoders"]
         ]
-        names = state["feature_names"]
-        return cls(tuple(encoders), None if names is None else tuple(names))
+        # older files know of no labels
+        names = [None if state.get(what) is None else tuple(state[what]) for what in ("feature_names", "labels")]
+        return cls(tuple(encoders), *names)
 
     def _places(self, table: Table) -> Sequence[int]:
         """Where in a table the columns of the fit stand."""
-        known, names = self.feature_names, table.names
+        known, names = self.feature_names or self.labels, table.names or table.labels
+        # whether they say more than where a column stands
+        was_named, is_named = (
+            of is not None and not are_positions(labels) for of, labels in ((known, self.labels), (names, table.labels))
+        )
         if known is not None and names is not None:
-            if set(known) != set(names):
+            if set(known) == set(names):
+                places = {name: place for place, name in enumerate(names)}
+                return [places[name] for name in known]
+            if was_named and is_named:
                 raise ValueError(_other_names(known, names))
-            places = {name: place for place, name in enumerate(names)}
-            return [places[name] for name in known]
         if table.n_columns != len(self.encoders):
             # in scikit-learn's words, which its checks of estimators look for
             raise ValueError(
                 f"{table.called} has {table.n_columns} features, but it is expecting {len(self.encoders)} features as "
                 "input."
             )
-        if names is not None:
+        if is_named and not was_named:
             warn(f"{table.called} has feature names, but that of the fit had none")
-        elif known is not None:
+        elif was_named and not is_named:
             warn(
                 f"{table.called} does not have valid feature names, but that of the fit had; its columns are taken in "
                 "their order"
@@ -215,7 +231,7 @@ class Columns:
             matrix = table.matrix if wanted == [*range(table.n_columns)] else table.matrix[:, wanted]
             if np.isfinite(matrix).all():
                 return matrix
-        names = self.feature_names or [None] * len(self.encoders)
+        names = self.names or [None] * len(self.encoders)
         parts: list[Array] = []
         encoded: list[tuple[Column, Encoder]] = []
         for place, encoder, name in zip(places, self.encoders, names, strict=True):

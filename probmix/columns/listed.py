@@ -44,6 +44,13 @@ def listed_columns(table: Table, categorical_features: Any) -> NDArray[np.bool_]
                     f"`categorical_features` must be positions from 0 to {len(listed) - 1}; got {entry}. "
                     f"`{table.called}` has {len(listed)} columns."
                 )
+        for entry in map(int, entries):
+            if table.labels is not None and str(entry) in table.labels and table.labels[entry] != str(entry):
+                raise ValueError(
+                    f"`categorical_features` as numbers are positions, but a column of `{table.called}` is called "
+                    f"{entry} and stands at another. Pass a mask, or name the columns by text: "
+                    "X.columns = X.columns.astype(str)."
+                )
         listed[entries] = True
         return listed
     if entries.ndim == 1 and all(isinstance(entry, str) for entry in entries):

@@ -1,5 +1,6 @@
 """Tables of any library, column by column."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,11 +131,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with `n_rows` rows, whose columns are asked for one by one."""
+    """A table with `n_rows` rows, whose columns are asked for one by one.
+
+    Its columns have `names` if these are text, `labels` (as text) if they are something else, such as years, and
+    neither in an array.
+    """
 
     given: object
     called: str
     names: tuple[str, ...] | None
+    labels: tuple[str, ...] | None
     n_rows: int
     n_columns: int
     get: Callable[[int], "pd.Series[Any]"]
@@ -149,7 +155,8 @@ class Table:
             For complex numbers, or sequences as cells.
         """
         if name is None:
-            name = f"column {position}" if self.names is None else self.names[position]
+            names = self.names or self.labels
+            name = f"column {position}" if names is None or are_positions(self.labels) else names[position]
         column = Column(self.get(position), name, position, self.given, self.called)
         for kind, wanted, mend in _REFUSED:
             if kind in column.kinds:
@@ -179,11 +186,11 @@ def as_table(X: Any, called: str) -> Table:
     if not isinstance(X, pd.DataFrame):
         return _array_table(X, called)
     _check_extent(X.shape, called)
-    names = _column_names(list(X.columns), called)
+    names, labels = _names_or_labels(list(X.columns), called)
     matrix = None
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in X.dtypes):
         matrix = X.to_numpy(dtype=np.float64)
-    return Table(given, called, names, len(X), X.shape[1], lambda position: X.iloc[:, position], matrix)
+    return Table(given, called, names, labels, len(X), X.shape[1], lambda position: X.iloc[:, position], matrix)
 
 
 def _array_table(X: Any, called: str) -> Table:
@@ -192,7 +199,7 @@ def _array_table(X: Any, called: str) -> Table:
     if array.dtype.kind in "biuf":
         matrix: Array = check_array(array, dtype=np.float64, ensure_all_finite=False, input_name=called)
         rows, columns = matrix.shape
-        return Table(matrix, called, None, rows, columns, lambda position: pd.Series(matrix[:, position]), matrix)
+        return Table(matrix, called, None, None, rows, columns, lambda position: pd.Series(matrix[:, position]), matrix)
     # complex numbers are refused by their place
     if array.dtype.kind != "c" or array.ndim != 2:
         array = check_array(array, dtype=None, ensure_all_finite=False, input_name=called)
@@ -205,7 +212,7 @@ def _array_table(X: Any, called: str) -> Table:
     def column(position: int) -> "pd.Series[Any]":
         return pd.Series(array[:, position], dtype=array.dtype)
 
-    return Table(array, called, None, len(array), array.shape[1], column)
+    return Table(array, called, None, None, len(array), array.shape[1], column)
 
 
 def _as_array(X: Any) -> NDArray[Any]:
@@ -230,7 +237,7 @@ def _polars_table(X: Any, called: str) -> Table:
             values = values.dt.tz_localize("UTC").dt.tz_convert(dtype.time_zone)
         return values.astype("category") if str(dtype).startswith(("Categorical", "Enum")) else values
 
-    return Table(X, called, _column_names(list(X.columns), called), len(X), len(columns), column)
+    return Table(X, called, *_names_or_labels(list(X.columns), called), len(X), len(columns), column)
 
 
 def _check_extent(shape: tuple[int, ...], called: str) -> None:
@@ -240,21 +247,25 @@ def _check_extent(shape: tuple[int, ...], called: str) -> None:
             raise ValueError(f"Found `{called}` with 0 {what} (shape={shape}) while a minimum of 1 is required.")
 
 
-def _column_names(names: list[Any], called: str) -> tuple[str, ...] | None:
-    """Names of columns if they are text."""
-    twice = list(dict.fromkeys(name for name in names if names.count(name) > 1)) if len(set(names)) < len(names) else []
-    if twice:
-        raise ValueError(
-            f"`{called}` must have columns of different names; got {', '.join(map(repr, twice))} more than once. "
-            "Rename or drop such columns."
-        )
-    texts = [isinstance(name, str) for name in names]
-    if all(texts):
-        return tuple(map(str, names))
-    if any(texts):
-        other = next(name for name in names if not isinstance(name, str))
+def are_positions(labels: tuple[str, ...] | None) -> bool:
+    """Whether labels say no more than where a column stands, as those that pandas gives by itself."""
+    return labels == tuple(map(str, range(len(labels or ()))))
+
+
+def _names_or_labels(given: list[Any], called: str) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Names of columns if they are text, else labels."""
+    are_text = [isinstance(name, str) for name in given]
+    if any(are_text) and not all(are_text):
+        other = next(name for name in given if not isinstance(name, str))
         raise TypeError(
             f"`{called}` must have columns whose names are all text, or none of them; got {other!r} among names that "
             "are. Feature names are only supported if all are strings: set X.columns = X.columns.astype(str)."
         )
-    return None
+    names = tuple(map(str, given))
+    twice = [repr(name) for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ValueError(
+            f"`{called}` must have columns of different names; got {', '.join(twice)} more than once. "
+            "Rename or drop such columns."
+        )
+    return (names, None) if all(are_text) else (None, names)

@@ -50,7 +50,7 @@ def warn_far_out(x: Array, network: MemberNetwork, columns: Columns | None) -> N
     first = int(found.units.argmax())
     row, column = int(found.rows[first]), int(found.places[first])
     label = f"column {columns.layout.sources[column]}"
-    label += f", {columns.layout.names[column]!r}," if columns.feature_names else ""
+    label += f", {columns.layout.names[column]!r}," if columns.names else ""
     value, least, largest = _in_words(x, found, columns, first)
     warn(
         f"{len(found.rows)} of {len(x)} rows of X lie far outside the training range, which no network has learned "
