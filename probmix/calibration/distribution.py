@@ -251,10 +251,14 @@ def recalibrate(distribution: Distribution, pit_map: PITMap) -> Distribution:
     if isinstance(distribution, torch.distributions.Independent):
         return Independent(recalibrate(distribution.base_dist, pit_map), distribution.reinterpreted_batch_ndims)
     if distribution.event_shape:
+        mend = (
+            "Fit it to np.ravel(y)."
+            if distribution.event_shape == (1,)
+            else ('Pool members by pool="log-linear", or fit one model for each target.')
+        )
         raise ValueError(
             "several targets can be recalibrated where they are independent within a row; got "
-            f"{type(distribution).__name__} of event shape {tuple(distribution.event_shape)}. "
-            'Pool members by pool="log-linear", or fit one model for each target.'
+            f"{type(distribution).__name__} of event shape {tuple(distribution.event_shape)}. {mend}"
         )
     return Recalibrated(distribution, pit_map)
 

@@ -32,6 +32,15 @@ def check_automatic(name: str, value: object) -> None:
     check_integer(name, value, 1)
 
 
+def warn_of_a_column(y: NDArray[np.float64]) -> None:
+    """Tell that a column of targets is not the same as targets."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        warn(
+            f"`y` has shape {y.shape} and is taken for rows of one target each: predictions are such rows too, of "
+            "which there are no displays, reports and recalibration. For one number a row pass np.ravel(y)."
+        )
+
+
 def check_time_limit(limit: Any) -> float | None:
     """Seconds that a fit may take, or None; raises unless they are positive."""
     if limit is None:

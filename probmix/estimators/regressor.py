@@ -23,6 +23,7 @@ from ..networks import NetworkLike, NetworkSpec
 from ..training import Schedule
 from .base import DensityEstimator
 from .candidates import refuse_classes
+from .checks import warn_of_a_column
 from .given import Given
 
 
@@ -373,6 +374,7 @@ class DensityRegressor(RegressorMixin, NumberPredictions, DensityEstimator):
         # None among objects has become NaN only now
         check_finite(targets, "y")
         check_size(targets, "y")
+        warn_of_a_column(targets)
         return targets, get(family)
 
     def _validate_targets(self, y: Any, name: str = "y") -> NDArray[Any]:

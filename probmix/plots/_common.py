@@ -62,10 +62,8 @@ def check_single_target(distribution: Distribution) -> None:
     """Raise unless there is one number per row."""
     if len(distribution.batch_shape) != 1 or distribution.event_shape:
         shape = tuple(distribution.batch_shape + distribution.event_shape)
-        raise ValueError(
-            f"a display shows one target per row, a distribution of shape (n,); got shape {shape}. "
-            "Plot the targets one by one."
-        )
+        mend = "Fit it to np.ravel(y)." if shape[1:] == (1,) else "Plot the targets one by one."
+        raise ValueError(f"a display shows one target per row, a distribution of shape (n,); got shape {shape}. {mend}")
 
 
 def check_coverages(coverages: Sequence[float]) -> None:
@@ -80,5 +78,6 @@ def numbers_of_rows(values: Any, name: str, n: int) -> NDArray[np.float64]:
     """Numbers of which each row must have one."""
     numbers = finite_numbers(values, name)
     if numbers.shape != (n,):
-        raise ValueError(f"`{name}` must hold one number for each of the {n} rows; got shape {numbers.shape}.")
+        mend = f" Pass np.ravel({name})." if numbers.shape == (n, 1) else ""
+        raise ValueError(f"`{name}` must hold one number for each of the {n} rows; got shape {numbers.shape}.{mend}")
     return numbers

@@ -71,9 +71,9 @@ class Subject:
         targets = np.asarray(y if isinstance(y, pd.Series) else as_numpy(y))
         n = _row_count(X)
         if targets.ndim != 1 or len(targets) != n:
+            mend = "Pass np.ravel(y)." if targets.shape == (n, 1) else "Of several targets make a report each."
             raise ValueError(
-                f"`y` must hold one target for each of the {n:,} rows of X; got shape {targets.shape}. "
-                "Of several targets make a report each."
+                f"`y` must hold one target for each of the {n:,} rows of X; got shape {targets.shape}. {mend}"
             )
         check_integer("max_rows", max_rows, 2)
         if not hasattr(model, "classes_"):

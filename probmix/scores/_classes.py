@@ -25,6 +25,29 @@ def as_classes(prediction: Any) -> Distribution:
     return as_distribution(prediction)
 
 
+def other_order(y: Any, classes: Any) -> str | None:
+    """Why classes are not ranked as ordered categories say, in words; None where they are, or where there is no order.
+
+    Parameters
+    ----------
+    y : array-like
+    classes : sequence or None
+        In the order of the predicted probabilities.
+    """
+    dtype = getattr(y, "dtype", None)
+    if classes is None or not (isinstance(dtype, pd.CategoricalDtype) and dtype.ordered):
+        return None
+    rank = {category: place for place, category in enumerate(dtype.categories)}
+    ranks = [rank[one] for one in classes if one in rank]
+    if ranks == sorted(ranks):
+        return None
+    ordered = " < ".join(map(str, dtype.categories))
+    return (
+        f"the ranked probability score goes by the order of `classes_`, {', '.join(map(str, classes))}, and the "
+        f"categories of y are ordered {ordered}. Fit and score numbers in that order, y.cat.codes."
+    )
+
+
 def _categorical(given: Any) -> Categorical:
     probs = floats("probs", given)
     if probs.dim() == 0 or probs.shape[-1] == 0:

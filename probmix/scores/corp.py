@@ -140,10 +140,9 @@ def corp_decomposition(
         raise ValueError(f"`level` must lie between 0 and 1, both excluded, got {level:g}. For 90 % pass 0.9.")
     distribution = as_classes(distribution) if score in ("brier", "log") else as_distribution(distribution)
     if distribution.event_shape:
-        raise ValueError(
-            "a decomposition needs one target per row; "
-            f"got event shape {tuple(distribution.event_shape)}. Decompose the scores of the targets one by one."
-        )
+        shape = tuple(distribution.event_shape)
+        mend = "Fit it to np.ravel(y)." if shape == (1,) else "Decompose the scores of the targets one by one."
+        raise ValueError(f"a decomposition needs one target per row; got event shape {shape}. {mend}")
     weights = row_weights(distribution, sample_weight)
     with torch.no_grad():
         distribution, target = checked(distribution, y)

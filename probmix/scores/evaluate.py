@@ -16,6 +16,7 @@ from torch.distributions import Categorical, Distribution
 from .._targets import encoded_targets
 from .._told import warn
 from ..distributions.parts import innermost
+from ._classes import other_order
 from ._entries import Entry, entry, takes_exposure
 from ._named import default_scores, named_score
 from .comparison import compare_rows
@@ -189,7 +190,8 @@ def score_rows(
     if exposure is not None:
         _warn_of_rates([name for name, model in models.items() if _predicts(model) and not takes_exposure(model)])
     with torch.no_grad():
-        target = encoded_targets(y, _classes(models))
+        classes = _classes(models)
+        target, unordered = encoded_targets(y, classes), other_order(y, classes)
         entries = {name: entry(name, model, X, exposure, target.dim()) for name, model in models.items()}
         of_classes = _of_classes(entries)
         named = (scores,) if isinstance(scores, str) else scores
@@ -205,6 +207,8 @@ def score_rows(
             for name, one in entries.items():
                 try:
                     one.check(score)
+                    if score == "rps" and unordered:
+                        raise NotImplementedError(unordered)
                     columns[score, name] = function(one.distribution, target).double().cpu().numpy()
                 except NotImplementedError as error:
                     columns[score, name] = np.full(len(target), nan)
@@ -261,7 +265,8 @@ def _warn_of_rates(names: list[str]) -> None:
 def _check_shape(name: str, distribution: Distribution, target: Tensor) -> None:
     shape = tuple(distribution.batch_shape + distribution.event_shape)
     if len(distribution.batch_shape) != 1 or tuple(target.shape) != shape or shape[0] == 0:
+        mend = " Pass np.ravel(y)." if tuple(target.shape) == (*shape, 1) and len(shape) == 1 else ""
         raise ValueError(
             f"`y` must hold one target, or one row of targets, for each predicted row, at least one; {name!r} predicts "
-            f"shape {shape}, `y` has {tuple(target.shape)}."
+            f"shape {shape}, `y` has {tuple(target.shape)}.{mend}"
         )

@@ -15,6 +15,7 @@ from .._given import mean_over_rows
 from .._models import check_exposure_is_given
 from .._targets import encoded_targets
 from ..distributions.parts import device_of
+from ._classes import other_order
 from .crps import crps
 from .nll import nll
 from .prediction import predicted_distribution
@@ -95,13 +96,17 @@ class DensityScorer:
         NotImplementedError
             If what it predicts has no such score, as draws have no NLL.
         ValueError
-            If `y` holds a class that the estimator has not seen, or does not match the predictions; for weights that
-            are negative or all zero; if there are no exposures, but were in the fit.
+            If `y` holds a class that the estimator has not seen, or does not match the predictions; for the CRPS of
+            ordered categories whose order is not that of `classes_`; for weights that are negative or all zero; if there are no exposures, but
+            were in the fit.
         """
         check_exposure_is_given(estimator, exposure)
         params = {} if exposure is None else {"exposure": exposure}
         distribution = predicted_distribution(estimator, X, **params)
-        target = encoded_targets(y, getattr(estimator, "classes_", None))
+        classes = getattr(estimator, "classes_", None)
+        if self._score is crps and (reason := other_order(y, classes)):
+            raise ValueError(f"these classes have no CRPS: {reason}")
+        target = encoded_targets(y, classes)
         values = self._score(distribution, target.to(device_of(distribution)))
         return -mean_over_rows(values.double().cpu().numpy(), sample_weight)
 

@@ -1,0 +1,50 @@
+"""The ranked probability score where y is an ordered category whose order is not that of the sorted classes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from probmix.scores import evaluate, neg_crps_scorer, ranked_probability_score
+
+LEVELS = ["low", "middle", "high"]
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 1))
+CODES = np.digitize(X[:, 0] + 0.5 * RNG.normal(size=60), [-0.5, 0.5])
+Y = pd.Series(pd.Categorical.from_codes(CODES, LEVELS, ordered=True))
+REASON = "goes by the order of `classes_`, high, low, middle, and the categories of y are ordered low < middle < high"
+
+
+def test_there_is_none_in_the_order_of_the_alphabet() -> None:
+    model = LogisticRegression().fit(X, Y)
+    table = evaluate({"logit": model}, X, Y)
+    assert np.isnan(table.loc[("rps", "logit"), "mean"])
+    assert REASON in table.attrs["missing"]["rps", "logit"]
+    assert np.isfinite(table.drop(index="rps", level="score")["mean"]).all()
+    with pytest.raises(ValueError, match=REASON):
+        neg_crps_scorer(model, X, Y)
+
+
+def test_numbers_in_their_order_have_it() -> None:
+    model = LogisticRegression().fit(X, Y.cat.codes)
+    # the definition, by cumulative probabilities
+    below = model.predict_proba(X).cumsum(1)[:, :-1]
+    expected = ((below - (CODES[:, None] <= np.arange(2))) ** 2).sum(1).mean()
+    assert np.isclose(ranked_probability_score(model.predict_proba(X), CODES).mean().item(), expected)
+    assert np.isclose(evaluate({"logit": model}, X, Y.cat.codes, scores="rps")["mean"].item(), expected)
+    assert np.isclose(neg_crps_scorer(model, X, Y.cat.codes), -expected)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        Y.cat.as_unordered(),
+        Y.cat.rename_categories({"low": "a", "middle": "b", "high": "c"}),
+        Y.cat.rename_categories({"low": "a", "middle": "b", "high": "c"}).cat.add_categories(["aa"]),
+    ],
+    ids=["without an order", "sorted", "with one that does not occur"],
+)
+def test_categories_without_an_order_and_such_that_are_sorted_have_it(y: pd.Series) -> None:
+    model = LogisticRegression().fit(X, y)
+    assert np.isfinite(evaluate({"logit": model}, X, y, scores="rps")["mean"].item())
+    assert np.isfinite(neg_crps_scorer(model, X, y))
