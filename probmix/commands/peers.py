@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from .cells import check_at_least, numbers
 from .errors import InputError
 from .tables import Source, open_table
 
-_QUANTILE = re.compile(r"q(0?\.\d+)$")
+_QUANTILE = re.compile(r"(q|lower|upper)(0?\.\d+)$")
 _SAMPLE = re.compile(r"sample\d+$")
-_FORMS = "mean and sd (a Gaussian), q0.1, q0.5, ... (quantiles), sample1, sample2, ... (draws), or mean alone (a point)"
+_FORMS = (
+    "mean and sd (a Gaussian), q0.1, q0.5, ... or lower0.9, upper0.9 (quantiles), sample1, sample2, ... (draws), or "
+    "mean alone (a point)"
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,12 @@ def open_peer(name: str, path: Path) -> Peer:
     if "sd" in source.columns:
         source.check("mean", f"--predictions {name}")
         found["a Gaussian"] = ["mean", "sd"]
+    for one, other in pairwise(quantiles):
+        if (level := _level(one)) == _level(other):
+            raise InputError(
+                f"--predictions {name}: {one!r} and {other!r} of {str(path)!r} are both the quantile {level:g}. "
+                "Drop one of them."
+            )
     if quantiles:
         found["quantiles"] = quantiles
     if samples:
@@ -93,5 +103,10 @@ def open_peer(name: str, path: Path) -> Peer:
     return Peer(name, source, tuple(columns), form)
 
 
-def _level(name: str) -> float:
-    return float(name.removeprefix("q"))
+def _level(column: str) -> float:
+    """The level of a quantile by its column: ``lower0.9`` and ``upper0.9``, say, are those at 0.05 and 0.95."""
+    matched = _QUANTILE.match(column)
+    assert matched is not None  # it was chosen by it
+    side, share = matched[1], float(matched[2])
+    # 1 - 0.9 is not 0.1 in binary
+    return share if side == "q" else round((1 - share) / 2 if side == "lower" else (1 + share) / 2, 12)

@@ -97,8 +97,8 @@ class DensityScorer:
             If what it predicts has no such score, as draws have no NLL.
         ValueError
             If `y` holds a class that the estimator has not seen, or does not match the predictions; for the CRPS of
-            ordered categories whose order is not that of `classes_`; for weights that are negative or all zero; if there are no exposures, but
-            were in the fit.
+            ordered categories whose order is not that of `classes_`; for weights that are negative or all zero; if
+            there are no exposures, but were in the fit.
         """
         check_exposure_is_given(estimator, exposure)
         params = {} if exposure is None else {"exposure": exposure}

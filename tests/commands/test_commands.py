@@ -154,6 +154,21 @@ def test_scores_are_those_of_evaluate_also_block_by_block(folder, small_blocks):
     assert "no nll of peer: a distribution between quantiles has point masses" in told.stderr
 
 
+def test_what_predict_writes_is_the_quantiles_it_says(folder):
+    model, (X, years, y) = probmix.load(folder / "model.safetensors"), new_rows()
+    words = "--quantiles .5 --interval .9 --mean --out".split()
+    run("predict", folder / "model.safetensors", folder / "new.csv", *words, folder / "own.csv")
+    ends = pd.read_csv(folder / "own.csv")[["lower0.9", "q0.5", "upper0.9"]].to_numpy(dtype=float)
+    np.testing.assert_array_equal(ends, model.predict_quantile(X, [0.05, 0.5, 0.95], years))
+    own = QuantileFunction(torch.from_numpy(ends), [0.05, 0.5, 0.95])
+    scores = ["crps", "interval90", "coverage90"]
+    expected = evaluate({"own": own}, X, y, scores=scores)
+    words = ["--predictions", folder / "own.csv", "--target", "claims", "--scores", ",".join(scores)]
+    told = run("evaluate", folder / "new.csv", *words)
+    assert str(expected) in told.stdout
+    assert "own: quantiles, of the columns lower0.9, q0.5, upper0.9" in told.stderr
+
+
 def test_weights_and_points_are_taken(folder):
     frame = claims(seed=1).assign(w=np.arange(60) % 3)
     frame.to_csv(folder / "weighted.csv", index=False)
