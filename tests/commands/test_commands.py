@@ -156,7 +156,7 @@ def test_scores_are_those_of_evaluate_also_block_by_block(folder, small_blocks):
 
 def test_what_predict_writes_is_the_quantiles_it_says(folder):
     model, (X, years, y) = probmix.load(folder / "model.safetensors"), new_rows()
-    words = "--quantiles .5 --interval .9 --mean --out".split()
+    words = ["--quantiles", ".5", "--interval", ".9", "--mean", "--out"]
     run("predict", folder / "model.safetensors", folder / "new.csv", *words, folder / "own.csv")
     ends = pd.read_csv(folder / "own.csv")[["lower0.9", "q0.5", "upper0.9"]].to_numpy(dtype=float)
     np.testing.assert_array_equal(ends, model.predict_quantile(X, [0.05, 0.5, 0.95], years))
