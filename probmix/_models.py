@@ -31,7 +31,7 @@ def check_exposure_is_given(model: Any, exposure: Any) -> None:
     """Raise if a model that was fitted with exposures is to be scored on rows without any."""
     if exposure is None and fitted_with_exposure(model):
         raise ValueError(
-            "the model was fitted with exposures, and without those of the rows to score each would count as 1. Pass "
+            "the model was fitted with exposures, and without those of these rows each would count as 1. Pass "
             "`exposure`, or np.ones(n) where that is meant. In cross-validation and searches this takes scikit-learn's "
             "metadata routing, and `set_score_request(exposure=True)` of the scorer or the model."
         )

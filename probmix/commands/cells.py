@@ -1,7 +1,7 @@
 """What cells are: numbers as numbers, whatever other rows of the file hold, and what is none named by its place."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,8 +114,8 @@ def is_text(column: "pd.Series[Any]") -> bool:
 
 
 def doubts(source: Source, frame: pd.DataFrame, exempt: Iterable[str]) -> list[str]:
-    """Remarks on columns of text that may have been meant for numbers or dates."""
-    remarks = []
+    """Remarks on columns of text that may have been meant for numbers or dates, and on numbers that may be codes."""
+    remarks = _with_leading_zeros(source, [str(name) for name in frame if pd.api.types.is_numeric_dtype(frame[name])])
     for name in frame.columns.difference(list(exempt), sort=False):
         column = frame[name]
         if not is_text(column):
@@ -150,6 +150,18 @@ def doubts(source: Source, frame: pd.DataFrame, exempt: Iterable[str]) -> list[s
                 continue
             remarks.append(f"column {name!r} of {source.name!r} {remark}")
             break
+    return remarks
+
+
+def _with_leading_zeros(source: Source, columns: Sequence[str]) -> list[str]:
+    """Remarks on numbers whose first rows have a zero before them, as codes of places have."""
+    remarks = []
+    for name, column in next(source.blocks(columns)).items():
+        if is_text(column) and (zeros := column[column.str.fullmatch(r"\s*0\d+\s*")]).size:
+            remarks.append(
+                f"column {name!r} of {source.name!r} holds numbers that begin with zero, such as {zeros.iloc[0]!r} in "
+                f"{source.at(int(zeros.index[0]))}, and is taken for numbers. If these are codes, say --text {name}."
+            )
     return remarks
 
 

@@ -15,10 +15,13 @@ from torch.distributions import Categorical, Distribution, Independent
 from .._given import as_tensor
 from .._models import check_exposure_is_given, fitted_with_exposure, last_step
 from .._targets import encoded_targets
+from .._told import warn
 from ..adapters import adapt, as_distribution, is_prediction, predicts_distributions
 from ..distributions import Empirical
 from .prediction import predicted_distribution
 
+# So many pairs of draws are all in order once in a million times.
+_SURELY_SORTED = 20
 # The scores that a prediction of a single number or class has.
 _OF_POINTS = ("crps", "rmse", "mae", "accuracy")
 
@@ -59,7 +62,10 @@ def entry(name: str, model: Any, X: Any, exposure: Any, target_dim: int) -> Entr
     if _is_point(model):
         return Entry(_mass_on(as_tensor(model, name), target_dim), point=True)
     if is_prediction(model):
-        return Entry(as_distribution(model))
+        distribution = as_distribution(model)
+        if distribution is not model and isinstance(distribution, Empirical):
+            _warn_of_quantiles(name, as_tensor(model, name))
+        return Entry(distribution)
     if not hasattr(model, "predict"):
         # says what is needed
         adapt(model)
@@ -93,6 +99,17 @@ def _is_point(prediction: Any) -> bool:
     if isinstance(prediction, list | tuple):
         return len(prediction) > 0 and tuple(np.shape(prediction[0])) in ((), (1,))
     return isinstance(prediction, pd.Series)
+
+
+def _warn_of_quantiles(name: str, draws: Tensor) -> None:
+    """Tell of rows that rise, as quantiles and the ends of intervals do, and unsorted draws hardly ever."""
+    steps = draws.diff(dim=-1)
+    if len(draws) >= _SURELY_SORTED and bool((steps >= 0).all() & (steps > 0).any()):
+        warn(
+            f"{name!r} holds {draws.shape[-1]} numbers for each row, and they rise in all rows, as quantiles and the "
+            "ends of intervals do. They are taken for draws; of quantiles make a "
+            "probmix.distributions.QuantileFunction."
+        )
 
 
 def _mass_on(values: Tensor, target_dim: int) -> Distribution:

@@ -15,6 +15,7 @@ from torch.distributions import Categorical, Distribution
 
 from .._targets import encoded_targets
 from .._told import warn
+from ..distributions import Empirical
 from ..distributions.parts import innermost
 from ._classes import other_order
 from ._entries import Entry, entry, takes_exposure
@@ -265,7 +266,11 @@ def _warn_of_rates(names: list[str]) -> None:
 def _check_shape(name: str, distribution: Distribution, target: Tensor) -> None:
     shape = tuple(distribution.batch_shape + distribution.event_shape)
     if len(distribution.batch_shape) != 1 or tuple(target.shape) != shape or shape[0] == 0:
-        mend = " Pass np.ravel(y)." if tuple(target.shape) == (*shape, 1) and len(shape) == 1 else ""
+        mend = ""
+        if tuple(target.shape) == (*shape, 1):
+            mend = " Pass np.ravel(y)."
+        elif isinstance(distribution, Empirical) and tuple(distribution.samples.shape[1:]) == tuple(target.shape):
+            mend = f" It holds draws, with a row for each draw: pass its transpose, {(*target.shape, *shape)}."
         raise ValueError(
             f"`y` must hold one target, or one row of targets, for each predicted row, at least one; {name!r} predicts "
             f"shape {shape}, `y` has {tuple(target.shape)}.{mend}"

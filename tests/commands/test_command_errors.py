@@ -228,6 +228,21 @@ def test_lines_are_those_of_the_file_and_doubts_are_told(folder):
     ) in run("fit", "bad.csv", *FIT, "--out", "doubts.safetensors").stderr
 
 
+def test_codes_that_begin_with_zero_are_told(folder):
+    codes = [f"{place % 3:02d}139" for place in range(60)]
+    frame = claims().assign(place=codes, number=range(60), text="007")
+    frame.loc[7, "text"] = "none"
+    frame.to_csv("codes.csv", index=False)
+    words = ["codes.csv", *FIT, "--quiet"]
+    found = run("fit", *words, "--out", "codes.safetensors").stderr
+    assert (
+        "warning: column 'place' of 'codes.csv' holds numbers that begin with zero, such as '00139' in row 0 (line 2), "
+        "and is taken for numbers. If these are codes, say --text place."
+    ) in found
+    assert found.count("begin with zero") == 1
+    assert "begin with zero" not in run("fit", *words, "--text", "place", "--out", "codes.safetensors").stderr
+
+
 def test_a_fit_that_fails_ends_with_one(folder, monkeypatch):
     def diverge(*args, **kwargs):
         raise DivergenceError("training diverged.")

@@ -23,7 +23,7 @@ EXPOSURE = RNG.uniform(0.1, 5.0, 240)
 Y = RNG.poisson(EXPOSURE * np.exp(1 + X[:, 0]))
 SETTINGS = {"hidden_layer_sizes": (4,), "max_epochs": 3, "random_state": 0, "device": "cpu"}
 MESSAGE = (
-    "the model was fitted with exposures, and without those of the rows to score each would count as 1. Pass "
+    "the model was fitted with exposures, and without those of these rows each would count as 1. Pass "
     "`exposure`, or np.ones(n) where that is meant. In cross-validation and searches this takes scikit-learn's "
     "metadata routing, and `set_score_request(exposure=True)` of the scorer or the model."
 )

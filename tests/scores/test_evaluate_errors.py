@@ -186,3 +186,27 @@ def test_rows_need_their_levels():
     rows = pd.DataFrame({("nll", "one"): [1.0, 2.0]})
     with raises(ValueError, "`rows` must have columns with the levels 'score' and 'model', as from `score_rows`"):
         compare_rows(rows)
+
+
+# -- arrays that are not draws of the rows -----------------------------------------------------------------------------
+
+
+def test_draws_with_a_row_for_each_draw_are_to_be_turned():
+    draws = np.random.default_rng(0).normal(size=(7, 40))
+    with raises(
+        ValueError,
+        "`y` must hold one target, or one row of targets, for each predicted row, at least one; 'm' predicts shape "
+        "(7,), `y` has (40,). It holds draws, with a row for each draw: pass its transpose, (40, 7).",
+    ):
+        evaluate({"m": draws}, None, Y)
+    assert np.isfinite(evaluate({"m": draws.T}, None, Y, scores="crps")["mean"].item())
+
+
+def test_quantiles_that_are_taken_for_draws_are_told():
+    draws = np.random.default_rng(0).normal(size=(40, 2))
+    evaluate({"draws": draws, "few": torch.distributions.Normal(torch.zeros(40), 1.0)}, None, Y)
+    with pytest.warns(UserWarning, match="'ends' holds 2 numbers for each row, and they rise in all rows"):
+        evaluate({"draws": draws, "ends": np.sort(draws)}, None, Y)
+    # so few may be in order by chance, and points that are written twice have none
+    evaluate({"few": np.sort(draws)[:19]}, None, Y[:19])
+    evaluate({"twice": np.repeat(draws[:, :1], 2, 1)}, None, Y)

@@ -225,7 +225,7 @@ def test_exposures_go_to_the_models_that_were_fitted_with_them():
         score = given[name].score(ROWS, COUNTS, exposure=exposure)
         assert table.loc[("nll", name), "mean"] == pytest.approx(-score)
     assert table.loc[("nll", "prediction"), "mean"] == pytest.approx(table.loc[("nll", "exposed"), "mean"])
-    with raises(ValueError, "the model was fitted with exposures, and without those of the rows to score each would"):
+    with raises(ValueError, "the model was fitted with exposures, and without those of these rows each would"):
         evaluate(given, ROWS, COUNTS)
     message = "`exposure` was passed, and none of the models was fitted with exposures. Fit with them, or leave it out."
     for others in ({"plain": plain}, {"point": given["point"]}, {"prediction": given["prediction"]}):
