@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import MixtureSameFamily
 
 from .marginals import Marginals, cdf, icdf
-from .members import pooled_probs
+from .members import class_probs
 from .scoring import (
     ROUNDING,
     marginal_crps,
@@ -66,7 +66,7 @@ def _(distribution: torch.distributions.Categorical, y: Tensor, lower: Tensor, u
 
 @mixture_crps.register
 def _(component: torch.distributions.Categorical, mixture: MixtureSameFamily, y: Tensor) -> Tensor:
-    return categorical_crps(pooled_probs(mixture, component), y)
+    return categorical_crps(class_probs(mixture), y)
 
 
 @mixture_crps_with_bound.register
@@ -79,7 +79,7 @@ def _(component: torch.distributions.Categorical, mixture: MixtureSameFamily, y:
 def _(
     component: torch.distributions.Categorical, mixture: MixtureSameFamily, y: Tensor, lower: Tensor, upper: Tensor
 ) -> Tensor:
-    return _window_crps(pooled_probs(mixture, component), y, lower, upper)
+    return _window_crps(class_probs(mixture), y, lower, upper)
 
 
 def _window_crps(probs: Tensor, y: Tensor, lower: Tensor, upper: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, MixtureSameFamily
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily
 
 from .._shapes import broadcast_shapes
 
@@ -31,10 +31,15 @@ def members_last(mixture: MixtureSameFamily, parameter: Tensor) -> Tensor:
     return parameter.double().movedim(-1 - len(mixture.event_shape), -1)
 
 
-def pooled_probs(mixture: MixtureSameFamily, component: Categorical) -> Tensor:
-    """Probabilities of the classes under a mixture of Categoricals."""
-    probs = component.probs.double().movedim(-2 - len(mixture.event_shape), -2)
-    return (weights_last(mixture).unsqueeze(-1) * probs).sum(-2)
+def class_probs(distribution: Distribution) -> Tensor:
+    """Probabilities of classes, (*batch, *event, K), in float64: of a Categorical, independent ones, or a mixture."""
+    if isinstance(distribution, Independent):
+        return class_probs(distribution.base_dist)
+    if isinstance(distribution, MixtureSameFamily):
+        probs = class_probs(distribution.component_distribution).movedim(-2 - len(distribution.event_shape), -2)
+        return (weights_last(distribution).unsqueeze(-1) * probs).sum(-2)
+    assert isinstance(distribution, Categorical)  # by its caller
+    return distribution.probs.double()
 
 
 def sum_over_pairs(function: Callable[..., Tensor], rows: torch.Size, weights: Tensor, *parameters: Tensor) -> Tensor:

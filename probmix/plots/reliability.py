@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import LabelEncoder
 
 from ..adapters import as_distribution
-from ..distributions.parts import device_of
+from ..distributions.parts import device_of, innermost
 from ..scores._rows import event_probabilities, row_weights
 from ..scores.corp import Decomposition, decompose_event
 from ..scores.prediction import predicted_distribution
@@ -186,7 +186,8 @@ class ReliabilityDisplay:
             probability, happened = event_probabilities(distribution, targets, event)
             decomposition = decompose_event(probability, happened, row_weights(distribution, None))
         if event_name is None:
-            several = isinstance(distribution, torch.distributions.Categorical) and distribution.probs.shape[-1] > 2
+            base = innermost(distribution)
+            several = isinstance(base, torch.distributions.Categorical) and base.probs.shape[-1] > 2
             of_class = f"probability of class {1 if event is None else event}"
             event_name = "confidence of the most probable class" if several and event is None else of_class
         return cls(curve, decomposition, event_name).plot(ax, color=color)

@@ -12,7 +12,8 @@ from torch.distributions import Distribution
 
 from .._names import unknown_name
 from ..distributions import icdf
-from ..distributions.parts import device_of, innermost, widen
+from ..distributions.members import class_probs
+from ..distributions.parts import device_of, widen
 from ._inputs import checked, mean_over_event
 from .brier import brier
 from .calibration import coverage
@@ -86,7 +87,7 @@ def _absolute_error(distribution: Distribution, y: Tensor) -> Tensor:
 
 def _accuracy(distribution: Distribution, y: Tensor) -> Tensor:
     distribution, y = checked(distribution, y)
-    return mean_over_event(distribution, (innermost(distribution).mode == y).double())
+    return mean_over_event(distribution, (class_probs(distribution).argmax(-1) == y).double())
 
 
 def _coverage(distribution: Distribution, y: Tensor, level: float) -> Tensor:

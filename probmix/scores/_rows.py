@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution
 
 from .._given import checked_weights
-from ..distributions.parts import device_of, widen
+from ..distributions.members import class_probs
+from ..distributions.parts import device_of, innermost, widen
 from ..families.tools import check_support
 from ._inputs import checked
 
@@ -44,8 +45,8 @@ def class_probabilities(distribution: Distribution, y: Any) -> tuple[Tensor, Ten
     distribution, y = checked(distribution, y)
     y = y.double().reshape(-1)
     wide = widen(distribution)
-    if isinstance(wide, Categorical):
-        return wide.probs.reshape(len(y), -1), y.long()
+    if isinstance(innermost(wide), Categorical) and not wide.event_shape:
+        return class_probs(wide).reshape(len(y), -1), y.long()
     if isinstance(wide, Bernoulli):
         check_support(y, (y == 0) | (y == 1), "`y` must be 0 or 1", "Encode the two classes first.")
         one = wide.probs.reshape(-1)

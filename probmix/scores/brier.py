@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from .._given import Numbers
+from ..distributions.members import class_probs
 from ..distributions.parts import innermost, to_dtype_of
 from ._classes import as_classes
 from ._inputs import checked, mean_over_event
@@ -54,7 +55,7 @@ def brier(distribution: Any, y: Numbers) -> Tensor:
     if not isinstance(base, Categorical):
         raise TypeError(f"the Brier score needs a Categorical distribution, got {type(base).__name__}. Use `crps`.")
     distribution, y = checked(distribution, y)
-    probs = base.probs.double()
+    probs = class_probs(distribution)
     hit = torch.arange(probs.shape[-1], device=y.device) == y.unsqueeze(-1)
     others = torch.where(hit, torch.zeros_like(probs), probs)
     # 1 - p_y is the sum of the others, which keeps its digits where p_y is nearly one
