@@ -52,6 +52,13 @@ class ZeroInflated(Marginals, dist.ZeroInflatedDistribution):
         new._validate_args = self._validate_args
         return new
 
+    @property
+    def variance(self) -> Tensor:
+        # Pyro's is the difference of the second moment and the squared mean, which large counts nearly share
+        gate, base = self.gate_logits.double(), widen(self.base_dist)
+        variance: Tensor = (-gate).sigmoid() * (base.variance + gate.sigmoid() * base.mean.square())
+        return variance.to(self.gate_logits.dtype)
+
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
@@ -116,8 +123,12 @@ class Hurdle(Gated):
 
     @property
     def variance(self) -> Tensor:
-        second: Tensor = self.base_dist.variance + self.base_dist.mean.square()
-        return (hurdle_excess(self) * second - self.mean.square()).to(self.gate_logits.dtype)
+        # not the difference of the second moment and the squared mean, which large counts nearly share
+        base = widen(self.base_dist)
+        zero = base.log_prob(torch.zeros_like(self.gate_logits, dtype=torch.float64))
+        more_zeros = (self.gate_logits.double().sigmoid() - zero.exp()) / log_positive(zero).exp()
+        variance: Tensor = hurdle_excess(self) * (base.variance + base.mean.square() * more_zeros)
+        return variance.to(self.gate_logits.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))

@@ -11,7 +11,7 @@ from .bounds import LEAST_SHARE, least_scale, reach
 from .exponential_family import ExponentialFamily
 from .label import TargetScaler
 from .links import inverse_square, inverse_square_inverse, soft_limit, soft_limit_inverse
-from .tools import check_kind, check_support, side_by_side, stretched, weighted_mean
+from .tools import check_kind, check_support, counting, side_by_side, stretched, weighted_mean
 
 _MEAN_LIMIT = 1e6
 # The floor keeps one nearly exact row from buying an unbounded likelihood: 0.1 % of the standard deviation of y.
@@ -118,7 +118,8 @@ class Gaussian(ExponentialFamily):
         scale = widest * weighted_mean(((y - loc) / widest).square(), weights, dim).sqrt()
         # constant targets have no spread: their unit is their own size, and that of zeros is one
         size = torch.where(loc == 0, torch.ones_like(loc), loc.abs())
-        return TargetScaler(loc, torch.where(widest > 1e-12 * loc.abs(), scale, size))
+        spread = counting(y - loc, weights).abs().amax(dim, keepdim=True)
+        return TargetScaler(loc, torch.where(spread > 1e-12 * loc.abs(), scale, size))
 
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:
         mean, variance = _moments(eta.double())

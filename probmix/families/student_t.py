@@ -20,7 +20,7 @@ from .links import (
     soft_limit,
     soft_limit_inverse,
 )
-from .tools import check_support, stretched, weighted_mean
+from .tools import check_support, counting, stretched, weighted_mean
 
 _LOC_LIMIT, _FARTHEST = 1e6, 5e5
 _SCALE_FLOOR, _LEAST_PRECISION = 1e-3, 1e-12
@@ -97,7 +97,7 @@ class StudentT(Family):
         y = standard.transform(y)  # all but zero where all are equal
         start = torch.zeros_like(standard.loc), torch.ones_like(standard.scale)
         loc, scale = _location_and_scale(y, weights, dim, _ROBUST_DF, start, _STEPS, _LEAST_SCALE)
-        scale = torch.where(y.abs().amax(dim, keepdim=True) > 0.1, scale, torch.ones_like(scale))
+        scale = torch.where(counting(y, weights).abs().amax(dim, keepdim=True) > 0.1, scale, torch.ones_like(scale))
         return TargetScaler(standard.loc + standard.scale * loc, standard.scale * scale)
 
     def rescale(self, eta: Tensor, scaler: TargetScaler) -> Tensor:

@@ -43,6 +43,11 @@ def weighted_mean(values: Tensor, weights: Tensor | None, dim: int) -> Tensor:
     return (weights * values).sum(dim, keepdim=True) / weights.sum(dim, keepdim=True)
 
 
+def counting(values: Tensor, weights: Tensor | None) -> Tensor:
+    """`values`, zero where the weight is; `weights` broadcast against `values`."""
+    return values if weights is None else torch.where(weights > 0, values, torch.zeros_like(values))
+
+
 def outside(what: str, value: Tensor, low: float = 0.0, high: float = torch.inf, nothing: float = 1e-12) -> list[str]:
     """In words, what targets show of a parameter beyond its bounds; a spread of nothing but rounding is none."""
     found = []

@@ -310,6 +310,22 @@ def test_hurdles_of_small_means_keep_their_digits(dtype):
     assert share == pytest.approx(0.5 * st.poisson(1e-2).sf(1) / st.poisson(1e-2).sf(0), rel=0.15)
 
 
+@over_kinds
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mean", [1e-3, 0.5, 40.0, 1e7, 1e14])
+@pytest.mark.parametrize("logit", [-60.0, -3.0, 0.5, 20.0])
+def test_variances_keep_their_digits(kind, dtype, mean, logit):
+    rate, gate = torch.tensor(mean, dtype=dtype), torch.tensor(logit, dtype=dtype)
+    ours = Hurdle(Poisson(rate), gate) if kind == "hurdle" else ZeroInflated(Poisson(rate), gate_logits=gate)
+    with mpmath.workdps(60):
+        m, above = mpmath.mpf(rate.item()), 1 / (1 + mpmath.exp(gate.item()))
+        if kind == "hurdle":
+            above /= -mpmath.expm1(-m)
+        want = float(above * (m + m**2) - (above * m) ** 2)
+    # a small mean is beside a count of one for certain: the variance is the square of the mean
+    assert ours.variance.item() == pytest.approx(want, rel=1e-6 if dtype == torch.float32 else 1e-12 / min(1, mean))
+
+
 def test_draws_of_a_hurdle_reach_into_a_long_tail():
     base = NegativeBinomial.from_mean(wide(1e-3), wide(2900.0))
     hurdle = Hurdle(base, torch.zeros((), dtype=torch.float64))

@@ -94,6 +94,16 @@ def test_scalers():
     assert families.get("exponential").scaler(torch.zeros(3)).scale.item() == 1
 
 
+@pytest.mark.parametrize("name", ["gaussian", "gaussian-mixture", "multivariate-gaussian", "student-t"])
+@pytest.mark.parametrize("values", [[3.0] * 4, [0.0] * 4, [1.0, 2.0, 4.0, 8.0]])
+def test_units_of_targets_do_not_know_rows_of_weight_zero(name, values):
+    y, weights = torch.tensor([*values, 1e9]), torch.tensor([1.0] * 4 + [0.0])
+    found, expected = families.get(name).scaler(y, weights), families.get(name).scaler(y[:4])
+    assert found.loc.item() == pytest.approx(expected.loc.item())
+    assert found.scale.item() == pytest.approx(expected.scale.item())
+    assert found.scale.item() > 0
+
+
 @pytest.mark.parametrize(
     ("name", "y", "message"),
     [
