@@ -234,7 +234,8 @@ def place(values: object, index: Index) -> str:
 def column_in_words(values: object, position: int) -> str:
     """A column by its name, where it has one, and its position."""
     names = list(getattr(values, "columns", ()))
-    return f"column {position if names in ([], [*range(len(names))]) else f'{names[position]!r} ({position})'}"
+    is_position = all(isinstance(name, int) and name == place for place, name in enumerate(names))
+    return f"column {position if is_position else f'{names[position]!r} ({position})'}"
 
 
 def _column_names(values: object) -> list[str] | None:

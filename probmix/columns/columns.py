@@ -153,7 +153,7 @@ class Columns:
         """The names of the columns of X, if all are text."""
         return None if self.feature_names is None else np.array(self.feature_names, dtype=object)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...] | None:
         """What the columns of X are called; None where that is only their position."""
         return self.feature_names or (None if are_positions(self.labels) else self.labels)
@@ -198,10 +198,7 @@ class Columns:
     def _places(self, table: Table) -> Sequence[int]:
         """Where in a table the columns of the fit stand."""
         known, names = self.feature_names or self.labels, table.names or table.labels
-        # whether they say more than where a column stands
-        was_named, is_named = (
-            of is not None and not are_positions(labels) for of, labels in ((known, self.labels), (names, table.labels))
-        )
+        was_named, is_named = self.names is not None, table.telling is not None
         if known is not None and names is not None:
             if set(known) == set(names):
                 places = {name: place for place, name in enumerate(names)}

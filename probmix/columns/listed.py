@@ -44,8 +44,9 @@ def listed_columns(table: Table, categorical_features: Any) -> NDArray[np.bool_]
                     f"`categorical_features` must be positions from 0 to {len(listed) - 1}; got {entry}. "
                     f"`{table.called}` has {len(listed)} columns."
                 )
+        labels = set(table.labels or ())
         for entry in map(int, entries):
-            if table.labels is not None and str(entry) in table.labels and table.labels[entry] != str(entry):
+            if str(entry) in labels and table.labels is not None and table.labels[entry] != str(entry):
                 raise ValueError(
                     f"`categorical_features` as numbers are positions, but a column of `{table.called}` is called "
                     f"{entry} and stands at another. Pass a mask, or name the columns by text: "

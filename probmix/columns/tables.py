@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, time
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -146,6 +147,11 @@ class Table:
     get: Callable[[int], "pd.Series[Any]"]
     matrix: Array | None = None
 
+    @cached_property
+    def telling(self) -> tuple[str, ...] | None:
+        """Names or labels that say more than where a column stands."""
+        return self.names or (None if are_positions(self.labels) else self.labels)
+
     def column(self, position: int, name: str | None = None) -> Column:
         """A column, under the name by which the fit knows it.
 
@@ -155,8 +161,7 @@ class Table:
             For complex numbers, or sequences as cells.
         """
         if name is None:
-            names = self.names or self.labels
-            name = f"column {position}" if names is None or are_positions(self.labels) else names[position]
+            name = f"column {position}" if self.telling is None else self.telling[position]
         column = Column(self.get(position), name, position, self.given, self.called)
         for kind, wanted, mend in _REFUSED:
             if kind in column.kinds:
@@ -252,6 +257,23 @@ def are_positions(labels: tuple[str, ...] | None) -> bool:
     return labels == tuple(map(str, range(len(labels or ()))))
 
 
+def are_named(X: Any) -> bool:
+    """Whether the columns of X have names or labels that say more than where they stand."""
+    names = tuple(map(_label, getattr(X, "columns", ())))
+    return bool(names) and not (are_positions(names) and not isinstance(X.columns[0], str))
+
+
+def _label(name: Any) -> str:
+    """A name as text: the same for 2020 and 2020.0, and for a day and its midnight."""
+    if isinstance(name, tuple):
+        return str(tuple(map(_label, name)))
+    if isinstance(name, np.generic):
+        name = name.item()
+    if isinstance(name, datetime) and name.tzinfo is None and name.time() == time():
+        name = name.date()
+    return str(int(name) if isinstance(name, float) and name.is_integer() else name)
+
+
 def _names_or_labels(given: list[Any], called: str) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
     """Names of columns if they are text, else labels."""
     are_text = [isinstance(name, str) for name in given]
@@ -261,7 +283,7 @@ def _names_or_labels(given: list[Any], called: str) -> tuple[tuple[str, ...] | N
             f"`{called}` must have columns whose names are all text, or none of them; got {other!r} among names that "
             "are. Feature names are only supported if all are strings: set X.columns = X.columns.astype(str)."
         )
-    names = tuple(map(str, given))
+    names = tuple(map(_label, given))
     twice = [repr(name) for name, times in Counter(names).items() if times > 1]
     if twice:
         raise ValueError(

@@ -14,13 +14,15 @@ from ..columns.levels import LevelColumn
 from ..columns.numbers import NumberColumn
 from ..columns.spelling import spells_date
 from .errors import InputError
-from .tables import EMPTY_CELLS, Source, text_of
+from .tables import BLOCK, EMPTY_CELLS, Source, text_of
 
 Numbers = NDArray[np.float64]
 _EMPTY = frozenset(EMPTY_CELLS)
 _TRUTHS = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 # Of a column of text, such a share that is numbers, or dates, may have been meant for a column of these.
 _MEANT = 0.5
+# So many cells are looked at for zeros before them.
+_LOOKED_AT = 200_000
 # 1,234.5 and 1.234,5 and 1 234 and 37 %
 _DRESSED = re.compile(r"[-+]?(\d{1,3}([,.' \u00a0\u202f]\d{3})+([.,]\d+)?|\d+,\d+|\d+([.,]\d+)?\s?%)")
 
@@ -156,7 +158,8 @@ def doubts(source: Source, frame: pd.DataFrame, exempt: Iterable[str]) -> list[s
 def _with_leading_zeros(source: Source, columns: Sequence[str]) -> list[str]:
     """Remarks on numbers whose first rows have a zero before them, as codes of places have."""
     remarks = []
-    for name, column in next(source.blocks(columns)).items():
+    size = max(1, min(BLOCK, _LOOKED_AT // max(1, len(columns))))
+    for name, column in next(source.blocks(columns, size)).items():
         if is_text(column) and (zeros := column[column.str.fullmatch(r"\s*0\d+\s*")]).size:
             remarks.append(
                 f"column {name!r} of {source.name!r} holds numbers that begin with zero, such as {zeros.iloc[0]!r} in "

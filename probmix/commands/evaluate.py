@@ -26,8 +26,8 @@ each score and model: its mean over rows with a standard error, and the differen
 and p-value of the paired differences row by row. Of nll and crps smaller is better.
 
 Files of predictions have a row for each of DATA, in the same order, and columns of one form: mean and sd, which are
-taken for a Gaussian; quantiles q0.1, q0.5, ... or the ends lower0.9, upper0.9 of an interval; draws sample1, sample2,
-...; or mean alone, a point.
+taken for a Gaussian; quantiles q0.1, q0.5, ...; draws sample1, sample2, ...; the ends lower0.9, upper0.9 of an
+interval; or mean alone, a point.
 
 \b
 Scores:

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 import pyro.distributions as dist
@@ -17,11 +17,12 @@ from .cells import check_at_least, numbers
 from .errors import InputError
 from .tables import Source, open_table
 
-_QUANTILE = re.compile(r"(q|lower|upper)(0?\.\d+)$")
+_QUANTILE = re.compile(r"q(0?\.\d+)$")
+_END = re.compile(r"(lower|upper)(0?\.\d+)$")
 _SAMPLE = re.compile(r"sample\d+$")
 _FORMS = (
-    "mean and sd (a Gaussian), q0.1, q0.5, ... or lower0.9, upper0.9 (quantiles), sample1, sample2, ... (draws), or "
-    "mean alone (a point)"
+    "mean and sd (a Gaussian), q0.1, q0.5, ... (quantiles), sample1, sample2, ... (draws), lower0.9, upper0.9 (ends "
+    "of intervals), or mean alone (a point)"
 )
 
 
@@ -84,16 +85,20 @@ def open_peer(name: str, path: Path) -> Peer:
     if "sd" in source.columns:
         source.check("mean", f"--predictions {name}")
         found["a Gaussian"] = ["mean", "sd"]
-    for one, other in pairwise(quantiles):
-        if (level := _level(one)) == _level(other):
-            raise InputError(
-                f"--predictions {name}: {one!r} and {other!r} of {str(path)!r} are both the quantile {level:g}. "
-                "Drop one of them."
-            )
     if quantiles:
         found["quantiles"] = quantiles
     if samples:
         found["draws"] = samples
+    if not found and (ends := [one for one in source.columns if _END.match(one)]):
+        # as `probmix predict` writes them, also beside what is found
+        found["ends of intervals"] = sorted(ends, key=_level)
+        click.echo(
+            f"warning: --predictions {name}: what is known of {str(path)!r} are the ends of intervals alone. Their "
+            "coverage and interval scores are those of the forecast; all other scores take it for even between them"
+            + (", and leave the mean aside" if "mean" in source.columns else "")
+            + ". For these write quantiles, by predict --quantiles.",
+            err=True,
+        )
     if not found and "mean" in source.columns:
         found["a point"] = ["mean"]
     if len(found) != 1:
@@ -105,8 +110,9 @@ def open_peer(name: str, path: Path) -> Peer:
 
 def _level(column: str) -> float:
     """The level of a quantile by its column: ``lower0.9`` and ``upper0.9``, say, are those at 0.05 and 0.95."""
-    matched = _QUANTILE.match(column)
-    assert matched is not None  # it was chosen by it
-    side, share = matched[1], float(matched[2])
+    end = _END.match(column)
+    if end is None:
+        return float(column.removeprefix("q"))
+    share = float(end[2])
     # 1 - 0.9 is not 0.1 in binary
-    return share if side == "q" else round((1 - share) / 2 if side == "lower" else (1 + share) / 2, 12)
+    return round((1 - share) / 2 if end[1] == "lower" else (1 + share) / 2, 12)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
-    _get_feature_names,
     _num_samples,
     check_array,
     validate_data,
@@ -20,6 +19,7 @@ from torch import Tensor
 from .._given import scaled
 from .._numbers import as_numbers, as_numpy, cells_named
 from ..columns import Columns
+from ..columns.tables import are_named
 from ..training import Rows
 
 Array = NDArray[np.float64]
@@ -136,8 +136,8 @@ def check_rows(estimator: Any, X: Any, shape: tuple[int, ...], name: str) -> Arr
     X = as_numpy(X)
     if estimator.columns_ is not None:
         if name != "X":
-            _check_shape(X, (estimator.n_features_in_,), name, has_names=_get_feature_names(X) is not None)
-        elif _get_feature_names(X) is None and len(shape_of(X)) == 2:
+            _check_shape(X, (estimator.n_features_in_,), name, has_names=are_named(X))
+        elif not are_named(X) and len(shape_of(X)) == 2:
             # in scikit-learn's own words
             _check_n_features(estimator, X, reset=False)
         x: Array = estimator.columns_.transform(X, name)

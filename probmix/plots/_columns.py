@@ -26,12 +26,6 @@ def position_of(frame: pd.DataFrame, feature: int | str) -> int:
         return list(frame.columns).index(feature)
     if not isinstance(feature, Integral) or not 0 <= feature < frame.shape[1]:
         raise ValueError(f"`feature` must be a number from 0 to {frame.shape[1] - 1}, a column of X; got {feature!r}.")
-    names = list(frame.columns)
-    if feature in names and names[int(feature)] != feature:
-        raise ValueError(
-            f"`feature` as a number is a position, but a column of X is called {feature} and stands at another. "
-            "Name the columns by text: X.columns = X.columns.astype(str)."
-        )
     return int(feature)
 
 

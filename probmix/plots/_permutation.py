@@ -11,8 +11,11 @@ from sklearn.utils import _safe_indexing
 
 from .._models import check_exposure_is_given
 from .._targets import encoded_targets
+from ..scores._classes import other_order
+from ..scores.crps import crps
 from ..scores.evaluate import score_rows
 from ..scores.prediction import predicted_distribution
+from ..scores.ranked import ranked_probability_score
 
 Score = str | Callable[..., Any]
 
@@ -68,10 +71,13 @@ def _scores(estimator: Any, X: Any, y: Any, score: Score, exposure: Any) -> NDAr
         named: NDArray[np.float64] = rows.to_numpy()[:, 0]
         return named
     check_exposure_is_given(estimator, exposure)
+    classes = getattr(estimator, "classes_", None)
+    if score in (crps, ranked_probability_score) and (reason := other_order(y, classes)):
+        raise ValueError(f"the predictions have no such score: {reason}")
     with torch.no_grad():
         given = {} if exposure is None else {"exposure": exposure}
         distribution = predicted_distribution(estimator, X, **given)
-        values = torch.as_tensor(score(distribution, encoded_targets(y, getattr(estimator, "classes_", None))))
+        values = torch.as_tensor(score(distribution, encoded_targets(y, classes)))
     if values.shape != distribution.batch_shape:
         raise ValueError(
             f"`score` must give one value for each of the {distribution.batch_shape[0]} rows; got shape "

@@ -39,7 +39,8 @@ def other_order(y: Any, classes: Any) -> str | None:
         return None
     rank = {category: place for place, category in enumerate(dtype.categories)}
     ranks = [rank[one] for one in classes if one in rank]
-    if ranks == sorted(ranks):
+    if ranks in (sorted(ranks), sorted(ranks, reverse=True)):
+        # from the other end it is the same score
         return None
     ordered = " < ".join(map(str, dtype.categories))
     return (

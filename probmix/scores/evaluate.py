@@ -269,6 +269,8 @@ def _check_shape(name: str, distribution: Distribution, target: Tensor) -> None:
         mend = ""
         if tuple(target.shape) == (*shape, 1):
             mend = " Pass np.ravel(y)."
+        elif shape == (*target.shape, 1):
+            mend = " Fit it to np.ravel(y)."
         elif isinstance(distribution, Empirical) and tuple(distribution.samples.shape[1:]) == tuple(target.shape):
             mend = f" It holds draws, with a row for each draw: pass its transpose, {(*target.shape, *shape)}."
         raise ValueError(

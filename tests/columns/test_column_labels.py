@@ -42,10 +42,41 @@ def test_labels_are_also_found_as_text_that_spells_them() -> None:
     assert columns.layout.names == ("2020", "2021")
 
 
+@pytest.mark.parametrize(
+    ("fitted", "predicted"),
+    [
+        ([2020, 2021], [2021.0, 2020.0]),
+        ([0, 1], [1.0, 0.0]),
+        (pd.to_datetime(["2020-01-01", "2021-01-01"]), ["2021-01-01", "2020-01-01"]),
+        (pd.to_datetime(["2020-01-01", "2021-01-01"]).date, pd.to_datetime(["2021-01-01", "2020-01-01"])),
+        ([(2020, "a"), (2021, "a")], [(np.int64(2021), "a"), (np.int64(2020), "a")]),
+    ],
+    ids=["floats", "positions as floats", "text", "dates", "two levels"],
+)
+def test_equal_labels_of_another_type_are_the_same(fitted: list, predicted: list) -> None:
+    columns, stored = Columns.fit(_frame(fitted))
+    turned = pd.DataFrame(CELLS[:, ::-1], columns=pd.Index(predicted, tupleize_cols=False))
+    assert np.array_equal(columns.transform(turned), stored)
+
+
+def test_labels_may_be_missing() -> None:
+    frame = pd.DataFrame(np.ones((2, 3)), columns=pd.Index([1, 2, pd.NA], dtype="Int64"))
+    frame.iloc[1, 2] = np.inf
+    with pytest.raises(ValueError, match=r"infinity at row 1 of column <NA> \(2\)"):
+        Columns.fit(frame)
+
+
 def test_other_labels_are_an_error_that_names_them() -> None:
     columns, _ = Columns.fit(_frame([2020, 2021]))
     with pytest.raises(ValueError, match=r"unseen at fit time:\n- 2022\n.*now missing:\n- 2021\n"):
         columns.transform(_frame([2020, 2022]))
+
+
+def test_a_further_label_is_named() -> None:
+    model = DensityRegressor("gaussian", preset="plain", max_epochs=1, random_state=0)
+    model.fit(_frame([2020, 2021]).sample(40, replace=True, random_state=0), np.arange(40.0))
+    with pytest.raises(ValueError, match="unseen at fit time:\n- 2022"):
+        model.predict(_frame([2020, 2021]).assign(**{"2022": 0.0}).rename(columns={"2022": 2022}))
 
 
 @pytest.mark.parametrize("without", [CELLS, _frame([0, 1])], ids=["array", "positions"])
@@ -81,13 +112,13 @@ def test_a_number_that_is_both_a_position_and_another_label_is_refused() -> None
     assert Columns.fit(_frame([2020, 2021]), categorical_features=[1])[0].layout.kinds == ("number", "level")
 
 
-def test_an_estimator_and_its_effects_find_columns_by_their_labels() -> None:
+def test_an_estimator_finds_columns_by_their_labels_and_its_effects_by_their_place() -> None:
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.normal(size=(60, 2)) * [1.0, 3.0], columns=[1, 0])
     y = X[1].to_numpy() + 0.1 * rng.normal(size=60)
     model = DensityRegressor("gaussian", n_members=1, max_epochs=2, random_state=0).fit(X, y)
     assert np.array_equal(model.predict(X), model.predict(X[[0, 1]]))
-    with pytest.raises(ValueError, match="a column of X is called 1 and stands at another"):
-        EffectDisplay.from_estimator(model, X, feature=1, ax=Figure().subplots())
+    # a number is a position, and the axis has the name
+    assert EffectDisplay.from_estimator(model, X, feature=1, ax=Figure().subplots()).feature_name == "0"
     with pytest.raises(ValueError, match=r"row 3 of column 0 \(1\)"):
         model.predict(X.mask((X.index == 3)[:, None] & [False, True], np.inf))

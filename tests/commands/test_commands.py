@@ -154,19 +154,31 @@ def test_scores_are_those_of_evaluate_also_block_by_block(folder, small_blocks):
     assert "no nll of peer: a distribution between quantiles has point masses" in told.stderr
 
 
-def test_what_predict_writes_is_the_quantiles_it_says(folder):
+def test_intervals_that_predict_writes_are_the_quantiles_they_say(folder):
     model, (X, years, y) = probmix.load(folder / "model.safetensors"), new_rows()
-    words = ["--quantiles", ".5", "--interval", ".9", "--mean", "--out"]
-    run("predict", folder / "model.safetensors", folder / "new.csv", *words, folder / "own.csv")
-    ends = pd.read_csv(folder / "own.csv")[["lower0.9", "q0.5", "upper0.9"]].to_numpy(dtype=float)
-    np.testing.assert_array_equal(ends, model.predict_quantile(X, [0.05, 0.5, 0.95], years))
-    own = QuantileFunction(torch.from_numpy(ends), [0.05, 0.5, 0.95])
+    run("predict", folder / "model.safetensors", folder / "new.csv", "--out", folder / "own.csv")
+    ends = pd.read_csv(folder / "own.csv")[["lower0.9", "upper0.9"]].to_numpy(dtype=float)
+    np.testing.assert_array_equal(ends, model.predict_quantile(X, [0.05, 0.95], years))
+    own = QuantileFunction(torch.from_numpy(ends), [0.05, 0.95])
     scores = ["crps", "interval90", "coverage90"]
     expected = evaluate({"own": own}, X, y, scores=scores)
     words = ["--predictions", folder / "own.csv", "--target", "claims", "--scores", ",".join(scores)]
     told = run("evaluate", folder / "new.csv", *words)
     assert str(expected) in told.stdout
-    assert "own: quantiles, of the columns lower0.9, q0.5, upper0.9" in told.stderr
+    assert "own: ends of intervals, of the columns lower0.9, upper0.9" in told.stderr
+    assert "all other scores take it for even between them, and leave the mean aside." in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "form"),
+    [(["--samples", "20"], "draws"), (["--quantiles", ".05,.5,.95"], "quantiles, of the columns q0.05, q0.5, q0.95")],
+)
+def test_intervals_beside_more_are_left_aside(folder, asked, form):
+    out = folder / "more.csv"
+    run("predict", folder / "model.safetensors", folder / "new.csv", "--mean", "--interval", ".9", *asked, "--out", out)
+    told = run("evaluate", folder / "new.csv", "--predictions", out, "--target", "claims", "--scores", "crps")
+    assert f"more: {form}" in told.stderr
+    assert "warning" not in told.stderr
 
 
 def test_weights_and_points_are_taken(folder):

@@ -210,3 +210,6 @@ def test_quantiles_that_are_taken_for_draws_are_told():
     # so few may be in order by chance, and points that are written twice have none
     evaluate({"few": np.sort(draws)[:19]}, None, Y[:19])
     evaluate({"twice": np.repeat(draws[:, :1], 2, 1)}, None, Y)
+    rare = np.zeros((40, 2))
+    rare[:9, 1] = 1
+    evaluate({"rare counts": rare}, None, Y, scores="crps")

@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 
-from probmix.scores import evaluate, neg_crps_scorer, ranked_probability_score
+from probmix.plots import ImportanceDisplay
+from probmix.scores import crps, evaluate, neg_crps_scorer, ranked_probability_score
 
 LEVELS = ["low", "middle", "high"]
 RNG = np.random.default_rng(0)
@@ -23,6 +25,9 @@ def test_there_is_none_in_the_order_of_the_alphabet() -> None:
     assert np.isfinite(table.drop(index="rps", level="score")["mean"]).all()
     with pytest.raises(ValueError, match=REASON):
         neg_crps_scorer(model, X, Y)
+    for score in ("rps", crps, ranked_probability_score):
+        with pytest.raises(ValueError, match=REASON):
+            ImportanceDisplay.from_estimator(model, X, Y, score=score, ax=Figure().subplots())
 
 
 def test_numbers_in_their_order_have_it() -> None:
@@ -38,13 +43,25 @@ def test_numbers_in_their_order_have_it() -> None:
 @pytest.mark.parametrize(
     "y",
     [
-        Y.cat.as_unordered(),
         Y.cat.rename_categories({"low": "a", "middle": "b", "high": "c"}),
         Y.cat.rename_categories({"low": "a", "middle": "b", "high": "c"}).cat.add_categories(["aa"]),
+        Y.cat.rename_categories({"low": "c", "middle": "b", "high": "a"}),
+        Y[CODES < 2].cat.remove_unused_categories().cat.rename_categories({"middle": "high"}),
     ],
-    ids=["without an order", "sorted", "with one that does not occur"],
+    ids=["sorted", "with one that does not occur", "from the other end", "two"],
 )
-def test_categories_without_an_order_and_such_that_are_sorted_have_it(y: pd.Series) -> None:
+def test_categories_that_are_sorted_have_it_from_either_end(y: pd.Series) -> None:
+    rows = X[y.index]
+    model = LogisticRegression().fit(rows, y)
+    codes = LogisticRegression().fit(rows, CODES[y.index])
+    expected = evaluate({"logit": codes}, rows, CODES[y.index], scores="rps")["mean"].item()
+    assert np.isclose(evaluate({"logit": model}, rows, y, scores="rps")["mean"].item(), expected, rtol=1e-4)
+    assert np.isclose(neg_crps_scorer(model, rows, y), -expected, rtol=1e-4)
+
+
+def test_categories_without_an_order_are_taken_as_they_are_sorted() -> None:
+    y = Y.cat.as_unordered()
     model = LogisticRegression().fit(X, y)
-    assert np.isfinite(evaluate({"logit": model}, X, y, scores="rps")["mean"].item())
-    assert np.isfinite(neg_crps_scorer(model, X, y))
+    places = np.searchsorted(sorted(LEVELS), y)
+    expected = ranked_probability_score(model.predict_proba(X), places).mean().item()
+    assert np.isclose(evaluate({"logit": model}, X, y, scores="rps")["mean"].item(), expected)
