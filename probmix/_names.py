@@ -23,7 +23,7 @@ def unknown_name(
     >>> print(unknown_name("stock", "goog", ["GME", "GOOG"]))
     unknown stock 'goog'; did you mean 'GOOG'?
     """
-    known = sorted(known)
+    known = sorted(set(known))
     folded = {one.lower(): one for one in known}
     close = [folded[one] for one in get_close_matches(str(name).lower(), folded, n=3, cutoff=near)]
     if not close and aliases:

@@ -210,7 +210,7 @@ def _what_it_is(values: object, cell: object, index: Index, name: str) -> tuple[
             f"remainder='passthrough') as the first step of a pipeline; {spelt}"
         )
     if name.startswith("y"):
-        return text, f"Classes are for DensityClassifier; {spelt}"
+        return text, f"Classes are for DensityClassifier, and for scores their places in its `classes_`; {spelt}"
     return text, spelt.capitalize()
 
 

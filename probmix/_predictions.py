@@ -69,7 +69,10 @@ class NumberPredictions(ABC):
     def sample(
         self, X: ArrayLike, n_samples: int = 1, random_state: Any = None, exposure: ArrayLike | None = None
     ) -> NDArray[np.float64]:
-        """Draws from the predicted distribution: (n, F) -> (n_samples, n[, d]); torch's generator is left alone."""
+        """Draws from the predicted distribution: (n, F) -> (n_samples, n[, d]); torch's generator is left alone.
+
+        `probmix.scores.evaluate` and what else takes draws of others wants a line for each row, their transpose.
+        """
         draws = draws_of(self.predict_dist(X, exposure), n_samples, random_state)
         array: NDArray[np.float64] = draws.double().cpu().numpy()
         return array

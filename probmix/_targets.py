@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from .distributions import is_discrete
+from .distributions import Empirical, is_discrete
 from .distributions.parts import innermost
 from .families.tools import check_support
 
@@ -28,6 +28,8 @@ def checked_targets(distribution: Distribution, y: Tensor) -> Tensor:
             if y.numel() == expected.numel()
             else "Pass one target for each row, or `expand` the distribution."
         )
+        if isinstance(distribution, Empirical) and distribution.samples.shape[1:] == y.shape:
+            mend = f"Draws have a line for each row: pass their transpose, {(*y.shape, len(distribution.samples))}."
         raise ValueError(
             "`y` must broadcast to batch shape + event shape of the distribution, "
             f"{tuple(expected)}; got shape {tuple(y.shape)}. {mend}"
@@ -71,9 +73,13 @@ def encoded_targets(y: Any, classes: Any = None) -> Tensor:
 
 def _class_indices(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     order = np.argsort(classes)
-    place = np.searchsorted(classes, y, sorter=order).clip(max=len(classes) - 1)
-    index = order[place]
-    unknown = classes[index] != y
+    try:
+        place = np.searchsorted(classes, y, sorter=order).clip(max=len(classes) - 1)
+        index = order[place]
+        unknown = classes[index] != y
+    except TypeError:
+        # text among numbers, or numbers among text
+        index, unknown = order, np.ones(y.shape, dtype=bool)
     if unknown.any():
         raise ValueError(
             f"`y` must hold classes that the estimator has seen, {classes.tolist()}; "

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from .._given import as_tensor
+from .._told import warn
 from ..distributions.empirical import Empirical
 from ._ngboost import from_ngboost
 from ._origin import comes_from
@@ -92,4 +93,18 @@ def _from_draws(draws: Any) -> Empirical:
             f"an array of predictions must hold draws, of shape (n, m), got shape {tuple(values.shape)}. A point "
             "prediction has no distribution; pass draws, or a distribution."
         )
-    return Empirical(values if values.is_floating_point() else values.double())
+    values = values if values.is_floating_point() else values.double()
+    if _may_be_probabilities(values):
+        warn(
+            f"rows of an array of shape {tuple(values.shape)} have the sum 1, as probabilities of classes do. They "
+            "are taken for draws; of probabilities make a distribution, torch.distributions.Categorical(probs)."
+        )
+    return Empirical(values)
+
+
+def _may_be_probabilities(values: Tensor) -> bool:
+    """Whether all rows have the sum 1, with a share between 0 and 1 somewhere."""
+    if values.numel() == 0 or values.shape[1] < 2:
+        return False
+    shares = (values >= 0).all() & ((values.double().sum(-1) - 1).abs() < 1e-6).all()
+    return bool(shares & ((values > 0) & (values < 1)).any())

@@ -250,7 +250,7 @@ def _warn_of_gaps(column: Column, encoder: Encoder) -> None:
     if encoder.stand_in is not None and gaps.any():
         warn(
             f"{column.label} of `{column.called}` has gaps in {gaps.sum()} of {len(gaps)} rows, the first at row "
-            f"{int(gaps.argmax())}, and had none in the fit: {encoder.stand_in}, stands for them."
+            f"{int(gaps.argmax())}, and had none in the fit: {encoder.stand_in.rstrip(',')}, stands for them."
         )
 
 

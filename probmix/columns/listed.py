@@ -42,7 +42,8 @@ def listed_columns(table: Table, categorical_features: Any) -> NDArray[np.bool_]
             if not 0 <= entry < len(listed):
                 raise ValueError(
                     f"`categorical_features` must be positions from 0 to {len(listed) - 1}; got {entry}. "
-                    f"`{table.called}` has {len(listed)} columns."
+                    f"`{table.called}` has {len(listed)} columns. By names that are no text list them by a mask, "
+                    "X.columns.isin(names)."
                 )
         labels = set(table.labels or ())
         for entry in map(int, entries):
@@ -58,7 +59,7 @@ def listed_columns(table: Table, categorical_features: Any) -> NDArray[np.bool_]
         if table.names is None:
             raise ValueError(
                 f"`categorical_features` can be names only where the columns of `{table.called}` have names that are "
-                "text. Pass positions or a mask."
+                "text. Pass positions, or a mask such as X.columns.isin(names)."
             )
         for entry in entries:
             if entry not in table.names:

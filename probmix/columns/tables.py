@@ -281,7 +281,7 @@ def _names_or_labels(given: list[Any], called: str) -> tuple[tuple[str, ...] | N
         other = next(name for name in given if not isinstance(name, str))
         raise TypeError(
             f"`{called}` must have columns whose names are all text, or none of them; got {other!r} among names that "
-            "are. Feature names are only supported if all are strings: set X.columns = X.columns.astype(str)."
+            "are. Make them text: X.columns = X.columns.astype(str)."
         )
     names = tuple(map(_label, given))
     twice = [repr(name) for name, times in Counter(names).items() if times > 1]

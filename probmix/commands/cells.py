@@ -190,9 +190,9 @@ def features(source: Source, frame: pd.DataFrame, columns: Columns) -> pd.DataFr
     columns : Columns
         What the fit learned of them, by their names.
     """
-    assert columns.feature_names is not None  # a fit from a file has names
+    assert columns.names is not None  # checked when it was loaded
     ready = {}
-    for name, encoder in zip(columns.feature_names, columns.encoders, strict=True):
+    for name, encoder in zip(columns.names, columns.encoders, strict=True):
         column = frame[name]
         if is_text(column) and encoder is not None:
             if isinstance(encoder, NumberColumn) and encoder.unit == NUMBER:

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, NoReturn, ParamSpec
 
 import click
+from sklearn.exceptions import ConvergenceWarning
 
 P = ParamSpec("P")
 
@@ -80,7 +81,8 @@ def _told_warnings() -> Iterator[None]:
     told: set[str] = set()
 
     def tell(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-        text = str(message)
+        # there are no options for what the advice names
+        text = str(message).partition(". ")[0] + "." if isinstance(message, ConvergenceWarning) else str(message)
         if text not in told:
             told.add(text)
             click.echo(f"warning: {text}", err=True)

@@ -105,7 +105,9 @@ def _table(given: Judged, scores: tuple[str, ...] | None, baseline: str | None, 
             try:
                 parts.append(score_rows({**predicted, **peers}, None, y, scores=scores))
             except ValueError as error:
-                raise InputError(f"in rows {block.index[0]} to {block.index[-1]}: {error}") from error
+                first, last = block.index[0], block.index[-1]
+                place = f"in rows {first} to {last}, counted from {first}: " if first else ""
+                raise InputError(f"{place}{error}") from error
             weights.append(given.weighted(block))
             bar.update(len(block))
     rows = pd.concat(parts, ignore_index=True)

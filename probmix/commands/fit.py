@@ -247,6 +247,8 @@ def _read(source: Source, roles: dict[str, str | None], left_out: Sequence[str],
         if pd.api.types.is_numeric_dtype(frame[name]) and np.isinf(frame[name].to_numpy(float, na_value=np.nan)).any():
             # says where
             numbers(source, frame[name], "features", gaps=True)
+    # levels, whatever the text spells
+    frame = frame.astype(dict.fromkeys(text, "category"))
     return _Given(frame, found["--target"], found.get("--exposure"), found.get("--weights"), groups)
 
 

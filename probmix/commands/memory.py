@@ -78,8 +78,8 @@ class Model:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Of the columns that it needs."""
-        assert self.columns.feature_names is not None  # checked when it was loaded
-        return self.columns.feature_names
+        assert self.columns.names is not None  # checked when it was loaded
+        return self.columns.names
 
     @property
     def has_exposure(self) -> bool:
@@ -114,7 +114,7 @@ def load_model(path: Path) -> Model:
         raise InputError(
             f"{str(path)!r} predicts classes, and the commands predict numbers. Use probmix.load in Python."
         )
-    if estimator.columns_ is None or estimator.columns_.feature_names is None:
+    if estimator.columns_ is None or estimator.columns_.names is None:
         raise InputError(
             f"{str(path)!r} was fitted to rows without names of columns, by which the commands find features. "
             "Use probmix.load in Python."

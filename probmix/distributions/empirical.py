@@ -84,8 +84,8 @@ class Empirical(dist.TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         raise NotImplementedError(
-            "draws have no density, so neither log_prob nor NLL. Use `crps`, or fit a density to the draws; an array "
-            "of class probabilities must have rows with the sum 1."
+            "draws have no density, so neither log_prob nor NLL. Use `crps`, or fit a density to the draws; class "
+            "probabilities have rows with the sum 1, and are a Categorical distribution."
         )
 
     def cdf(self, value: Tensor) -> Tensor:

@@ -77,9 +77,8 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
         labels = class_labels(y, name)
         unknown = ~np.isin(labels, self.classes_)
         if unknown.any():
-            raise ValueError(
-                f"{name} has the class {labels[unknown][0]!r}, which the fit did not see; classes are {self.classes_}."
-            )
+            first = labels[unknown].tolist()[0]
+            raise ValueError(f"{name} has the class {first!r}, which the fit did not see; classes are {self.classes_}.")
         indices: NDArray[np.float64] = np.searchsorted(self.classes_, labels).astype(np.float64)
         return indices
 

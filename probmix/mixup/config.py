@@ -136,7 +136,9 @@ class Mixup:
 
     def __post_init__(self) -> None:
         if self.at is not None and not (self.layers and all(isinstance(one, str) and one for one in self.layers)):
-            raise ValueError(f"`at` must be 'output', 'input', names of layers, or None; got {self.at!r}.")
+            raise ValueError(
+                f"`at` must be 'output', 'input', the name of a layer, a tuple of such names, or None; got {self.at!r}."
+            )
         choices: dict[str, tuple[str, Any]] = {
             "label pool": (self.label_pool, LabelPool),
             "embedding": (self.embedding, EmbeddingKind),

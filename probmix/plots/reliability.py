@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import LabelEncoder
 
+from .._targets import encoded_targets
 from ..adapters import as_distribution
 from ..distributions.parts import device_of, innermost
 from ..scores._rows import event_probabilities, row_weights
@@ -180,7 +181,7 @@ class ReliabilityDisplay:
             If `y` or `event` is no class index.
         """
         distribution = as_distribution(distribution)
-        targets = torch.tensor(np.asarray(y, dtype=np.float64)).to(device_of(distribution))
+        targets = encoded_targets(y).to(device_of(distribution))
         with torch.no_grad():
             curve = reliability_curve(distribution, targets, event, level=_BAND, generator=generator)
             probability, happened = event_probabilities(distribution, targets, event)

@@ -45,7 +45,8 @@ def other_order(y: Any, classes: Any) -> str | None:
     ordered = " < ".join(map(str, dtype.categories))
     return (
         f"the ranked probability score goes by the order of `classes_`, {', '.join(map(str, classes))}, and the "
-        f"categories of y are ordered {ordered}. Fit and score numbers in that order, y.cat.codes."
+        f"categories of y are ordered {ordered}. Fit and score numbers in that order, y.cat.codes "
+        "of the rows that have a class."
     )
 
 

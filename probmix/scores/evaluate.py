@@ -175,7 +175,7 @@ def score_rows(
     0       0.25
     1       1.50
     >>> rows.attrs["missing"][("nll", "draws")]
-    'draws have no density, so neither log_prob nor NLL. Use `crps`, or fit a density to the draws; an array of ...'
+    'draws have no density, so neither log_prob nor NLL. Use `crps`, or fit a density to the draws; class ...'
     """
     if not isinstance(models, Mapping):
         raise TypeError(
@@ -258,8 +258,8 @@ def _warn_of_rates(names: list[str]) -> None:
     """Tell which models know of no exposures: what they predict may be a rate, and would be taken for a count."""
     if names:
         warn(
-            f"{', '.join(map(repr, names))} take no exposures: what they predict is compared with y as it is. Where "
-            "that is a rate, pass the rate times the exposure as a prediction instead."
+            f"{', '.join(map(repr, names))} take{'s' * (len(names) == 1)} no exposures: what is predicted is compared "
+            "with y as it is. Where that is a rate, pass the rate times the exposure as a prediction instead."
         )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from small_files import FIT, claims, run, write_claims
 
+import probmix
 from probmix.commands import needed
 from probmix.estimators import DensityRegressor
 from probmix.training import DivergenceError
@@ -236,7 +237,13 @@ def test_codes_that_begin_with_zero_are_told(folder):
         "and is taken for numbers. If these are codes, say --text place."
     ) in found
     assert found.count("begin with zero") == 1
-    assert "begin with zero" not in run("fit", *words, "--text", "place", "--out", "codes.safetensors").stderr
+    # nor is there any other doubt of what is to be text
+    frame.assign(number=[f"{day}/01/2024" for day in range(60)]).to_csv("codes.csv", index=False)
+    words += ["--text", "place,number,text", "--out", "codes.safetensors"]
+    assert "warning" not in run("fit", *words).stderr
+    layout = probmix.load("codes.safetensors").columns_.layout
+    kinds = dict(zip(layout.names, layout.kinds, strict=True))
+    assert [kinds[name] for name in ("place", "number", "text")] == ["level"] * 3
 
 
 def test_a_fit_that_fails_ends_with_one(folder, monkeypatch):

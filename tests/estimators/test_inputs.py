@@ -164,7 +164,10 @@ def with_value(value, kind=object):
 ROW_5 = np.arange(60) == 5
 FINITE = "must be finite; got {} at row 5. Drop such rows."
 TEXT = "must hold numbers; got the text {!r} at row {}. "
-TARGETS = "Classes are for DensityClassifier; text that spells numbers becomes such by astype(float)."
+TARGETS = (
+    "Classes are for DensityClassifier, and for scores their places in its `classes_`; text that spells numbers "
+    "becomes such by astype(float)."
+)
 UNIT = (
     "must be in a unit in which its largest value lies between 1e-140 and 1e+140, for variances are squares; got {} at "
     "{}. Divide `y` by its own size."

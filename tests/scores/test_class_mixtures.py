@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from sklearn.linear_model import LogisticRegression
 from torch.distributions import Categorical, Independent, MixtureSameFamily
 
 from probmix.plots import ReliabilityDisplay
-from probmix.scores import brier, corp_decomposition, evaluate, expected_calibration_error, reliability_curve
+from probmix.scores import (
+    brier,
+    corp_decomposition,
+    crps,
+    evaluate,
+    expected_calibration_error,
+    ranked_probability_score,
+    reliability_curve,
+)
 
 N, M, K = 4, 4, 3  # as many components as rows, so that nothing fails by its shape
 GENERATOR = torch.Generator().manual_seed(0)
@@ -39,6 +48,28 @@ def test_calibration_of_a_mixture_is_that_of_its_pooled_probabilities() -> None:
         np.testing.assert_allclose(score(MIXTURE), score(POOLED), rtol=1e-12)
     shown = [ReliabilityDisplay.from_predictions(one, Y, ax=Figure().subplots()) for one in (MIXTURE, POOLED)]
     assert shown[0].event_name == shown[1].event_name == "confidence of the most probable class"
+
+
+def test_arrays_of_probabilities_are_told_where_they_are_taken_for_draws() -> None:
+    probs = POOLED.probs.numpy()
+    for score in (lambda: crps(probs, Y), lambda: evaluate({"classes": probs}, None, Y, scores="crps")):
+        with pytest.warns(UserWarning, match="have the sum 1, as probabilities of classes do"):
+            score()
+    # these take them as what they are
+    torch.testing.assert_close(ranked_probability_score(probs, Y), ranked_probability_score(POOLED, Y))
+    # certain zeros and ones may be draws
+    crps(np.eye(3), [0.0, 1.0, 0.0])
+
+
+def test_labels_that_are_text_are_told_how_to_be_scored() -> None:
+    words = ["a", "c", "b", "b"]
+    with pytest.raises(ValueError, match="for scores their places in its `classes_`"):
+        brier(POOLED, words)
+    with pytest.raises(ValueError, match="Pass class indices"):
+        ReliabilityDisplay.from_predictions(POOLED, words, ax=Figure().subplots())
+    model = LogisticRegression().fit(np.arange(4.0)[:, None], Y)
+    with pytest.raises(ValueError, match=r"classes that the estimator has seen, \[0, 1, 2\]; got 'a'"):
+        evaluate({"logit": model}, np.arange(4.0)[:, None], words)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from probmix.scores import (
     compare_rows,
+    crps,
     evaluate,
     score_rows,
 )
@@ -200,6 +201,8 @@ def test_draws_with_a_row_for_each_draw_are_to_be_turned():
     ):
         evaluate({"m": draws}, None, Y)
     assert np.isfinite(evaluate({"m": draws.T}, None, Y, scores="crps")["mean"].item())
+    with pytest.raises(ValueError, match=r"Draws have a line for each row: pass their transpose, \(40, 7\)\."):
+        crps(draws, Y)
 
 
 def test_quantiles_that_are_taken_for_draws_are_told():

@@ -218,7 +218,7 @@ def test_exposures_go_to_the_models_that_were_fitted_with_them():
         "prediction": exposed.predict_dist(ROWS, exposure=EXPOSURE),
     }
     with pytest.warns(
-        UserWarning, match=r"^'plain', 'point' take no exposures: what they predict is compared with y as it is\."
+        UserWarning, match=r"^'plain', 'point' take no exposures: what is predicted is compared with y as it is\."
     ):
         table = evaluate(given, ROWS, COUNTS, exposure=EXPOSURE)
     for name, exposure in (("exposed", EXPOSURE), ("plain", None)):

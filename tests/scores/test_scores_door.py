@@ -147,7 +147,7 @@ def test_arrays_are_probabilities_to_the_nll_for_draws_have_none():
         np.testing.assert_allclose(scores.nll(given, y), -np.log([0.5, 0.9, 0.25]))
     with pytest.raises(ValueError, match=r"^`y` must be a class index 0 \.\. 2; got 3 at row 1"):
         scores.nll(probs, [1, 3, 0])
-    with pytest.raises(NotImplementedError, match="an array of class probabilities must have rows with the sum 1"):
+    with pytest.raises(NotImplementedError, match="class probabilities have rows with the sum 1, and are"):
         scores.nll(100 * probs, y)
 
 
