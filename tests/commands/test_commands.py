@@ -243,3 +243,13 @@ def test_help_has_examples():
     for command in ("fit", "predict", "evaluate", "report"):
         assert f"  probmix {command} " in run(command, "--help").stdout
     assert {"fit", "predict", "evaluate", "report", "reproduce"} <= set(run("--help").stdout.split())
+
+
+def test_a_model_of_names_that_are_no_text_is_one_for_the_commands(folder):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 2)), columns=[2019, 2020])
+    model = probmix.DensityRegressor("gaussian", preset="plain", max_epochs=2, random_state=0)
+    model.fit(X, X[2020]).save(folder / "years.safetensors")
+    X[[2020, 2019]].to_csv(folder / "years.csv", index=False)
+    run("predict", folder / "years.safetensors", folder / "years.csv", "--mean", "--out", folder / "years_out.csv")
+    np.testing.assert_allclose(pd.read_csv(folder / "years_out.csv")["mean"], model.predict(X), rtol=1e-9)
