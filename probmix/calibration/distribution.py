@@ -254,7 +254,7 @@ def recalibrate(distribution: Distribution, pit_map: PITMap) -> Distribution:
         mend = (
             "Fit it to np.ravel(y)."
             if distribution.event_shape == (1,)
-            else ('Pool members by pool="log-linear", or fit one model for each target.')
+            else 'Pool members by pool="log-linear", or fit one model for each target.'
         )
         raise ValueError(
             "several targets can be recalibrated where they are independent within a row; got "

@@ -157,8 +157,10 @@ def doubts(source: Source, frame: pd.DataFrame, exempt: Iterable[str]) -> list[s
 
 def _with_leading_zeros(source: Source, columns: Sequence[str]) -> list[str]:
     """Remarks on numbers whose first rows have a zero before them, as codes of places have."""
-    remarks = []
-    size = max(1, min(BLOCK, _LOOKED_AT // max(1, len(columns))))
+    remarks: list[str] = []
+    if not columns:
+        return remarks
+    size = max(1, min(BLOCK, _LOOKED_AT // len(columns)))
     for name, column in next(source.blocks(columns, size)).items():
         if is_text(column) and (zeros := column[column.str.fullmatch(r"\s*0\d+\s*")]).size:
             remarks.append(

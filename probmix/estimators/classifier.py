@@ -77,8 +77,9 @@ class DensityClassifier(ClassifierMixin, DensityEstimator):
         labels = class_labels(y, name)
         unknown = ~np.isin(labels, self.classes_)
         if unknown.any():
-            first = labels[unknown].tolist()[0]
-            raise ValueError(f"{name} has the class {first!r}, which the fit did not see; classes are {self.classes_}.")
+            first = labels[unknown][0]
+            shown = repr(str(first)) if isinstance(first, str) else str(first)
+            raise ValueError(f"{name} has the class {shown}, which the fit did not see; classes are {self.classes_}.")
         indices: NDArray[np.float64] = np.searchsorted(self.classes_, labels).astype(np.float64)
         return indices
 

@@ -103,7 +103,7 @@ def _is_point(prediction: Any) -> bool:
 
 def _warn_of_quantiles(name: str, draws: Tensor) -> None:
     """Tell of rows that rise, as quantiles and the ends of intervals do, and unsorted draws hardly ever."""
-    steps = draws.diff(dim=-1)
+    steps = draws.double().diff(dim=-1)
     if len(draws) >= _SURELY_SORTED and bool((steps >= 0).all() & ((steps > 0).any(-1).sum() >= _SURELY_SORTED)):
         warn(
             f"{name!r} holds {draws.shape[-1]} numbers for each row, and they rise in all rows, as quantiles and the "
