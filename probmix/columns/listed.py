@@ -40,10 +40,11 @@ def listed_columns(table: Table, categorical_features: Any) -> NDArray[np.bool_]
     if entries.ndim == 1 and entries.dtype.kind in "iu":
         for entry in entries:
             if not 0 <= entry < len(listed):
+                by_names = table.names is None and table.telling is not None
+                mend = " For names that are no text pass a mask, X.columns.isin(names)." if by_names else ""
                 raise ValueError(
                     f"`categorical_features` must be positions from 0 to {len(listed) - 1}; got {entry}. "
-                    f"`{table.called}` has {len(listed)} columns. By names that are no text list them by a mask, "
-                    "X.columns.isin(names)."
+                    f"`{table.called}` has {len(listed)} columns.{mend}"
                 )
         labels = set(table.labels or ())
         for entry in map(int, entries):
@@ -59,7 +60,7 @@ def listed_columns(table: Table, categorical_features: Any) -> NDArray[np.bool_]
         if table.names is None:
             raise ValueError(
                 f"`categorical_features` can be names only where the columns of `{table.called}` have names that are "
-                "text. Pass positions, or a mask such as X.columns.isin(names)."
+                "text. Pass positions or a mask."
             )
         for entry in entries:
             if entry not in table.names:

@@ -109,6 +109,8 @@ def test_a_number_that_is_both_a_position_and_another_label_is_refused() -> None
         Columns.fit(frame, categorical_features=[1])
     assert Columns.fit(frame, categorical_features=[False, True])[0].layout.kinds == ("number", "level")
     assert Columns.fit(_frame([0, 1]), categorical_features=[1])[0].layout.kinds == ("number", "level")
+    with pytest.raises(ValueError, match=r"2 columns\. For names that are no text pass a mask"):
+        Columns.fit(_frame([2020, 2021]), categorical_features=[2021])
     assert Columns.fit(_frame([2020, 2021]), categorical_features=[1])[0].layout.kinds == ("number", "level")
 
 

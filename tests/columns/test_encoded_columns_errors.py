@@ -205,8 +205,8 @@ def test_what_no_fit_can_take_is_named(kind):
 def test_names_that_are_text_only_in_part():
     message = said(lambda: Columns.fit(pd.DataFrame([[1, 2]], columns=["a", 1])), TypeError)
     assert message == (
-        "`X` must have columns whose names are all text, or none of them; got 1 among names that are. Feature names "
-        "are only supported if all are strings: set X.columns = X.columns.astype(str)."
+        "`X` must have columns whose names are all text, or none of them; got 1 among names that are. Make them "
+        "text: X.columns = X.columns.astype(str)."
     )
 
 

@@ -207,7 +207,7 @@ def test_bad_requests_after_the_fit():
     with pytest.raises(ValueError, match=r"^Poisson targets must be non-negative integers; got 0\.5 at row 0\. "):
         model.score(X, Y - 0.5)
     classifier = DensityClassifier(max_epochs=2, random_state=0, preset="plain").fit(X, Y > 20)
-    with pytest.raises(ValueError, match=r"^y has the class np\.str_\('x'\), which the fit did not see; classes are"):
+    with pytest.raises(ValueError, match=r"^y has the class 'x', which the fit did not see; classes are"):
         classifier.score(X, np.full(40, "x"))
 
 

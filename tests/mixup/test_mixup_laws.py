@@ -142,7 +142,7 @@ def test_unknown_names_are_answered_with_near_misses():
     with pytest.raises(ValueError, match=message):
         preset("probmx")
     for at in ("", (), ("input", 3), 3):
-        with pytest.raises(ValueError, match=r"^`at` must be 'output', 'input', names of layers, or None; got "):
+        with pytest.raises(ValueError, match=r"^`at` must be 'output', 'input', the name of a layer, a tuple of "):
             Mixup(at=at)
     with pytest.raises(ValueError, match=r"^unknown label pool 'calibrate'; did you mean 'calibrated'\?$"):
         Mixup(label_pool="calibrate")

@@ -141,7 +141,7 @@ def test_bad_held_out_rows(case, network):
 
 @pytest.mark.usefixtures("_no_training")
 def test_held_out_classes_that_were_not_seen():
-    message = r"^y_val has the class np\.str_\('c'\), which the fit did not see; classes are \['a' 'b'\]\.$"
+    message = r"^y_val has the class 'c', which the fit did not see; classes are \['a' 'b'\]\.$"
     names = np.where(GOOD[1] > 0, "a", "b")
     with pytest.raises(ValueError, match=message):
         DensityClassifier(**FAST, preset="plain").fit(
