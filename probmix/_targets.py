@@ -79,7 +79,9 @@ def _class_indices(y: npt.NDArray[Any], classes: npt.NDArray[Any]) -> npt.NDArra
         unknown = classes[index] != y
     except TypeError:
         # text among numbers, or numbers among text
-        index, unknown = order, np.ones(y.shape, dtype=bool)
+        places_of = {label: place for place, label in enumerate(classes.tolist())}
+        index = np.array([places_of.get(label, -1) for label in y.ravel().tolist()]).reshape(y.shape)
+        unknown = index < 0
     if unknown.any():
         raise ValueError(
             f"`y` must hold classes that the estimator has seen, {classes.tolist()}; "

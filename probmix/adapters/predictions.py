@@ -15,6 +15,9 @@ from ._origin import comes_from
 from ._scipy import from_scipy
 from ._skpro import from_skpro
 
+# Probabilities may be rounded to three digits.
+_ROUNDING = 2e-3
+
 
 def as_distribution(prediction: Any) -> Distribution:
     r"""A prediction for n rows as a torch distribution of batch shape (n,).
@@ -106,5 +109,5 @@ def _may_be_probabilities(values: Tensor) -> bool:
     """Whether all rows have the sum 1, with a share between 0 and 1 somewhere."""
     if values.numel() == 0 or values.shape[1] < 2:
         return False
-    shares = (values >= 0).all() & ((values.double().sum(-1) - 1).abs() < 1e-6).all()
+    shares = (values >= 0).all() & ((values.double().sum(-1) - 1).abs() < _ROUNDING).all()
     return bool(shares & ((values > 0) & (values < 1)).any())

@@ -19,7 +19,7 @@ from .kinds import BOOLEAN, DATE, EMPTY, NUMBER, SPAN, TIME, kind_of
 from .levels import LevelColumn
 from .listed import listed_columns
 from .numbers import NumberColumn
-from .tables import Array, Column, Table, are_positions, as_table
+from .tables import Array, Column, Table, are_positions, as_table, plain
 
 _ENCODERS: dict[str, type[Any]] = {"numbers": NumberColumn, "levels": LevelColumn, "dates": DateColumn}
 
@@ -200,7 +200,9 @@ class Columns:
         known, names = self.feature_names or self.labels, table.names or table.labels
         was_named, is_named = self.names is not None, table.telling is not None
         if known is not None and names is not None:
-            if set(known) == set(names):
+            if None in (self.feature_names, table.names) and set(known) != set(names):
+                known, names = (tuple(map(plain, of)) for of in (known, names))
+            if set(known) == set(names) and len(set(names)) == len(names):
                 places = {name: place for place, name in enumerate(names)}
                 return [places[name] for name in known]
             if was_named and is_named:

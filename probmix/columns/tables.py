@@ -1,9 +1,9 @@
 """Tables of any library, column by column."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, time
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -17,6 +17,8 @@ from .kinds import BOOLEAN, COMPLEX, NESTED, NUMBER, TEXT, in_words, joint_kind,
 from .spelling import iso_times
 
 Array = NDArray[np.float64]
+# Of a whole number with a point, and of a day with a time.
+_ENDING = re.compile(r"(?<=\d)(\.0| 00:00:00)(?=$|[,)])")
 _NUMERIC = frozenset([NUMBER, BOOLEAN])
 # what no column may hold, what it must hold instead, and how
 _REFUSED = (
@@ -254,7 +256,7 @@ def _check_extent(shape: tuple[int, ...], called: str) -> None:
 
 def are_positions(labels: tuple[str, ...] | None) -> bool:
     """Whether labels say no more than where a column stands, as those that pandas gives by itself."""
-    return labels == tuple(map(str, range(len(labels or ()))))
+    return labels is not None and all(plain(one) == str(place) for place, one in enumerate(labels))
 
 
 def are_named(X: Any) -> bool:
@@ -264,14 +266,21 @@ def are_named(X: Any) -> bool:
 
 
 def _label(name: Any) -> str:
-    """A name as text: the same for 2020 and 2020.0, and for a day and its midnight."""
+    """A name as text, as a csv has it in its header."""
     if isinstance(name, tuple):
-        return str(tuple(map(_label, name)))
-    if isinstance(name, np.generic):
-        name = name.item()
-    if isinstance(name, datetime) and name.tzinfo is None and name.time() == time():
-        name = name.date()
-    return str(int(name) if isinstance(name, float) and name.is_integer() else name)
+        return str(tuple(one.item() if isinstance(one, np.generic) else one for one in name))
+    return str(name)
+
+
+def plain(label: str) -> str:
+    """The same text for 2020 and 2020.0, and for a day and its midnight.
+
+    Examples
+    --------
+    >>> plain("2020.0"), plain("(2020.0, 'a')"), plain("2020-01-01 00:00:00"), plain("v2.05")
+    ('2020', "(2020, 'a')", '2020-01-01', 'v2.05')
+    """
+    return _ENDING.sub("", label)
 
 
 def _names_or_labels(given: list[Any], called: str) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:

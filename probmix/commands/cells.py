@@ -206,6 +206,8 @@ def features(source: Source, frame: pd.DataFrame, columns: Columns) -> pd.DataFr
         elif pd.api.types.is_numeric_dtype(column) and _holds_text(encoder):
             # numbers that are categories, by --text
             column = column.astype(object).map(text_of, na_action="ignore")
+        elif pd.api.types.is_datetime64_any_dtype(column) and isinstance(encoder, LevelColumn) and _holds_text(encoder):
+            column = column.astype(object).map(text_of, na_action="ignore")
         ready[name] = column
     return pd.DataFrame(ready, index=frame.index)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,13 @@ def open_peer(name: str, path: Path) -> Peer:
         got = " and ".join(found) if found else f"none of them among {', '.join(map(repr, source.columns))}"
         raise InputError(f"--predictions {name}: {str(path)!r} must hold predictions of one form, {_FORMS}; got {got}.")
     form, columns = next(iter(found.items()))
+    if form in ("quantiles", "ends of intervals"):
+        for one, other in pairwise(columns):
+            if (level := _level(one)) == _level(other):
+                raise InputError(
+                    f"--predictions {name}: {one!r} and {other!r} of {str(path)!r} are both the quantile {level:g}. "
+                    "Drop one of them."
+                )
     return Peer(name, source, tuple(columns), form)
 
 

@@ -5,6 +5,7 @@ import gzip
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -248,13 +249,15 @@ def _is_blank(record: Sequence[str]) -> bool:
 
 
 def text_of(cell: Any) -> str:
-    """A cell as text, whole numbers as they are written in a csv.
+    """A cell as text, whole numbers and days as they are written in a csv.
 
     Examples
     --------
     >>> text_of(4.0), text_of(4.5), text_of("04")
     ('4', '4.5', '04')
     """
+    if isinstance(cell, datetime):
+        return str(cell).removesuffix(" 00:00:00")
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 

@@ -126,8 +126,10 @@ class Hurdle(Gated):
         # not the difference of the second moment and the squared mean, which large counts nearly share
         base = widen(self.base_dist)
         zero = base.log_prob(torch.zeros_like(self.gate_logits, dtype=torch.float64))
-        more_zeros = (self.gate_logits.double().sigmoid() - zero.exp()) / log_positive(zero).exp()
-        variance: Tensor = hurdle_excess(self) * (base.variance + base.mean.square() * more_zeros)
+        # no square, which underflows where the mean does not
+        at_least_one = base.mean / log_positive(zero).exp()
+        more_zeros = self.gate_logits.double().sigmoid() - zero.exp()
+        variance: Tensor = hurdle_excess(self) * (base.variance + base.mean * at_least_one * more_zeros)
         return variance.to(self.gate_logits.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -14,6 +14,8 @@ LABELS = {
     "years": [2020, 2021],
     "two levels": [("a", "x"), ("b", "x")],
     "times": list(pd.to_datetime(["2020-01-01", "2021-01-01"])),
+    "floats": [2020.5, 2021.0],
+    "missing": [pd.NaT, pd.Timestamp("2021-01-01")],
     "turned positions": [1, 0],
     "positions": [0, 1],
 }

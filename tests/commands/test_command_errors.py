@@ -182,6 +182,10 @@ def test_comparisons_that_cannot_be_made():
         "--predictions peer: quantiles of 'peer.csv' must not fall as their levels rise; they do in row 59 (line 61). "
         "Sort them in each row, which never makes a forecast worse."
     )
+    pd.DataFrame({"q0.5": [1.0] * 60, "q.5": [1.0] * 60}).to_csv("peer.csv", index=False)
+    assert said(*evaluate) == (
+        "--predictions peer: 'q0.5' and 'q.5' of 'peer.csv' are both the quantile 0.5. Drop one of them."
+    )
     pd.DataFrame({"mean": np.zeros(60), "sd": np.zeros(60)}).to_csv("peer.csv", index=False)
     assert said(*evaluate) == (
         "--predictions peer: column 'sd' of 'peer.csv' must be positive; got 0 in row 0 (line 2). Mend or drop such "

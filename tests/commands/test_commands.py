@@ -245,11 +245,32 @@ def test_help_has_examples():
     assert {"fit", "predict", "evaluate", "report", "reproduce"} <= set(run("--help").stdout.split())
 
 
-def test_a_model_of_names_that_are_no_text_is_one_for_the_commands(folder):
+@pytest.mark.parametrize("labels", [[2019, 2020], [(2019, "a"), (2020, "a")]], ids=str)
+def test_a_model_of_names_that_are_no_text_is_one_for_the_commands(folder, labels):
     rng = np.random.default_rng(0)
-    X = pd.DataFrame(rng.normal(size=(60, 2)), columns=[2019, 2020])
+    X = pd.DataFrame(rng.normal(size=(60, 2)), columns=pd.Index(labels, tupleize_cols=False))
     model = probmix.DensityRegressor("gaussian", preset="plain", max_epochs=2, random_state=0)
-    model.fit(X, X[2020]).save(folder / "years.safetensors")
-    X[[2020, 2019]].to_csv(folder / "years.csv", index=False)
+    model.fit(X, X[labels[1]]).save(folder / "years.safetensors")
+    X[X.columns[::-1]].to_csv(folder / "years.csv", index=False)
     run("predict", folder / "years.safetensors", folder / "years.csv", "--mean", "--out", folder / "years_out.csv")
     np.testing.assert_allclose(pd.read_csv(folder / "years_out.csv")["mean"], model.predict(X), rtol=1e-9)
+
+
+def test_dates_that_are_to_be_text_are_the_same_in_csv_and_parquet(folder):
+    pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=4).repeat(15)
+    frame = pd.DataFrame({"day": days, "x": rng.normal(size=60), "y": rng.normal(size=60) + days.day})
+    frame.to_csv(folder / "days.csv", index=False)
+    frame.to_parquet(folder / "days.parquet")
+    means = []
+    for fitted in ("csv", "parquet"):
+        words = ["--target", "y", "--family", "gaussian", "--preset", "fast", "--text", "day", "--quiet"]
+        run("fit", folder / f"days.{fitted}", *words, "--out", folder / "days.safetensors")
+        assert probmix.load(folder / "days.safetensors").columns_.layout.kinds == ("level", "number")
+        for read in ("csv", "parquet"):
+            words = [folder / "days.safetensors", folder / f"days.{read}", "--mean", "--out", folder / "days_out.csv"]
+            assert "warning" not in run("predict", *words).stderr
+            means.append(pd.read_csv(folder / "days_out.csv")["mean"])
+    for mean in means[1:]:
+        np.testing.assert_allclose(mean, means[0], rtol=1e-6)

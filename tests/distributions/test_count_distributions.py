@@ -312,7 +312,7 @@ def test_hurdles_of_small_means_keep_their_digits(dtype):
 
 @over_kinds
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("mean", [1e-3, 0.5, 40.0, 1e7, 1e14])
+@pytest.mark.parametrize("mean", [1e-30, 1e-3, 0.5, 40.0, 1e7, 1e14])
 @pytest.mark.parametrize("logit", [-60.0, -3.0, 0.5, 20.0])
 def test_variances_keep_their_digits(kind, dtype, mean, logit):
     rate, gate = torch.tensor(mean, dtype=dtype), torch.tensor(logit, dtype=dtype)

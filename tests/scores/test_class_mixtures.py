@@ -52,7 +52,11 @@ def test_calibration_of_a_mixture_is_that_of_its_pooled_probabilities() -> None:
 
 def test_arrays_of_probabilities_are_told_where_they_are_taken_for_draws() -> None:
     probs = POOLED.probs.numpy()
-    for score in (lambda: crps(probs, Y), lambda: evaluate({"classes": probs}, None, Y, scores="crps")):
+    for score in (
+        lambda: crps(probs, Y),
+        lambda: crps(probs.round(3), Y),
+        lambda: evaluate({"classes": probs}, None, Y, scores="crps"),
+    ):
         with pytest.warns(UserWarning, match="have the sum 1, as probabilities of classes do"):
             score()
     # these take them as what they are
@@ -68,8 +72,9 @@ def test_labels_that_are_text_are_told_how_to_be_scored() -> None:
     with pytest.raises(ValueError, match="Pass class indices"):
         ReliabilityDisplay.from_predictions(POOLED, words, ax=Figure().subplots())
     model = LogisticRegression().fit(np.arange(4.0)[:, None], Y)
-    with pytest.raises(ValueError, match=r"classes that the estimator has seen, \[0, 1, 2\]; got 'a'"):
-        evaluate({"logit": model}, np.arange(4.0)[:, None], words)
+    for labels in (words, np.array([0, "a", 1, 2], dtype=object)):
+        with pytest.raises(ValueError, match=r"classes that the estimator has seen, \[0, 1, 2\]; got 'a'"):
+            evaluate({"logit": model}, np.arange(4.0)[:, None], labels)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
