@@ -28,8 +28,7 @@ def checked_targets(distribution: Distribution, y: Tensor) -> Tensor:
             if y.numel() == expected.numel()
             else "Pass one target for each row, or `expand` the distribution."
         )
-        if isinstance(distribution, Empirical) and distribution.samples.shape[1:] == y.shape:
-            mend = f"Draws have a line for each row: pass their transpose, {(*y.shape, len(distribution.samples))}."
+        mend = of_turned_draws(distribution, y) or mend
         raise ValueError(
             "`y` must broadcast to batch shape + event shape of the distribution, "
             f"{tuple(expected)}; got shape {tuple(y.shape)}. {mend}"
@@ -45,6 +44,13 @@ def checked_targets(distribution: Distribution, y: Tensor) -> Tensor:
             rule = "`y` must be a whole number for a discrete distribution"
             check_support(y, y == y.round(), rule, "Use counts, or a continuous distribution.")
     return y.expand(expected)
+
+
+def of_turned_draws(distribution: Distribution, y: Tensor) -> str:
+    """How to mend draws with a line for each draw, such as those of `sample`; nothing of what is no such thing."""
+    if not (isinstance(distribution, Empirical) and distribution.samples.shape[1:] == y.shape):
+        return ""
+    return f"Draws have a line for each row: pass their transpose, {(*y.shape, len(distribution.samples))}."
 
 
 def encoded_targets(y: Any, classes: Any = None) -> Tensor:

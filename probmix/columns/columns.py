@@ -19,7 +19,7 @@ from .kinds import BOOLEAN, DATE, EMPTY, NUMBER, SPAN, TIME, kind_of
 from .levels import LevelColumn
 from .listed import listed_columns
 from .numbers import NumberColumn
-from .tables import Array, Column, Table, are_positions, as_table, plain
+from .tables import Array, Column, Table, as_table, plain, telling
 
 _ENCODERS: dict[str, type[Any]] = {"numbers": NumberColumn, "levels": LevelColumn, "dates": DateColumn}
 
@@ -156,7 +156,7 @@ class Columns:
     @cached_property
     def names(self) -> tuple[str, ...] | None:
         """What the columns of X are called; None where that is only their position."""
-        return self.feature_names or (None if are_positions(self.labels) else self.labels)
+        return telling(self.feature_names, self.labels)
 
     def in_words(self, place: int, value: float) -> str:
         """A number of a stored column as the user knows it: dates as such, spans in days.
@@ -252,7 +252,7 @@ def _warn_of_gaps(column: Column, encoder: Encoder) -> None:
     if encoder.stand_in is not None and gaps.any():
         warn(
             f"{column.label} of `{column.called}` has gaps in {gaps.sum()} of {len(gaps)} rows, the first at row "
-            f"{int(gaps.argmax())}, and had none in the fit: {encoder.stand_in.rstrip(',')}, stands for them."
+            f"{int(gaps.argmax())}, and had none in the fit: {encoder.stand_in} stands for them."
         )
 
 

@@ -84,7 +84,7 @@ class LevelColumn:
         """The most frequent level, where the fit saw neither gaps nor rare levels."""
         if self.missing >= len(self.levels):
             return None
-        return f"the most frequent level, {self.levels[self.missing].split(':', 1)[1]!r}"
+        return f"the most frequent level ({self.levels[self.missing].split(':', 1)[1]!r})"
 
     def encode(self, column: Column) -> list[Array]:
         """The codes.

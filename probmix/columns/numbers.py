@@ -71,7 +71,7 @@ class NumberColumn:
     @property
     def stand_in(self) -> str | None:
         """The median, where the fit saw no gaps."""
-        return None if self.has_indicator or self.unit == EMPTY else f"the median, {self.fill:.6g}"
+        return None if self.has_indicator or self.unit == EMPTY else f"the median ({self.fill:.6g})"
 
     def encode(self, column: Column) -> list[Array]:
         """The numbers, without gaps, and the indicator."""

@@ -152,7 +152,7 @@ class Table:
     @cached_property
     def telling(self) -> tuple[str, ...] | None:
         """Names or labels that say more than where a column stands."""
-        return self.names or (None if are_positions(self.labels) else self.labels)
+        return telling(self.names, self.labels)
 
     def column(self, position: int, name: str | None = None) -> Column:
         """A column, under the name by which the fit knows it.
@@ -254,15 +254,17 @@ def _check_extent(shape: tuple[int, ...], called: str) -> None:
             raise ValueError(f"Found `{called}` with 0 {what} (shape={shape}) while a minimum of 1 is required.")
 
 
-def are_positions(labels: tuple[str, ...] | None) -> bool:
-    """Whether labels say no more than where a column stands, as those that pandas gives by itself."""
-    return labels is not None and all(plain(one) == str(place) for place, one in enumerate(labels))
+def telling(names: tuple[str, ...] | None, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Names, or labels that say more than where a column stands, as those that pandas gives by itself do not."""
+    if labels is None or all(plain(one) == str(place) for place, one in enumerate(labels)):
+        return names
+    return labels
 
 
-def are_named(X: Any) -> bool:
+def are_named(X: Any, called: str) -> bool:
     """Whether the columns of X have names or labels that say more than where they stand."""
-    names = tuple(map(_label, getattr(X, "columns", ())))
-    return bool(names) and not (are_positions(names) and not isinstance(X.columns[0], str))
+    given = list(getattr(X, "columns", ()))
+    return bool(given) and telling(*_names_or_labels(given, called)) is not None
 
 
 def _label(name: Any) -> str:

@@ -136,8 +136,8 @@ def check_rows(estimator: Any, X: Any, shape: tuple[int, ...], name: str) -> Arr
     X = as_numpy(X)
     if estimator.columns_ is not None:
         if name != "X":
-            _check_shape(X, (estimator.n_features_in_,), name, has_names=are_named(X))
-        elif not are_named(X) and len(shape_of(X)) == 2:
+            _check_shape(X, (estimator.n_features_in_,), name, has_names=are_named(X, name))
+        elif not are_named(X, name) and len(shape_of(X)) == 2:
             # in scikit-learn's own words
             _check_n_features(estimator, X, reset=False)
         x: Array = estimator.columns_.transform(X, name)

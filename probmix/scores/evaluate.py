@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.distributions import Categorical, Distribution
 
-from .._targets import encoded_targets
+from .._targets import encoded_targets, of_turned_draws
 from .._told import warn
-from ..distributions import Empirical
 from ..distributions.parts import innermost
 from ._classes import other_order
 from ._entries import Entry, entry, takes_exposure
@@ -266,14 +265,12 @@ def _warn_of_rates(names: list[str]) -> None:
 def _check_shape(name: str, distribution: Distribution, target: Tensor) -> None:
     shape = tuple(distribution.batch_shape + distribution.event_shape)
     if len(distribution.batch_shape) != 1 or tuple(target.shape) != shape or shape[0] == 0:
-        mend = ""
+        mend = of_turned_draws(distribution, target)
         if tuple(target.shape) == (*shape, 1):
-            mend = " Pass np.ravel(y)."
+            mend = "Pass np.ravel(y)."
         elif shape == (*target.shape, 1):
-            mend = " Fit it to np.ravel(y)."
-        elif isinstance(distribution, Empirical) and tuple(distribution.samples.shape[1:]) == tuple(target.shape):
-            mend = f" It holds draws, with a row for each draw: pass its transpose, {(*target.shape, *shape)}."
+            mend = "Fit it to np.ravel(y)."
         raise ValueError(
             f"`y` must hold one target, or one row of targets, for each predicted row, at least one; {name!r} predicts "
-            f"shape {shape}, `y` has {tuple(target.shape)}.{mend}"
+            f"shape {shape}, `y` has {tuple(target.shape)}. {mend}".rstrip()
         )

@@ -197,7 +197,7 @@ def test_draws_with_a_row_for_each_draw_are_to_be_turned():
     with raises(
         ValueError,
         "`y` must hold one target, or one row of targets, for each predicted row, at least one; 'm' predicts shape "
-        "(7,), `y` has (40,). It holds draws, with a row for each draw: pass its transpose, (40, 7).",
+        "(7,), `y` has (40,). Draws have a line for each row: pass their transpose, (40, 7).",
     ):
         evaluate({"m": draws}, None, Y)
     assert np.isfinite(evaluate({"m": draws.T}, None, Y, scores="crps")["mean"].item())
